@@ -1,0 +1,185 @@
+//! A plan bound to tensors: checked, ready to run, in one piece or in parts.
+
+use crate::dispatch::{Claim, Entry};
+use crate::entry::Job;
+use crate::error::Error;
+use crate::mask::Mask;
+use crate::shape::Shape;
+use crate::view::{View, ViewMut};
+use core::ops::Range;
+
+/// What attention reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Queries, `[batch, q_len, q_heads, head_dim]`, not scaled.
+    pub q: View<'a>,
+    /// Keys, `[batch, kv_len, kv_heads, head_dim]`.
+    pub k: View<'a>,
+    /// Values, `[batch, kv_len, kv_heads, v_dim]`.
+    pub v: View<'a>,
+    /// How many keys of each sequence are visible, where a batch is padded: later ones are neither
+    /// seen nor read. `None`: all.
+    pub kv_lens: Option<&'a [usize]>,
+}
+
+/// What attention writes.
+#[derive(Debug)]
+pub struct Outputs<'a> {
+    /// Output, `[batch, q_len, q_heads, v_dim]`.
+    pub o: ViewMut<'a>,
+    /// Natural log-sum-exp of each row's scaled scores, `[batch, q_heads, q_len]`, if it is wanted.
+    pub lse: Option<&'a mut [f32]>,
+}
+
+/// A checked attention. Running it cannot fail, panic or allocate.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub(crate) entry: Entry,
+    pub(crate) shape: Shape,
+    pub(crate) mask: Mask,
+    pub(crate) keys: Range<usize>,
+    pub(crate) scale: f32,
+    pub(crate) inputs: Inputs<'a>,
+    pub(crate) claim: Claim<'a>,
+    pub(crate) scratch: &'a mut [f32],
+}
+
+impl<'a> Call<'a> {
+    /// Does all the work.
+    pub fn run(self) {
+        let Call {
+            entry,
+            shape,
+            mask,
+            keys,
+            scale,
+            inputs,
+            claim,
+            scratch,
+        } = self;
+        Part {
+            entry,
+            shape,
+            mask,
+            keys,
+            scale,
+            inputs,
+            claim,
+            scratch,
+        }
+        .run();
+    }
+
+    /// The `index`-th of `parts` shares of the work, to be run by itself, say between interrupts.
+    /// When all have run, in any order, the output is the same to the bit as after [`Call::run`].
+    ///
+    /// # Errors
+    /// [`Error::Part`] unless `index < parts`.
+    pub fn part(&mut self, index: usize, parts: usize) -> Result<Part<'_>, Error> {
+        if index >= parts {
+            return Err(Error::Part { index, parts });
+        }
+        let Call {
+            entry,
+            shape,
+            mask,
+            ref keys,
+            scale,
+            inputs,
+            ..
+        } = *self;
+        let (keys, claim) = (keys.clone(), self.claim.share(index, parts));
+        Ok(Part {
+            entry,
+            shape,
+            mask,
+            keys,
+            scale,
+            inputs,
+            claim,
+            scratch: self.scratch,
+        })
+    }
+
+    /// All `parts` shares at once, each with a scratch of its own cut from the call's, to be run on
+    /// as many threads. The output is the same to the bit for any number of parts.
+    ///
+    /// # Errors
+    /// [`Error::Part`] for no parts, [`Error::Scratch`] unless the scratch holds `parts` times
+    /// [`crate::Attention::scratch_len`].
+    pub fn parts(
+        self,
+        parts: usize,
+    ) -> Result<impl ExactSizeIterator<Item = Part<'a>> + Send, Error> {
+        let Call {
+            entry,
+            shape,
+            mask,
+            keys,
+            scale,
+            inputs,
+            claim,
+            scratch,
+        } = self;
+        let each = entry.scratch_len(shape.heads);
+        let given = scratch.len();
+        if parts == 0 {
+            return Err(Error::Part { index: 0, parts });
+        }
+        match each.checked_mul(parts) {
+            Some(needed) if needed <= given => {}
+            needed => {
+                return Err(Error::Scratch {
+                    needed: needed.unwrap_or(usize::MAX),
+                    given,
+                });
+            }
+        }
+        Ok(claim
+            .shares(parts)
+            .zip(scratch.chunks_exact_mut(each))
+            .map(move |(claim, scratch)| Part {
+                entry,
+                shape,
+                mask,
+                keys: keys.clone(),
+                scale,
+                inputs,
+                claim,
+                scratch,
+            }))
+    }
+}
+
+/// A share of a call's work, with the right to write its rows of the output.
+#[derive(Debug)]
+pub struct Part<'a> {
+    entry: Entry,
+    shape: Shape,
+    mask: Mask,
+    keys: Range<usize>,
+    scale: f32,
+    inputs: Inputs<'a>,
+    claim: Claim<'a>,
+    scratch: &'a mut [f32],
+}
+
+impl Part<'_> {
+    /// Does this share of the work.
+    pub fn run(self) {
+        let Inputs { q, k, v, kv_lens } = self.inputs;
+        self.entry.call(Job {
+            shape: self.shape,
+            mask: self.mask,
+            keys: self.keys,
+            scale: self.scale,
+            q,
+            k,
+            v,
+            kv_lens,
+            out: self.claim,
+            blocks: self.entry.tiling().blocks,
+            scratch: self.scratch,
+        });
+    }
+}

@@ -1,0 +1,153 @@
+//! What generated code names: entries, their tiles, and the head sizes they are made for.
+//!
+//! An entry is a function that runs one algorithm for one head size on one instruction set. It only
+//! names a combination:
+//! ```
+//! use flashlet::entry::{Entry, Fixed, Job, Tiling, attend};
+//! use flashlet::{Level, simd::Scalar};
+//!
+//! fn attend_f32_hd8_q16_k48_scalar(job: Job<'_>) {
+//!     attend::<Scalar, Fixed<8>, Fixed<8>, 4, 4, 48>(Scalar, job);
+//! }
+//! const ENTRY: Entry = Entry::new(
+//!     "attend_f32_hd8_q16_k48_scalar",
+//!     Level::Scalar,
+//!     [8, 8],
+//!     48,
+//!     Tiling { vectors: 4, keys: 4, blocks: 4 },
+//!     attend_f32_hd8_q16_k48_scalar,
+//! );
+//! assert_eq!(ENTRY.level(), Level::Scalar);
+//! ```
+
+pub use crate::dispatch::Entry;
+pub use crate::tiling::{TILE_K, Tiling};
+
+use crate::dispatch::Claim;
+use crate::mask::{Mask, Visible};
+use crate::shape::Shape;
+use crate::simd::Simd;
+use crate::view::View;
+use core::ops::Range;
+
+/// The width of a head, known when compiling ([`Fixed`]) or when running ([`Dynamic`]).
+pub trait Dim: Copy {
+    /// The width, given what the plan says.
+    fn of(len: usize) -> Self;
+    /// The width.
+    fn len(self) -> usize;
+}
+
+/// A width known when compiling.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed<const LEN: usize>;
+
+/// A width known when running.
+#[derive(Clone, Copy, Debug)]
+pub struct Dynamic(usize);
+
+impl<const LEN: usize> Dim for Fixed<LEN> {
+    #[inline(always)]
+    fn of(len: usize) -> Self {
+        debug_assert_eq!(len, LEN, "dispatch chooses an entry by its widths");
+        Fixed
+    }
+    #[inline(always)]
+    fn len(self) -> usize {
+        LEN
+    }
+}
+
+impl Dim for Dynamic {
+    #[inline(always)]
+    fn of(len: usize) -> Self {
+        Dynamic(len)
+    }
+    #[inline(always)]
+    fn len(self) -> usize {
+        // The plan refuses 0; saying so here removes the division checks.
+        self.0.max(1)
+    }
+}
+
+/// Attention for the query tiles of a job: `N` vectors of rows by `R` keys are one register tile,
+/// `TILE_K` keys one tile. To be called from a function that enables the instructions of `S`.
+#[inline(always)]
+pub fn attend<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(simd: S, job: Job<'_>)
+where
+    S: Simd,
+    K: Dim,
+    V: Dim,
+{
+    crate::attend::run::<S, K, V, N, R, TILE_K>(simd, job);
+}
+
+/// A checked piece of work: what an entry is called with. Only a plan makes one.
+#[derive(Debug)]
+pub struct Job<'a> {
+    pub(crate) shape: Shape,
+    pub(crate) mask: Mask,
+    /// Keys that may be seen at all.
+    pub(crate) keys: Range<usize>,
+    /// `scale * log2(e)`.
+    pub(crate) scale: f32,
+    pub(crate) q: View<'a>,
+    pub(crate) k: View<'a>,
+    pub(crate) v: View<'a>,
+    pub(crate) kv_lens: Option<&'a [usize]>,
+    pub(crate) out: Claim<'a>,
+    pub(crate) blocks: usize,
+    pub(crate) scratch: &'a mut [f32],
+}
+
+impl Job<'_> {
+    /// The mask of sequence `b`.
+    pub(crate) fn visible(&self, b: usize) -> Visible {
+        let kv_len = self.shape.kv_len;
+        let visible = self
+            .kv_lens
+            .and_then(|lens| lens.get(b))
+            .map_or(kv_len, |len| kv_len.min(*len));
+        self.mask.of_sequence(self.shape.q_len, visible, &self.keys)
+    }
+
+    /// Query and head of a row of key/value head `g`: the heads of a group side by side.
+    fn query_of(&self, g: usize, row: usize) -> (usize, usize) {
+        let group = self.shape.heads.group().max(1);
+        (row / group, g * group + row % group)
+    }
+
+    /// Writes a scaled query down one lane: `columns[c * width + lane]`.
+    pub(crate) fn write_query(
+        &self,
+        b: usize,
+        g: usize,
+        row: usize,
+        lane: usize,
+        width: usize,
+        columns: &mut [f32],
+    ) {
+        let (i, h) = self.query_of(g, row);
+        let column = columns
+            .get_mut(lane..)
+            .unwrap_or(&mut [])
+            .iter_mut()
+            .step_by(width);
+        for (to, from) in column.zip(self.q.row(b, i, h)) {
+            *to = from * self.scale;
+        }
+    }
+
+    /// Writes one row of output: its channels, and its sums.
+    pub(crate) fn write_row(
+        &mut self,
+        b: usize,
+        g: usize,
+        row: usize,
+        sums: (f32, f32),
+        channels: impl Iterator<Item = f32>,
+    ) {
+        let (i, h) = self.query_of(g, row);
+        self.out.write([b, i, h], sums, channels);
+    }
+}

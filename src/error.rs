@@ -1,0 +1,227 @@
+//! What can be wrong with a caller's numbers; each error holds the numbers that disagree.
+
+use crate::simd::Level;
+use core::fmt;
+
+/// Names the tensor that an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tensor {
+    /// Queries.
+    Q,
+    /// Keys.
+    K,
+    /// Values.
+    V,
+    /// Output.
+    O,
+    /// Log-sum-exp.
+    Lse,
+    /// A partial state.
+    State,
+}
+
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tensor::Q => "q",
+            Tensor::K => "k",
+            Tensor::V => "v",
+            Tensor::O => "o",
+            Tensor::Lse => "lse",
+            Tensor::State => "state",
+        })
+    }
+}
+
+/// Why a plan, a view or a call was refused. Nothing has been written then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A head count is zero.
+    ZeroHeads {
+        /// Query heads asked for.
+        q_heads: usize,
+        /// Key/value heads asked for.
+        kv_heads: usize,
+    },
+    /// The query heads cannot be shared out evenly among the key/value heads.
+    HeadGroups {
+        /// Query heads asked for.
+        q_heads: usize,
+        /// Key/value heads asked for.
+        kv_heads: usize,
+    },
+    /// The width of a query or key is out of range.
+    HeadDim {
+        /// Width asked for.
+        head_dim: usize,
+        /// Largest width supported.
+        max: usize,
+    },
+    /// The width of a value is out of range.
+    ValueDim {
+        /// Width asked for.
+        v_dim: usize,
+        /// Largest width supported.
+        max: usize,
+    },
+    /// A size or an offset does not fit the address space.
+    Overflow {
+        /// `[batch, len, heads, dim]` of the tensor whose size overflows.
+        dims: [usize; 4],
+    },
+    /// A slice ends before the last element of its shape and strides.
+    TooShort {
+        /// Elements that the shape and strides reach.
+        needed: usize,
+        /// Elements in the slice.
+        given: usize,
+    },
+    /// Two rows of an output share elements.
+    Overlap {
+        /// A stride of the output.
+        stride: usize,
+        /// Elements that lie within one step of it.
+        extent: usize,
+    },
+    /// A view has another shape than the plan.
+    Shape {
+        /// Which view.
+        tensor: Tensor,
+        /// `[batch, len, heads, dim]` of the plan.
+        expected: [usize; 4],
+        /// `[batch, len, heads, dim]` of the view.
+        given: [usize; 4],
+    },
+    /// A slice that must have one length has another.
+    Length {
+        /// Which slice.
+        tensor: Tensor,
+        /// Elements needed.
+        needed: usize,
+        /// Elements given.
+        given: usize,
+    },
+    /// The list of visible lengths has not one entry a sequence.
+    KvLens {
+        /// Sequences in the batch.
+        batch: usize,
+        /// Entries given.
+        given: usize,
+    },
+    /// A sequence claims more visible keys than the views hold.
+    KvLen {
+        /// Index in the batch.
+        sequence: usize,
+        /// Visible length claimed.
+        visible: usize,
+        /// Keys in the views.
+        kv_len: usize,
+    },
+    /// A range of keys is reversed or ends beyond the last key.
+    KeyRange {
+        /// First key.
+        start: usize,
+        /// One past the last key.
+        end: usize,
+        /// Keys there are.
+        kv_len: usize,
+    },
+    /// The scratch is too small.
+    Scratch {
+        /// Floats needed.
+        needed: usize,
+        /// Floats given.
+        given: usize,
+    },
+    /// This processor lacks the level asked for.
+    Level {
+        /// Level asked for.
+        level: Level,
+    },
+    /// There is no such part of the work.
+    Part {
+        /// Index asked for.
+        index: usize,
+        /// Number of parts.
+        parts: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::ZeroHeads { q_heads, kv_heads } => {
+                write!(
+                    f,
+                    "{q_heads} query heads on {kv_heads} key/value heads: both must be at least 1"
+                )
+            }
+            Error::HeadGroups { q_heads, kv_heads } => {
+                write!(
+                    f,
+                    "{q_heads} query heads are no multiple of {kv_heads} key/value heads"
+                )
+            }
+            Error::HeadDim { head_dim, max } => {
+                write!(f, "head_dim {head_dim} is outside 1..={max}")
+            }
+            Error::ValueDim { v_dim, max } => write!(f, "v_dim {v_dim} is outside 1..={max}"),
+            Error::Overflow { dims } => {
+                write!(f, "a tensor of {dims:?} does not fit the address space")
+            }
+            Error::TooShort { needed, given } => {
+                write!(
+                    f,
+                    "shape and strides reach {needed} elements, the slice has {given}"
+                )
+            }
+            Error::Overlap { stride, extent } => {
+                write!(
+                    f,
+                    "output rows overlap: a stride of {stride} steps over {extent} elements"
+                )
+            }
+            Error::Shape {
+                tensor,
+                expected,
+                given,
+            } => {
+                write!(
+                    f,
+                    "{tensor} is {given:?}, the plan says {expected:?} (batch, len, heads, dim)"
+                )
+            }
+            Error::Length {
+                tensor,
+                needed,
+                given,
+            } => {
+                write!(f, "{tensor} has {given} elements instead of {needed}")
+            }
+            Error::KvLens { batch, given } => {
+                write!(f, "{given} visible lengths for a batch of {batch}")
+            }
+            Error::KvLen {
+                sequence,
+                visible,
+                kv_len,
+            } => {
+                write!(
+                    f,
+                    "sequence {sequence} claims {visible} visible keys of {kv_len}"
+                )
+            }
+            Error::KeyRange { start, end, kv_len } => {
+                write!(f, "keys {start}..{end} are no range within 0..{kv_len}")
+            }
+            Error::Scratch { needed, given } => {
+                write!(f, "scratch has {given} floats, {needed} are needed")
+            }
+            Error::Level { level } => write!(f, "this processor lacks the level {level}"),
+            Error::Part { index, parts } => write!(f, "there is no part {index} of {parts}"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,265 @@
+//! Which keys a query may see, and what that says of a whole tile of keys.
+
+use core::ops::{BitAnd, Range};
+
+/// The absolute position of query 0, where key `j` has position `j`. Alignment is always said, never
+/// guessed from a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offset {
+    /// Query `i` has position `i + offset`.
+    At(i64),
+    /// The last query has the position of the last visible key of its sequence:
+    /// `offset = visible_len - q_len`.
+    BottomRight,
+}
+
+impl Offset {
+    /// Query `i` has position `i`: queries and keys start together.
+    pub const TOP_LEFT: Offset = Offset::At(0);
+    /// The last query stands at the last visible key, as in FlashAttention and in a decoder's step.
+    pub const BOTTOM_RIGHT: Offset = Offset::BottomRight;
+
+    /// Query `i` has position `i + offset`: `offset` tokens came before.
+    #[must_use]
+    pub const fn at(offset: i64) -> Offset {
+        Offset::At(offset)
+    }
+
+    const fn resolve(self, q_len: usize, visible_len: usize) -> i64 {
+        match self {
+            Offset::At(offset) => offset,
+            Offset::BottomRight => visible_len as i64 - q_len as i64,
+        }
+    }
+}
+
+/// A sliding window around a query's position. Never a bare number: conventions differ by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    left: i64,
+    right: i64,
+}
+
+impl Window {
+    /// The query's own position and the keys before it, `keys` in all; nothing after it. This is the
+    /// `sliding_window` of Mistral, Gemma, gpt-oss and Hugging Face. `keys(0)` sees nothing.
+    #[must_use]
+    pub const fn keys(keys: usize) -> Window {
+        Window {
+            left: reach(keys) - 1,
+            right: 0,
+        }
+    }
+
+    /// Keys at most `left` before and `right` after the query's position, both inclusive. This is
+    /// the `window_size = (left, right)` of FlashAttention and ONNX.
+    #[must_use]
+    pub const fn span(left: usize, right: usize) -> Window {
+        Window {
+            left: reach(left),
+            right: reach(right),
+        }
+    }
+}
+
+/// Beyond any position: offsets and lengths stay below 2^62, so sums with it do not wrap.
+const UNBOUNDED: i64 = 1 << 62;
+
+const fn reach(distance: usize) -> i64 {
+    if distance as u64 >= UNBOUNDED as u64 {
+        UNBOUNDED
+    } else {
+        distance as i64
+    }
+}
+
+/// The keys that each query may see.
+///
+/// With `p = i + offset`, the position of query `i`, key `j` is visible if
+/// ```text
+/// j < visible length  and  j <= p + right  and  (j >= p - left  or  j < sinks)
+/// ```
+/// Combine parts by `&`: `Mask::causal(Offset::at(72)) & Window::keys(512)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask {
+    offset: Offset,
+    left: i64,
+    right: i64,
+    sinks: usize,
+}
+
+impl Mask {
+    /// Every key, for every query.
+    #[must_use]
+    pub const fn full() -> Mask {
+        Mask {
+            offset: Offset::TOP_LEFT,
+            left: UNBOUNDED,
+            right: UNBOUNDED,
+            sinks: 0,
+        }
+    }
+
+    /// Keys at or before the query's position.
+    #[must_use]
+    pub const fn causal(offset: Offset) -> Mask {
+        Mask {
+            offset,
+            right: 0,
+            ..Mask::full()
+        }
+    }
+
+    /// Keys in a window around the query's position.
+    #[must_use]
+    pub const fn window(offset: Offset, window: Window) -> Mask {
+        Mask {
+            offset,
+            left: window.left,
+            right: window.right,
+            sinks: 0,
+        }
+    }
+
+    /// The first `sinks` keys stay visible when the window has moved past them (attention sinks, as
+    /// in StreamingLLM). They lift the left limit only: a causal query still sees nothing after it.
+    #[must_use]
+    pub const fn sinks(self, sinks: usize) -> Mask {
+        Mask { sinks, ..self }
+    }
+
+    /// The mask of one sequence: alignment resolved, only keys of `keys` visible.
+    pub(crate) fn of_sequence(
+        self,
+        q_len: usize,
+        visible_len: usize,
+        keys: &Range<usize>,
+    ) -> Visible {
+        let offset = self
+            .offset
+            .resolve(q_len, visible_len)
+            .clamp(-UNBOUNDED, UNBOUNDED);
+        Visible {
+            offset,
+            left: self.left,
+            right: self.right,
+            sinks: self.sinks.min(visible_len),
+            start: keys.start,
+            end: keys.end.min(visible_len),
+        }
+    }
+}
+
+impl BitAnd<Window> for Mask {
+    type Output = Mask;
+
+    fn bitand(self, window: Window) -> Mask {
+        Mask {
+            left: self.left.min(window.left),
+            right: self.right.min(window.right),
+            ..self
+        }
+    }
+}
+
+/// What a tile of keys is to a tile of queries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tile {
+    /// No query sees any key: never read.
+    Skip,
+    /// Every query sees every key of the range, and no key outside it: no test inside.
+    Full(Range<usize>),
+    /// Keys outside the range are seen by nobody and never read; inside, each pair is tested.
+    Partial(Range<usize>),
+}
+
+/// The mask of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visible {
+    offset: i64,
+    left: i64,
+    right: i64,
+    sinks: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Visible {
+    /// Query `i` sees `sinks_of(i)` and `window_of(i)`, both within `start..end`.
+    fn window_of(&self, i: usize) -> Range<usize> {
+        let p = i as i64 + self.offset;
+        let low = to_key(p.saturating_sub(self.left), self.start, self.end);
+        let high = to_key(
+            p.saturating_add(self.right).saturating_add(1),
+            self.start,
+            self.end,
+        );
+        low.min(high)..high
+    }
+
+    fn sinks_of(&self, i: usize) -> Range<usize> {
+        let high = self.window_of(i).end;
+        self.start..self.sinks.clamp(self.start, high.max(self.start))
+    }
+
+    /// Keys that some query of `first ..= last` may see: at most two runs, in order.
+    pub(crate) fn runs(&self, first: usize, last: usize) -> [Range<usize>; 2] {
+        // Both ends of a window move right with the query, and the sinks a query sees only grow.
+        let sinks = self.sinks_of(last);
+        let window = self.window_of(first).start..self.window_of(last).end;
+        if window.is_empty() || window.start > sinks.end {
+            [sinks, window]
+        } else {
+            [
+                sinks.start.min(window.start)..window.end.max(sinks.end),
+                0..0,
+            ]
+        }
+    }
+
+    /// What the keys of `tile` are to the queries `first ..= last`.
+    pub(crate) fn classify(&self, first: usize, last: usize, tile: &Range<usize>) -> Tile {
+        let [a, b] = self.runs(first, last).map(|run| intersect(&run, tile));
+        let range = match (a.is_empty(), b.is_empty()) {
+            (true, true) => return Tile::Skip,
+            (true, false) => b.clone(),
+            (false, true) => a.clone(),
+            (false, false) => a.start..b.end,
+        };
+        // Seen by all: keys below `sinks`, and keys in `low..high`.
+        let sinks = self.sinks_of(first).end;
+        let (low, high) = (self.window_of(last).start, self.window_of(first).end);
+        let full = range.end <= sinks || range.end <= high && (range.start >= low || low <= sinks);
+        if full {
+            Tile::Full(range)
+        } else {
+            Tile::Partial(range)
+        }
+    }
+
+    /// Queries `i` that see key `j`, for a `j` within `start..end`, as a range.
+    pub(crate) fn queries_of(&self, j: usize) -> Range<i64> {
+        let first = (j as i64)
+            .saturating_sub(self.right)
+            .saturating_sub(self.offset);
+        let past = if j < self.sinks {
+            i64::MAX
+        } else {
+            (j as i64)
+                .saturating_add(self.left)
+                .saturating_sub(self.offset)
+                .saturating_add(1)
+        };
+        first..past
+    }
+}
+
+fn to_key(position: i64, start: usize, end: usize) -> usize {
+    usize::try_from(position.max(0))
+        .unwrap_or(usize::MAX)
+        .clamp(start, end.max(start))
+}
+
+fn intersect(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+    a.start.max(b.start)..a.end.min(b.end)
+}

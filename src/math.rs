@@ -1,0 +1,4 @@
+//! Numerics shared by kernels.
+
+mod exp2;
+pub use exp2::exp2;

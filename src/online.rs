@@ -1,0 +1,205 @@
+//! The online softmax: all the mathematics of flash attention on one screen.
+//!
+//! Over the keys seen so far, with scores `s_j` in units of log2 (the scale already holds log2 e),
+//! a row keeps
+//! ```text
+//! m = max s_j        l = sum 2^(s_j - m)        o = sum 2^(s_j - m) v_j
+//! ```
+//! and the attention of the row is `o / l`. A further tile of keys joins by
+//! ```text
+//! m'         = max(m, max of the tile)
+//! correction = 2^(m - m')                        p_j = 2^(s_j - m')
+//! l          = l * correction + sum p_j          o   = o * correction + sum p_j v_j
+//! ```
+//! (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867; Dao et
+//! al., "FlashAttention", arXiv 2205.14135.) What differs here, and why:
+//!
+//! 1. A tile's sums start at zero and join the running ones in one step, so an element passes
+//!    through `TILE_K + kv_len / TILE_K` additions instead of `kv_len`: a tighter error bound.
+//! 2. They start at **-0.0**, since `x + -0.0 == x` to the bit even for `x = -0.0`: a tile in which a
+//!    row sees nothing is an exact no-op. For the same reason an empty row holds `o = -0.0`.
+//! 3. A row that has seen no key has `m = -inf`, and `-inf - -inf` is NaN. Where `m'` is -inf, 0
+//!    stands in for it: every weight is `2^-inf = 0`.
+//! 4. NaN scores never enter `m` (see [`Simd::max`]), but their weight is NaN, so `l` and `o` are.
+
+use crate::math::exp2;
+use crate::simd::{Rows, Simd};
+use core::ops::Range;
+
+/// The running state of `N` vectors of query rows, one row a lane. `o` is `[v_dim, N vectors]`.
+#[derive(Debug)]
+pub struct Online<'a, S: Simd, const N: usize> {
+    /// Largest score so far; -inf before the first.
+    pub m: &'a mut [S::F32; N],
+    /// Sum of weights.
+    pub l: &'a mut [S::F32; N],
+    /// Weighted sum of values, not yet divided by `l`.
+    pub o: &'a mut [[S::F32; N]],
+}
+
+impl<S: Simd, const N: usize> Online<'_, S, N> {
+    /// No key seen yet: the identity of [`Online::merge`].
+    #[inline(always)]
+    pub fn clear(&mut self, simd: S) {
+        *self.m = [simd.splat(f32::NEG_INFINITY); N];
+        *self.l = [simd.splat(0.0); N];
+        self.o.fill([simd.splat(-0.0); N]);
+    }
+
+    /// Joins one tile of keys. `s [range.len(), N vectors]` holds its scores and receives its
+    /// weights; `max` is the larger of `m` and the tile's maximum; `values` are read at `range`.
+    /// `seen` as in [`crate::score::tile`]: the value of a key is not added to a row that may not
+    /// see it, not even times 0, so it may be NaN.
+    #[inline(always)]
+    pub(crate) fn absorb<const C: usize>(
+        &mut self,
+        simd: S,
+        max: [S::F32; N],
+        s: &mut [[S::F32; N]],
+        values: Rows<'_>,
+        range: &Range<usize>,
+        seen: Option<&[u64]>,
+    ) {
+        let correction = self.raise(simd, &max);
+        let mut l = [simd.splat(-0.0); N];
+        let m = self.m.map(|m| finite(simd, m));
+        for p in s.iter_mut() {
+            for n in 0..N {
+                p[n] = exp2(simd, simd.sub(p[n], m[n]));
+                l[n] = simd.add(l[n], p[n]);
+            }
+        }
+        for n in 0..N {
+            self.l[n] = simd.mul_add(self.l[n], correction[n], l[n]);
+        }
+        let mut c = 0;
+        let o = &mut *self.o;
+        let o = join::<S, N, C>(simd, o, s, &correction, values, &mut c, range, seen);
+        let o = if C > 4 {
+            join::<S, N, 4>(simd, o, s, &correction, values, &mut c, range, seen)
+        } else {
+            o
+        };
+        let o = if C > 2 {
+            join::<S, N, 2>(simd, o, s, &correction, values, &mut c, range, seen)
+        } else {
+            o
+        };
+        join::<S, N, 1>(simd, o, s, &correction, values, &mut c, range, seen);
+    }
+
+    /// Joins the state `(m, l, o)` of the same rows over other keys. A state that has seen no key
+    /// changes no bit.
+    #[inline(always)]
+    pub fn merge(&mut self, simd: S, m: &[S::F32; N], l: &[S::F32; N], o: &[[S::F32; N]]) {
+        let mut max = *self.m;
+        for n in 0..N {
+            max[n] = simd.max(m[n], max[n]);
+        }
+        let mine = self.raise(simd, &max);
+        let mut theirs = mine;
+        for n in 0..N {
+            theirs[n] = exp2(simd, simd.sub(m[n], finite(simd, max[n])));
+            self.l[n] = simd.mul_add(self.l[n], mine[n], simd.mul(l[n], theirs[n]));
+        }
+        for (mine_o, o) in self.o.iter_mut().zip(o) {
+            for n in 0..N {
+                mine_o[n] = simd.mul_add(mine_o[n], mine[n], simd.mul(o[n], theirs[n]));
+            }
+        }
+    }
+
+    /// Divides `o` by `l`, once: `o / l`, or +0.0 for a row that has seen no key.
+    #[inline(always)]
+    pub fn finish(&mut self, simd: S) {
+        let zero = simd.splat(0.0);
+        let one = simd.splat(1.0);
+        let r = self
+            .l
+            .map(|l| simd.select(simd.eq(l, zero), zero, simd.div(one, l)));
+        for o in self.o.iter_mut() {
+            for n in 0..N {
+                o[n] = simd.add(simd.mul(o[n], r[n]), zero);
+            }
+        }
+    }
+
+    /// Moves `m` up to `max`; returns what the sums must be multiplied by.
+    #[inline(always)]
+    fn raise(&mut self, simd: S, max: &[S::F32; N]) -> [S::F32; N] {
+        let mut correction = *max;
+        for n in 0..N {
+            correction[n] = exp2(simd, simd.sub(self.m[n], finite(simd, max[n])));
+        }
+        *self.m = *max;
+        correction
+    }
+}
+
+/// `m`, or 0 where no key has been seen.
+#[inline(always)]
+fn finite<S: Simd>(simd: S, m: S::F32) -> S::F32 {
+    simd.select(
+        simd.eq(m, simd.splat(f32::NEG_INFINITY)),
+        simd.splat(0.0),
+        m,
+    )
+}
+
+/// `o[c] = o[c] * correction + sum p_j v_j[c]`, `C` channels at a time for as many as `o` has left;
+/// returns the rest of `o`.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the registers of one inner loop")]
+fn join<'a, S: Simd, const N: usize, const C: usize>(
+    simd: S,
+    o: &'a mut [[S::F32; N]],
+    p: &[[S::F32; N]],
+    correction: &[S::F32; N],
+    values: Rows<'_>,
+    c: &mut usize,
+    range: &Range<usize>,
+    seen: Option<&[u64]>,
+) -> &'a mut [[S::F32; N]] {
+    let (blocks, rest) = o.as_chunks_mut::<C>();
+    for block in blocks {
+        let mut sum = [[simd.splat(-0.0); N]; C];
+        match seen {
+            None => values.down::<C, _>(*c, range.clone(), p, |v, p| {
+                add_weighted(simd, &mut sum, v, p, |new, _, _| new);
+            }),
+            Some(seen) => {
+                let mut seen = seen.iter();
+                values.down::<C, _>(*c, range.clone(), p, |v, p| {
+                    let bits = seen.next().copied().unwrap_or(0);
+                    add_weighted(simd, &mut sum, v, p, |new, old, n| {
+                        simd.select(simd.mask(bits >> (n * S::LANES)), new, old)
+                    });
+                });
+            }
+        }
+        for (o, sum) in block.iter_mut().zip(sum) {
+            for n in 0..N {
+                o[n] = simd.mul_add(o[n], correction[n], sum[n]);
+            }
+        }
+        *c += C;
+    }
+    rest
+}
+
+/// `sum[c] += p * v[c]`, where `keep(new, old, n)` decides what each vector becomes.
+#[inline(always)]
+fn add_weighted<S: Simd, const N: usize, const C: usize>(
+    simd: S,
+    sum: &mut [[S::F32; N]; C],
+    v: [f32; C],
+    p: &[S::F32; N],
+    keep: impl Fn(S::F32, S::F32, usize) -> S::F32,
+) {
+    for (sum, v) in sum.iter_mut().zip(v) {
+        let v = simd.splat(v);
+        for n in 0..N {
+            sum[n] = keep(simd.mul_add(v, p[n], sum[n]), sum[n], n);
+        }
+    }
+}

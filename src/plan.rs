@@ -1,0 +1,256 @@
+//! The plan: everything about an attention that can be checked before there are any data.
+
+use crate::call::{Call, Inputs, Outputs};
+use crate::dispatch::{Claim, Entry};
+use crate::error::{Error, Tensor};
+use crate::mask::Mask;
+use crate::shape::{Heads, Shape};
+use crate::simd::Level;
+use crate::state::State;
+use crate::tiling::{TILE_K, Tiling};
+use core::ops::Range;
+
+/// Softmax attention of one shape under one mask: `o = softmax(scale * q k^T) v` for every head.
+///
+/// Made once, by the fallible [`Attention::new`]; bound to tensors by [`Attention::bind`], which
+/// checks them against it; run without a way to fail. A plan is a few dozen words and costs well
+/// under a microsecond, so one a decoding step is fine.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    shape: Shape,
+    mask: Mask,
+    keys: Range<usize>,
+    scale: f64,
+    entry: Entry,
+}
+
+impl Attention {
+    /// A plan for the best level of this processor, with `scale = 1 / sqrt(head_dim)`.
+    ///
+    /// # Errors
+    /// [`Error::ZeroHeads`], [`Error::HeadGroups`], [`Error::HeadDim`], [`Error::ValueDim`],
+    /// [`Error::Overflow`].
+    pub fn new(shape: Shape, mask: Mask) -> Result<Self, Error> {
+        shape.check()?;
+        let entry = Entry::choose(
+            Level::detect(),
+            shape.heads,
+            shape.q_len * shape.heads.group(),
+        );
+        Self::with_entry(shape, mask, entry)
+    }
+
+    /// A plan that runs a given entry: what a module made for one model calls.
+    ///
+    /// # Errors
+    /// As [`Attention::new`]; [`Error::Level`] where the entry's level is not available;
+    /// [`Error::HeadDim`] or [`Error::ValueDim`] if it was made for other widths.
+    pub fn with_entry(shape: Shape, mask: Mask, entry: Entry) -> Result<Self, Error> {
+        shape.check()?;
+        entry.check(shape.heads)?;
+        let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
+        Ok(Attention {
+            shape,
+            mask,
+            keys: 0..shape.kv_len,
+            scale,
+            entry,
+        })
+    }
+
+    /// Another factor for the scores. T5 has 1; the default is `1 / sqrt(head_dim)`.
+    #[must_use]
+    pub const fn scale(mut self, scale: f64) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// The same plan on one level, for tests and measurements.
+    ///
+    /// # Errors
+    /// [`Error::Level`] where this processor lacks it.
+    pub fn level(self, level: Level) -> Result<Self, Error> {
+        let entry = Entry::choose(
+            level,
+            self.shape.heads,
+            self.shape.q_len * self.shape.heads.group(),
+        );
+        entry.check(self.shape.heads)?;
+        Ok(Attention { entry, ..self })
+    }
+
+    /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with
+    /// them the mask, still count from key 0. With [`State`], the way to split keys.
+    ///
+    /// # Errors
+    /// [`Error::KeyRange`].
+    pub const fn keys(&self, keys: Range<usize>) -> Result<Self, Error> {
+        let Range { start, end } = keys;
+        let kv_len = self.shape.kv_len;
+        if start > end || end > kv_len {
+            return Err(Error::KeyRange { start, end, kv_len });
+        }
+        let (shape, mask, scale, entry) = (self.shape, self.mask, self.scale, self.entry);
+        Ok(Attention {
+            shape,
+            mask,
+            keys,
+            scale,
+            entry,
+        })
+    }
+
+    /// Floats of scratch that [`Attention::bind`] wants. Depends on the heads and the level, not on
+    /// any length.
+    #[must_use]
+    pub const fn scratch_len(&self) -> usize {
+        self.entry.scratch_len(self.shape.heads)
+    }
+
+    /// The entry that will run.
+    #[must_use]
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The shape.
+    #[must_use]
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Checks tensors and scratch against the plan.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Length`], [`Error::KvLens`], [`Error::KvLen`],
+    /// [`Error::Scratch`]. Nothing is written then.
+    pub fn bind<'a>(
+        &self,
+        inputs: Inputs<'a>,
+        outputs: Outputs<'a>,
+        scratch: &'a mut [f32],
+    ) -> Result<Call<'a>, Error> {
+        let tile_rows = self.entry.tiling().tile_q(self.entry.level());
+        let claim = Claim::output(self.shape, tile_rows, outputs.o, outputs.lse)?;
+        self.bind_claim(inputs, claim, scratch)
+    }
+
+    /// As [`Attention::bind`], but leaves the sums undivided in `state`, which it overwrites.
+    ///
+    /// # Errors
+    /// As [`Attention::bind`].
+    pub fn bind_state<'a>(
+        &self,
+        inputs: Inputs<'a>,
+        state: &'a mut State<'_>,
+        scratch: &'a mut [f32],
+    ) -> Result<Call<'a>, Error> {
+        let tile_rows = self.entry.tiling().tile_q(self.entry.level());
+        let (o, m, l) = state.outputs()?;
+        let claim = Claim::state(self.shape, tile_rows, o, m, l)?;
+        self.bind_claim(inputs, claim, scratch)
+    }
+
+    fn bind_claim<'a>(
+        &self,
+        inputs: Inputs<'a>,
+        claim: Claim<'a>,
+        scratch: &'a mut [f32],
+    ) -> Result<Call<'a>, Error> {
+        inputs.check(&self.shape)?;
+        let (needed, given) = (self.scratch_len(), scratch.len());
+        if given < needed {
+            return Err(Error::Scratch { needed, given });
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the one rounding of the scale"
+        )]
+        let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
+        Ok(Call {
+            entry: self.entry,
+            shape: self.shape,
+            mask: self.mask,
+            keys: self.keys.clone(),
+            scale,
+            inputs,
+            claim,
+            scratch,
+        })
+    }
+}
+
+impl Heads {
+    /// Floats of scratch that are enough for these heads on `level`, whatever the lengths: for
+    /// arrays whose size must be known when compiling.
+    #[must_use]
+    pub const fn scratch_len(self, level: Level) -> usize {
+        let many = Tiling::attend(level, self.dim, self.v_dim);
+        let few = Tiling::decode(level);
+        let many = many.scratch_len(level, self.dim, self.v_dim, TILE_K);
+        let few = few.scratch_len(level, self.dim, self.v_dim, TILE_K);
+        if many > few { many } else { few }
+    }
+}
+
+impl Entry {
+    fn check(&self, heads: Heads) -> Result<(), Error> {
+        if !self.level().is_available() {
+            return Err(Error::Level {
+                level: self.level(),
+            });
+        }
+        match self.dims() {
+            Some([dim, _]) if dim != heads.dim => Err(Error::HeadDim {
+                head_dim: heads.dim,
+                max: dim,
+            }),
+            Some([_, v_dim]) if v_dim != heads.v_dim => Err(Error::ValueDim {
+                v_dim: heads.v_dim,
+                max: v_dim,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Inputs<'_> {
+    fn check(&self, shape: &Shape) -> Result<(), Error> {
+        let views = [
+            (Tensor::Q, shape.q(), self.q.dims()),
+            (Tensor::K, shape.k(), self.k.dims()),
+        ];
+        for (tensor, expected, given) in
+            views
+                .into_iter()
+                .chain([(Tensor::V, shape.v(), self.v.dims())])
+        {
+            if expected != given {
+                return Err(Error::Shape {
+                    tensor,
+                    expected,
+                    given,
+                });
+            }
+        }
+        let Some(lens) = self.kv_lens else {
+            return Ok(());
+        };
+        if lens.len() != shape.batch {
+            return Err(Error::KvLens {
+                batch: shape.batch,
+                given: lens.len(),
+            });
+        }
+        for (sequence, &visible) in lens.iter().enumerate() {
+            if visible > shape.kv_len {
+                return Err(Error::KvLen {
+                    sequence,
+                    visible,
+                    kv_len: shape.kv_len,
+                });
+            }
+        }
+        Ok(())
+    }
+}

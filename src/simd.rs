@@ -1,0 +1,114 @@
+//! Lanes: the only home of instruction sets.
+//!
+//! An algorithm is written once over [`Simd`] and runs on every backend. A backend is a zero-sized
+//! token; holding one proves that this processor has the instructions, which is what makes every
+//! `unsafe` block in this module sound:
+//!
+//! | token | lanes | multiply-add | needs |
+//! |---|---|---|---|
+//! | [`Scalar`] | 1 | two roundings | nothing |
+//! | [`Portable`] | 4 (8 where the build has AVX) | as [`wide`] was compiled | nothing |
+//! | `Avx2` | 8 | one rounding | AVX2, FMA, F16C |
+//! | `Avx512` | 16 | one rounding | AVX-512 F, BW, DQ, VL |
+//!
+//! # NaN, infinities and zeros
+//! Arithmetic is IEEE 754 round to nearest with gradual underflow; floating-point modes are never
+//! changed. Comparisons with NaN are false. Which NaN comes out is not promised, only that one does.
+
+#![expect(
+    unsafe_code,
+    reason = "vector intrinsics; each token proves its instruction set"
+)]
+
+mod level;
+mod portable;
+mod rows;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use level::Level;
+pub use portable::Portable;
+pub use rows::Rows;
+pub use scalar::Scalar;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+/// 1.5 * 2^23: adding it to `|x| < 2^22` rounds `x` to an integer, which then sits in the low bits.
+pub const ROUND: f32 = 12_582_912.0;
+
+/// Vectors of `f32` on one instruction set. The token `self` is the proof that it is there.
+///
+/// Methods are `#[inline(always)]`: they must melt into a caller that enables the instructions.
+pub trait Simd: Copy + Sealed + 'static {
+    /// The level this backend implements.
+    const LEVEL: Level;
+    /// Floats in a vector.
+    const LANES: usize;
+    /// `true` if [`Simd::mul_add`] rounds once. All fused backends agree bit for bit, and so do all
+    /// unfused ones.
+    const FUSED: bool;
+    /// A vector: [`Simd::LANES`] floats, in memory order.
+    type F32: Copy;
+    /// One truth value a lane.
+    type Mask: Copy;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::F32;
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`.
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b`.
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`, correctly rounded.
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once if [`Simd::FUSED`], otherwise after the product and after the sum.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `if a > b { a } else { b }`: `b` if either is NaN, and `b` of two zeros.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a < b`; false if either is NaN.
+    fn lt(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a == b`; false if either is NaN, true of zeros of either sign.
+    fn eq(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `if mask { a } else { b }`, lane by lane: the lane not chosen has no influence.
+    fn select(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Lane `n` is bit `n` of `bits`; higher bits are ignored.
+    fn mask(self, bits: u64) -> Self::Mask;
+    /// `x * 2^n` for `t = ROUND + n`, where `n` in `-126..=127` and the result is normal.
+    /// NaN if `x` is NaN, whatever `t` is.
+    fn scale_by_exponent(self, x: Self::F32, t: Self::F32) -> Self::F32;
+
+    /// The longest run of whole aligned vectors inside `scratch`: at least
+    /// `(scratch.len() + 1) / LANES - 1` of them.
+    fn vectors_of(self, scratch: &mut [f32]) -> &mut [Self::F32];
+    /// The floats of some vectors, in memory order.
+    fn floats_of(self, vectors: &mut [Self::F32]) -> &mut [f32];
+}
+
+/// Only this crate implements [`Simd`]: its unsafe code relies on the layout of the vectors.
+pub trait Sealed {}
+impl Sealed for Scalar {}
+impl Sealed for Portable {}
+#[cfg(target_arch = "x86_64")]
+impl Sealed for Avx2 {}
+#[cfg(target_arch = "x86_64")]
+impl Sealed for Avx512 {}
+
+/// `scratch` cut to whole aligned vectors. `V` is a vector of `f32` lanes.
+#[inline(always)]
+fn align_vectors<V>(scratch: &mut [f32]) -> &mut [V] {
+    // SAFETY: every caller in this module passes a `V` made of `f32` lanes without padding, so any
+    // aligned run of initialised floats is a valid run of `V`.
+    let (_, vectors, _) = unsafe { scratch.align_to_mut::<V>() };
+    vectors
+}
+
+/// The floats of vectors. `V` is a vector of `f32` lanes.
+#[inline(always)]
+fn flatten_vectors<V>(vectors: &mut [V]) -> &mut [f32] {
+    let len = size_of_val(vectors) / size_of::<f32>();
+    // SAFETY: every caller in this module passes a `V` made of `f32` lanes without padding, which
+    // needs at least the alignment of `f32`, so the same bytes are `len` initialised floats.
+    unsafe { core::slice::from_raw_parts_mut(vectors.as_mut_ptr().cast::<f32>(), len) }
+}

@@ -1,0 +1,130 @@
+//! Which instruction sets there are, and which this processor has.
+
+use super::{Portable, Scalar, Simd};
+use core::fmt;
+
+/// An instruction-set level. Every level gives results within the certified bound; levels that fuse
+/// multiply-add agree bit for bit, and so do levels that don't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// One lane: cores without vectors.
+    Scalar,
+    /// The vectors of `wide`, as the build has them: NEON, simd128, SSE2 ...
+    Portable,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+impl Level {
+    /// Every level, lowest first, whether this processor has it or not.
+    pub const ALL: [Level; 4] = [Level::Scalar, Level::Portable, Level::Avx2, Level::Avx512];
+
+    /// The best level of this processor.
+    #[must_use]
+    pub fn detect() -> Level {
+        Level::available().last().unwrap_or(Level::Scalar)
+    }
+
+    /// The levels of this processor, lowest first: what a test forces in turn.
+    pub fn available() -> impl Iterator<Item = Level> {
+        Level::ALL.into_iter().filter(|level| level.is_available())
+    }
+
+    /// Whether this processor has the level.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Level::Scalar | Level::Portable => true,
+            Level::Avx2 => has_avx2(),
+            Level::Avx512 => has_avx2() && has_avx512(),
+        }
+    }
+
+    /// Whether a multiply-add rounds once: the class within which bits agree.
+    #[must_use]
+    pub const fn is_fused(self) -> bool {
+        match self {
+            Level::Scalar => Scalar::FUSED,
+            Level::Portable => Portable::FUSED,
+            Level::Avx2 | Level::Avx512 => true,
+        }
+    }
+
+    /// Floats in a vector.
+    #[must_use]
+    pub const fn lanes(self) -> usize {
+        match self {
+            Level::Scalar => Scalar::LANES,
+            Level::Portable => Portable::LANES,
+            Level::Avx2 => 8,
+            Level::Avx512 => 16,
+        }
+    }
+
+    /// Vector registers that a kernel may fill. The scalar level counts 32 single-precision
+    /// registers, as a Cortex-M4F has.
+    #[must_use]
+    pub const fn registers(self) -> usize {
+        match self {
+            Level::Scalar | Level::Avx512 => 32,
+            Level::Portable if cfg!(target_arch = "aarch64") => 32,
+            Level::Portable | Level::Avx2 => 16,
+        }
+    }
+
+    /// The lower-case name, as in the names of entries.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+fn has_avx2() -> bool {
+    std::is_x86_feature_detected!("avx2")
+        && std::is_x86_feature_detected!("fma")
+        && std::is_x86_feature_detected!("f16c")
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+fn has_avx512() -> bool {
+    std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx512bw")
+        && std::is_x86_feature_detected!("avx512dq")
+        && std::is_x86_feature_detected!("avx512vl")
+}
+
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+fn has_avx2() -> bool {
+    cpufeatures::new!(avx2, "avx2", "fma", "f16c");
+    avx2::get()
+}
+
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+fn has_avx512() -> bool {
+    cpufeatures::new!(avx512, "avx512f", "avx512bw", "avx512dq", "avx512vl");
+    avx512::get()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx2() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512() -> bool {
+    false
+}

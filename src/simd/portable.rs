@@ -1,0 +1,97 @@
+//! The vectors of `wide`: NEON, WASM simd128, SSE2 or plain arrays, as the build has them.
+//!
+//! `wide` chooses its instructions when it is compiled, so this backend asks for the vector that
+//! fits one register there: four lanes, or eight where AVX is compiled in.
+
+use super::{Level, ROUND, Simd, align_vectors, flatten_vectors};
+use wide::bytemuck::cast;
+
+#[cfg(not(target_feature = "avx"))]
+use wide::{f32x4 as Vector, u32x4 as Integers};
+#[cfg(target_feature = "avx")]
+use wide::{f32x8 as Vector, u32x8 as Integers};
+
+/// Lanes over the crate `wide`, on every host.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+#[cfg(target_feature = "avx")]
+const BITS: Integers = Integers::new([1, 2, 4, 8, 16, 32, 64, 128]);
+#[cfg(not(target_feature = "avx"))]
+const BITS: Integers = Integers::new([1, 2, 4, 8]);
+
+impl Simd for Portable {
+    const LEVEL: Level = Level::Portable;
+    const LANES: usize = size_of::<Vector>() / size_of::<f32>();
+    const FUSED: bool = cfg!(any(
+        all(target_feature = "sse2", target_feature = "fma"),
+        all(target_arch = "aarch64", target_feature = "neon")
+    ));
+    type F32 = Vector;
+    type Mask = Vector;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Vector {
+        Vector::splat(x)
+    }
+    #[inline(always)]
+    fn add(self, a: Vector, b: Vector) -> Vector {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: Vector, b: Vector) -> Vector {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: Vector, b: Vector) -> Vector {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        a / b
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
+        a.mul_add(b, c)
+    }
+    #[inline(always)]
+    fn max(self, a: Vector, b: Vector) -> Vector {
+        // `fast_max` treats NaN differently on each host.
+        a.simd_gt(b).select(a, b)
+    }
+    #[inline(always)]
+    fn lt(self, a: Vector, b: Vector) -> Vector {
+        a.simd_lt(b)
+    }
+    #[inline(always)]
+    fn eq(self, a: Vector, b: Vector) -> Vector {
+        a.simd_eq(b)
+    }
+    #[inline(always)]
+    fn select(self, mask: Vector, a: Vector, b: Vector) -> Vector {
+        mask.select(a, b)
+    }
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "only the low LANES bits count"
+    )]
+    fn mask(self, bits: u64) -> Vector {
+        cast((Integers::splat(bits as u32) & BITS).simd_eq(BITS))
+    }
+    #[inline(always)]
+    fn scale_by_exponent(self, x: Vector, t: Vector) -> Vector {
+        const _: () = assert!(ROUND.to_bits() << 23 == 0);
+        let bits: Integers = cast(t);
+        let power: Vector = cast((bits << 23_u32) + Integers::splat(1.0_f32.to_bits()));
+        x * power
+    }
+    #[inline(always)]
+    fn vectors_of(self, scratch: &mut [f32]) -> &mut [Vector] {
+        align_vectors(scratch)
+    }
+    #[inline(always)]
+    fn floats_of(self, vectors: &mut [Vector]) -> &mut [f32] {
+        flatten_vectors(vectors)
+    }
+}

@@ -1,0 +1,75 @@
+//! One lane: the definition of every operation, and the backend of cores without vectors.
+
+use super::{Level, ROUND, Simd};
+
+/// One lane, two roundings a multiply-add on every host: its bits are those of [`super::Portable`]
+/// wherever that does not fuse.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar;
+
+impl Simd for Scalar {
+    const LEVEL: Level = Level::Scalar;
+    const LANES: usize = 1;
+    const FUSED: bool = false;
+    type F32 = f32;
+    type Mask = bool;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    fn add(self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32, b: f32) -> f32 {
+        a / b
+    }
+    #[inline(always)]
+    fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+    #[inline(always)]
+    fn max(self, a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+    #[inline(always)]
+    fn lt(self, a: f32, b: f32) -> bool {
+        a < b
+    }
+    #[inline(always)]
+    fn eq(self, a: f32, b: f32) -> bool {
+        a == b
+    }
+    #[inline(always)]
+    fn select(self, mask: bool, a: f32, b: f32) -> f32 {
+        if mask { a } else { b }
+    }
+    #[inline(always)]
+    fn mask(self, bits: u64) -> bool {
+        bits & 1 != 0
+    }
+    #[inline(always)]
+    fn scale_by_exponent(self, x: f32, t: f32) -> f32 {
+        // The integer in `t` moves to the exponent field; the exponent of ROUND is shifted out.
+        const _: () = assert!(ROUND.to_bits() << 23 == 0);
+        x * f32::from_bits((t.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
+    }
+    #[inline(always)]
+    fn vectors_of(self, scratch: &mut [f32]) -> &mut [f32] {
+        scratch
+    }
+    #[inline(always)]
+    fn floats_of(self, vectors: &mut [f32]) -> &mut [f32] {
+        vectors
+    }
+}

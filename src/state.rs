@@ -1,0 +1,182 @@
+//! Partial attention: the state of rows that have seen some of their keys, to be merged with others.
+
+use crate::dispatch::check_len;
+use crate::error::{Error, Tensor};
+use crate::online::Online;
+use crate::shape::{Shape, len_of};
+use crate::simd::Scalar;
+use crate::view::{Strides, ViewMut};
+
+/// The natural log-sum-exp of a row: `m ln 2 + ln l`; -inf for a row that has seen no key.
+pub(crate) fn lse(m: f32, l: f32) -> f32 {
+    m * core::f32::consts::LN_2 + libm::logf(l)
+}
+
+/// Attention over some of the keys, not yet divided: `(m, l, o)` for every row of output.
+///
+/// States over disjoint sets of keys merge into the state over their union, so a long context can be
+/// split over threads, caches or machines. The empty state is the identity: merging it changes no
+/// bit. Merging rounds, so another order of merges may give other last bits: fix the order where
+/// bits matter. All of a state lies in one slice of floats, to be stored or sent as it is.
+///
+/// ```
+/// use flashlet::{Attention, Heads, Inputs, Mask, Shape, State, View, ViewMut};
+/// # fn main() -> Result<(), flashlet::Error> {
+/// let shape = Shape { batch: 1, q_len: 1, kv_len: 4, heads: Heads::new(1, 1, 2) };
+/// let attention = Attention::new(shape, Mask::full())?;
+/// let (q, k, v) = ([1.0, 0.5], [0.1; 8], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+/// let inputs = Inputs {
+///     q: View::packed(&q, shape.q())?,
+///     k: View::packed(&k, shape.k())?,
+///     v: View::packed(&v, shape.v())?,
+///     kv_lens: None,
+/// };
+/// let mut scratch = vec![0.0; attention.scratch_len()];
+/// let mut storage = vec![0.0; 2 * State::storage_len(&shape)?];
+/// let (front, back) = storage.split_at_mut(State::storage_len(&shape)?);
+/// let mut front = State::empty(front, &shape)?;
+/// let mut back = State::empty(back, &shape)?;
+/// attention.keys(0..3)?.bind_state(inputs, &mut front, &mut scratch)?.run();
+/// attention.keys(3..4)?.bind_state(inputs, &mut back, &mut scratch)?.run();
+/// front.merge(&back)?;
+/// let mut o = [0.0; 2];
+/// front.finish(ViewMut::packed(&mut o, shape.o())?, None)?;
+/// assert!((o[0] - 4.0).abs() < 1e-6 && (o[1] - 5.0).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct State<'a> {
+    m: &'a mut [f32],
+    l: &'a mut [f32],
+    o: &'a mut [f32],
+    dims: [usize; 4],
+}
+
+impl<'a> State<'a> {
+    /// Floats of storage: two more a row than the output has.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub const fn storage_len(shape: &Shape) -> Result<usize, Error> {
+        let mut dims = shape.o();
+        dims[3] += 2;
+        len_of(dims)
+    }
+
+    /// The empty state. Overwrites `storage`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`]; [`Error::Length`] if `storage` has not [`State::storage_len`] floats.
+    pub fn empty(storage: &'a mut [f32], shape: &Shape) -> Result<Self, Error> {
+        let state = Self::from_storage(storage, shape)?;
+        state.m.fill(f32::NEG_INFINITY);
+        state.l.fill(0.0);
+        state.o.fill(-0.0);
+        Ok(state)
+    }
+
+    /// A state as it was stored or received: all `m`, then all `l`, then all `o`, rows in the order
+    /// of the output.
+    ///
+    /// # Errors
+    /// As [`State::empty`].
+    pub fn from_storage(storage: &'a mut [f32], shape: &Shape) -> Result<Self, Error> {
+        check_len(Tensor::State, Self::storage_len(shape)?, storage.len())?;
+        let (m, rest) = storage.split_at_mut(shape.rows());
+        let (l, o) = rest.split_at_mut(shape.rows());
+        Ok(State {
+            m,
+            l,
+            o,
+            dims: shape.o(),
+        })
+    }
+
+    /// Joins the state of the same rows over other keys.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the states have different shapes; nothing is changed then.
+    pub fn merge(&mut self, other: &State<'_>) -> Result<(), Error> {
+        if self.dims != other.dims {
+            let (expected, given) = (self.dims, other.dims);
+            return Err(Error::Shape {
+                tensor: Tensor::State,
+                expected,
+                given,
+            });
+        }
+        let v_dim = self.dims[3].max(1);
+        let theirs = singles(other.m)
+            .iter()
+            .zip(singles(other.l))
+            .zip(other.o.chunks_exact(v_dim));
+        let mine = singles_mut(self.m).iter_mut().zip(singles_mut(self.l));
+        for (((m, l), o), ((m2, l2), o2)) in mine.zip(self.o.chunks_exact_mut(v_dim)).zip(theirs) {
+            Online {
+                m,
+                l,
+                o: singles_mut(o),
+            }
+            .merge(Scalar, m2, l2, singles(o2));
+        }
+        Ok(())
+    }
+
+    /// Divides by the sums of weights and writes the output, and the natural log-sum-exp
+    /// `[batch, q_heads, q_len]` if it is wanted. Rows that have seen no key give 0 and -inf.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::Length`]; nothing is written then.
+    pub fn finish(&self, o: ViewMut<'_>, mut lse_out: Option<&mut [f32]>) -> Result<(), Error> {
+        let [batch, q_len, q_heads, v_dim] = self.dims;
+        if o.dims() != self.dims {
+            return Err(Error::Shape {
+                tensor: Tensor::O,
+                expected: self.dims,
+                given: o.dims(),
+            });
+        }
+        if let Some(out) = &lse_out {
+            check_len(Tensor::Lse, batch * q_len * q_heads, out.len())?;
+        }
+        let sums = self.m.iter().zip(self.l.iter()).enumerate();
+        for ((row, (&m, &l)), channels) in sums.zip(self.o.chunks_exact(v_dim.max(1))) {
+            let (h, i, b) = (row % q_heads, row / q_heads % q_len, row / q_heads / q_len);
+            let start = o.strides.offset(b, i, h);
+            if let Some(out) = o.data.get_mut(start..start + v_dim) {
+                out.copy_from_slice(channels);
+                Online {
+                    m: &mut [m],
+                    l: &mut [l],
+                    o: singles_mut(out),
+                }
+                .finish(Scalar);
+            }
+            let at = (b * q_heads + h) * q_len + i;
+            if let Some(out) = lse_out.as_deref_mut().and_then(|out| out.get_mut(at)) {
+                *out = lse(m, l);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state as an output of a call: `o`, `m`, `l`.
+    pub(crate) fn outputs(&mut self) -> Result<(ViewMut<'_>, &mut [f32], &mut [f32]), Error> {
+        let strides = Strides::by_token(self.dims)?;
+        Ok((
+            ViewMut::strided(self.o, self.dims, strides)?,
+            self.m,
+            self.l,
+        ))
+    }
+}
+
+/// Rows of one lane.
+fn singles(x: &[f32]) -> &[[f32; 1]] {
+    x.as_chunks().0
+}
+
+fn singles_mut(x: &mut [f32]) -> &mut [[f32; 1]] {
+    x.as_chunks_mut().0
+}

@@ -1,0 +1,190 @@
+//! Borrowed tensors of shape `[batch, len, heads, dim]`, of any strides.
+
+use crate::error::Error;
+use crate::shape::len_of;
+use crate::simd::Rows;
+
+/// Elements from one index to the next. Channels of a row always lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strides {
+    /// From one sequence to the next.
+    pub batch: usize,
+    /// From one token to the next.
+    pub token: usize,
+    /// From one head to the next.
+    pub head: usize,
+}
+
+impl Strides {
+    /// `[batch, len, heads, dim]` without gaps: token after token.
+    pub const fn by_token(dims: [usize; 4]) -> Result<Self, Error> {
+        match len_of(dims) {
+            Ok(_) => {
+                let token = dims[2] * dims[3];
+                Ok(Strides {
+                    batch: dims[1] * token,
+                    token,
+                    head: dims[3],
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `[batch, heads, len, dim]` without gaps: head after head. `dims` is `[batch, len, heads, dim]`.
+    pub const fn by_head(dims: [usize; 4]) -> Result<Self, Error> {
+        match len_of(dims) {
+            Ok(_) => {
+                let head = dims[1] * dims[3];
+                Ok(Strides {
+                    batch: dims[2] * head,
+                    token: dims[3],
+                    head,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Elements from the first to one past the last; `None` if that overflows.
+    fn extent(self, dims: [usize; 4]) -> Option<usize> {
+        if dims.contains(&0) {
+            return Some(0);
+        }
+        let batch = (dims[0] - 1).checked_mul(self.batch)?;
+        let token = (dims[1] - 1).checked_mul(self.token)?;
+        let head = (dims[2] - 1).checked_mul(self.head)?;
+        batch
+            .checked_add(token)?
+            .checked_add(head)?
+            .checked_add(dims[3])
+    }
+
+    fn check(self, dims: [usize; 4], given: usize) -> Result<(), Error> {
+        match self.extent(dims) {
+            None => Err(Error::Overflow { dims }),
+            Some(needed) if needed > given => Err(Error::TooShort { needed, given }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Rows are apart if, from the smallest stride to the largest, each steps over all that the
+    /// smaller ones reach.
+    fn check_apart(self, dims: [usize; 4]) -> Result<(), Error> {
+        let mut axes = [
+            (self.batch, dims[0]),
+            (self.token, dims[1]),
+            (self.head, dims[2]),
+        ];
+        axes.sort_unstable();
+        let mut extent = dims[3];
+        for (stride, len) in axes.into_iter().filter(|&(_, len)| len > 1) {
+            if stride < extent {
+                return Err(Error::Overlap { stride, extent });
+            }
+            extent += stride * (len - 1);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn offset(self, b: usize, i: usize, h: usize) -> usize {
+        b * self.batch + i * self.token + h * self.head
+    }
+}
+
+/// A borrowed input. Its bounds were checked when it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, T = f32> {
+    data: &'a [T],
+    dims: [usize; 4],
+    strides: Strides,
+}
+
+impl<'a, T: Copy> View<'a, T> {
+    /// `[batch, len, heads, dim]` without gaps.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] and [`Error::TooShort`].
+    pub fn packed(data: &'a [T], dims: [usize; 4]) -> Result<Self, Error> {
+        Self::strided(data, dims, Strides::by_token(dims)?)
+    }
+
+    /// `dims = [batch, len, heads, dim]` with any strides; 0 repeats one element of that axis.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] and [`Error::TooShort`].
+    pub fn strided(data: &'a [T], dims: [usize; 4], strides: Strides) -> Result<Self, Error> {
+        strides.check(dims, data.len())?;
+        Ok(View {
+            data,
+            dims,
+            strides,
+        })
+    }
+
+    /// `[batch, len, heads, dim]`.
+    #[must_use]
+    pub const fn dims(&self) -> [usize; 4] {
+        self.dims
+    }
+
+    /// The channels of one token in one head; empty if there is no such row.
+    #[inline(always)]
+    pub(crate) fn row(&self, b: usize, i: usize, h: usize) -> &'a [T] {
+        let start = self.strides.offset(b, i, h);
+        self.data
+            .get(start..)
+            .and_then(|row| row.get(..self.dims[3]))
+            .unwrap_or(&[])
+    }
+
+    /// All tokens of one head; `None` if there is no such sequence or head.
+    #[inline(always)]
+    pub(crate) fn rows(&self, b: usize, h: usize) -> Option<Rows<'a, T>> {
+        let data = if self.dims[1] == 0 {
+            &[]
+        } else {
+            self.data.get(self.strides.offset(b, 0, h)..)?
+        };
+        Rows::new(data, self.strides.token, self.dims[1], self.dims[3])
+    }
+}
+
+/// A borrowed output. Its bounds, and that no two rows overlap, were checked when it was made.
+#[derive(Debug)]
+pub struct ViewMut<'a, T = f32> {
+    pub(crate) data: &'a mut [T],
+    pub(crate) dims: [usize; 4],
+    pub(crate) strides: Strides,
+}
+
+impl<'a, T: Copy> ViewMut<'a, T> {
+    /// `[batch, len, heads, dim]` without gaps.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] and [`Error::TooShort`].
+    pub fn packed(data: &'a mut [T], dims: [usize; 4]) -> Result<Self, Error> {
+        Self::strided(data, dims, Strides::by_token(dims)?)
+    }
+
+    /// `dims = [batch, len, heads, dim]` with strides that keep rows apart.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`], [`Error::TooShort`], [`Error::Overlap`].
+    pub fn strided(data: &'a mut [T], dims: [usize; 4], strides: Strides) -> Result<Self, Error> {
+        strides.check(dims, data.len())?;
+        strides.check_apart(dims)?;
+        Ok(ViewMut {
+            data,
+            dims,
+            strides,
+        })
+    }
+
+    /// `[batch, len, heads, dim]`.
+    #[must_use]
+    pub const fn dims(&self) -> [usize; 4] {
+        self.dims
+    }
+}

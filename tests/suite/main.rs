@@ -1,0 +1,12 @@
+//! Every promise of the crate, as a property that a test can break.
+
+mod bits;
+mod case;
+mod certified;
+mod errors;
+mod masks;
+mod math;
+mod properties;
+mod real_heads;
+mod special;
+mod states;
