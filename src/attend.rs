@@ -48,7 +48,7 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     V: Dim,
 {
     let heads = job.shape.heads;
-    let (k_dim, v_dim) = (K::of(heads.dim).len(), V::of(heads.v_dim).len());
+    let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
     let scratch = core::mem::take(&mut job.scratch);
     let Some(mut work) = cut::<S, N>(simd, scratch, job.blocks, k_dim, v_dim, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
@@ -83,12 +83,7 @@ fn cut<S: Simd, const N: usize>(
     let (o, rest) = rest.split_at_mut_checked(blocks * v_dim)?;
     let (ml, rest) = rest.split_at_mut_checked(blocks * 2)?;
     let (s, _) = rest.split_at_mut_checked(tile_k)?;
-    Some(Workspace {
-        q,
-        o,
-        ml: ml.as_chunks_mut::<2>().0,
-        s,
-    })
+    Some(Workspace { q, o, ml: ml.as_chunks_mut::<2>().0, s })
 }
 
 #[inline(always)]
@@ -103,11 +98,8 @@ fn attend_tile<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     V: Dim,
 {
     let heads = job.shape.heads;
-    let (k_dim, v_dim, group) = (
-        K::of(heads.dim).len(),
-        V::of(heads.v_dim).len(),
-        heads.group(),
-    );
+    let (k_dim, v_dim, group) =
+        (K::of(heads.dim).width(), V::of(heads.v_dim).width(), heads.group());
     let (Some(keys), Some(values)) = (job.k.rows(tile.b, tile.g), job.v.rows(tile.b, tile.g))
     else {
         debug_assert!(false, "the plan checks the views");
@@ -151,9 +143,7 @@ fn key_tiles(
     (first, last): (usize, usize),
     tile_k: usize,
 ) -> impl Iterator<Item = Range<usize>> {
-    let [a, b] = visible
-        .runs(first, last)
-        .map(|run| run.start / tile_k..run.end.div_ceil(tile_k));
+    let [a, b] = visible.runs(first, last).map(|run| run.start / tile_k..run.end.div_ceil(tile_k));
     let b = b.start.max(a.end)..b.end;
     a.chain(b).map(move |t| t * tile_k..(t + 1) * tile_k)
 }
@@ -176,12 +166,7 @@ struct Blocks {
 impl Blocks {
     #[inline(always)]
     fn new(tile: &QueryTile, width: usize, group: usize) -> Self {
-        Blocks {
-            row: tile.rows.start,
-            end: tile.rows.end,
-            width,
-            group,
-        }
+        Blocks { row: tile.rows.start, end: tile.rows.end, width, group }
     }
 }
 
@@ -193,11 +178,7 @@ impl Iterator for Blocks {
         let row = self.row;
         let end = self.end.min(row + self.width);
         self.row = end;
-        (row < end).then(|| Block {
-            row,
-            first: row / self.group,
-            last: (end - 1) / self.group,
-        })
+        (row < end).then(|| Block { row, first: row / self.group, last: (end - 1) / self.group })
     }
 }
 
@@ -238,11 +219,7 @@ fn pack<S: Simd, const N: usize>(
             job.write_query(tile.b, tile.g, row, lane, width, columns);
         }
     }
-    for ([m, l], o) in work
-        .ml
-        .iter_mut()
-        .zip(work.o.chunks_exact_mut(work.o.len() / job.blocks))
-    {
+    for ([m, l], o) in work.ml.iter_mut().zip(work.o.chunks_exact_mut(work.o.len() / job.blocks)) {
         Online { m, l, o }.clear(simd);
     }
 }
@@ -265,21 +242,13 @@ fn unpack<S: Simd, const N: usize>(
         let columns = &*simd.floats_of(o.as_flattened_mut());
         let (m, l) = (&*simd.floats_of(m), &*simd.floats_of(l));
         for (lane, row) in (block.first..=block.last).enumerate() {
-            let ml = (
-                m.get(lane).copied().unwrap_or(0.0),
-                l.get(lane).copied().unwrap_or(0.0),
-            );
+            let ml = (m.get(lane).copied().unwrap_or(0.0), l.get(lane).copied().unwrap_or(0.0));
             job.write_row(
                 tile.b,
                 tile.g,
                 row,
                 ml,
-                columns
-                    .get(lane..)
-                    .unwrap_or(&[])
-                    .iter()
-                    .step_by(width)
-                    .copied(),
+                columns.get(lane..).unwrap_or(&[]).iter().step_by(width).copied(),
             );
         }
     }

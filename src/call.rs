@@ -47,27 +47,8 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// Does all the work.
     pub fn run(self) {
-        let Call {
-            entry,
-            shape,
-            mask,
-            keys,
-            scale,
-            inputs,
-            claim,
-            scratch,
-        } = self;
-        Part {
-            entry,
-            shape,
-            mask,
-            keys,
-            scale,
-            inputs,
-            claim,
-            scratch,
-        }
-        .run();
+        let Call { entry, shape, mask, keys, scale, inputs, claim, scratch } = self;
+        Part { entry, shape, mask, keys, scale, inputs, claim, scratch }.run();
     }
 
     /// The `index`-th of `parts` shares of the work, to be run by itself, say between interrupts.
@@ -79,26 +60,9 @@ impl<'a> Call<'a> {
         if index >= parts {
             return Err(Error::Part { index, parts });
         }
-        let Call {
-            entry,
-            shape,
-            mask,
-            ref keys,
-            scale,
-            inputs,
-            ..
-        } = *self;
+        let Call { entry, shape, mask, ref keys, scale, inputs, .. } = *self;
         let (keys, claim) = (keys.clone(), self.claim.share(index, parts));
-        Ok(Part {
-            entry,
-            shape,
-            mask,
-            keys,
-            scale,
-            inputs,
-            claim,
-            scratch: self.scratch,
-        })
+        Ok(Part { entry, shape, mask, keys, scale, inputs, claim, scratch: self.scratch })
     }
 
     /// All `parts` shares at once, each with a scratch of its own cut from the call's, to be run on
@@ -111,16 +75,7 @@ impl<'a> Call<'a> {
         self,
         parts: usize,
     ) -> Result<impl ExactSizeIterator<Item = Part<'a>> + Send, Error> {
-        let Call {
-            entry,
-            shape,
-            mask,
-            keys,
-            scale,
-            inputs,
-            claim,
-            scratch,
-        } = self;
+        let Call { entry, shape, mask, keys, scale, inputs, claim, scratch } = self;
         let each = entry.scratch_len(shape.heads);
         let given = scratch.len();
         if parts == 0 {
@@ -129,25 +84,12 @@ impl<'a> Call<'a> {
         match each.checked_mul(parts) {
             Some(needed) if needed <= given => {}
             needed => {
-                return Err(Error::Scratch {
-                    needed: needed.unwrap_or(usize::MAX),
-                    given,
-                });
+                return Err(Error::Scratch { needed: needed.unwrap_or(usize::MAX), given });
             }
         }
-        Ok(claim
-            .shares(parts)
-            .zip(scratch.chunks_exact_mut(each))
-            .map(move |(claim, scratch)| Part {
-                entry,
-                shape,
-                mask,
-                keys: keys.clone(),
-                scale,
-                inputs,
-                claim,
-                scratch,
-            }))
+        Ok(claim.shares(parts).zip(scratch.chunks_exact_mut(each)).map(move |(claim, scratch)| {
+            Part { entry, shape, mask, keys: keys.clone(), scale, inputs, claim, scratch }
+        }))
     }
 }
 

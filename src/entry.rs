@@ -33,38 +33,38 @@ use core::ops::Range;
 /// The width of a head, known when compiling ([`Fixed`]) or when running ([`Dynamic`]).
 pub trait Dim: Copy {
     /// The width, given what the plan says.
-    fn of(len: usize) -> Self;
+    fn of(width: usize) -> Self;
     /// The width.
-    fn len(self) -> usize;
+    fn width(self) -> usize;
 }
 
 /// A width known when compiling.
 #[derive(Clone, Copy, Debug)]
-pub struct Fixed<const LEN: usize>;
+pub struct Fixed<const WIDTH: usize>;
 
 /// A width known when running.
 #[derive(Clone, Copy, Debug)]
 pub struct Dynamic(usize);
 
-impl<const LEN: usize> Dim for Fixed<LEN> {
+impl<const WIDTH: usize> Dim for Fixed<WIDTH> {
     #[inline(always)]
-    fn of(len: usize) -> Self {
-        debug_assert_eq!(len, LEN, "dispatch chooses an entry by its widths");
+    fn of(width: usize) -> Self {
+        debug_assert_eq!(width, WIDTH, "dispatch chooses an entry by its widths");
         Fixed
     }
     #[inline(always)]
-    fn len(self) -> usize {
-        LEN
+    fn width(self) -> usize {
+        WIDTH
     }
 }
 
 impl Dim for Dynamic {
     #[inline(always)]
-    fn of(len: usize) -> Self {
-        Dynamic(len)
+    fn of(width: usize) -> Self {
+        Dynamic(width)
     }
     #[inline(always)]
-    fn len(self) -> usize {
+    fn width(self) -> usize {
         // The plan refuses 0; saying so here removes the division checks.
         self.0.max(1)
     }
@@ -104,10 +104,8 @@ impl Job<'_> {
     /// The mask of sequence `b`.
     pub(crate) fn visible(&self, b: usize) -> Visible {
         let kv_len = self.shape.kv_len;
-        let visible = self
-            .kv_lens
-            .and_then(|lens| lens.get(b))
-            .map_or(kv_len, |len| kv_len.min(*len));
+        let visible =
+            self.kv_lens.and_then(|lens| lens.get(b)).map_or(kv_len, |len| kv_len.min(*len));
         self.mask.of_sequence(self.shape.q_len, visible, &self.keys)
     }
 
@@ -128,11 +126,7 @@ impl Job<'_> {
         columns: &mut [f32],
     ) {
         let (i, h) = self.query_of(g, row);
-        let column = columns
-            .get_mut(lane..)
-            .unwrap_or(&mut [])
-            .iter_mut()
-            .step_by(width);
+        let column = columns.get_mut(lane..).unwrap_or(&mut []).iter_mut().step_by(width);
         for (to, from) in column.zip(self.q.row(b, i, h)) {
             *to = from * self.scale;
         }

@@ -158,10 +158,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::HeadGroups { q_heads, kv_heads } => {
-                write!(
-                    f,
-                    "{q_heads} query heads are no multiple of {kv_heads} key/value heads"
-                )
+                write!(f, "{q_heads} query heads are no multiple of {kv_heads} key/value heads")
             }
             Error::HeadDim { head_dim, max } => {
                 write!(f, "head_dim {head_dim} is outside 1..={max}")
@@ -171,46 +168,25 @@ impl fmt::Display for Error {
                 write!(f, "a tensor of {dims:?} does not fit the address space")
             }
             Error::TooShort { needed, given } => {
-                write!(
-                    f,
-                    "shape and strides reach {needed} elements, the slice has {given}"
-                )
+                write!(f, "shape and strides reach {needed} elements, the slice has {given}")
             }
             Error::Overlap { stride, extent } => {
-                write!(
-                    f,
-                    "output rows overlap: a stride of {stride} steps over {extent} elements"
-                )
+                write!(f, "output rows overlap: a stride of {stride} steps over {extent} elements")
             }
-            Error::Shape {
-                tensor,
-                expected,
-                given,
-            } => {
+            Error::Shape { tensor, expected, given } => {
                 write!(
                     f,
                     "{tensor} is {given:?}, the plan says {expected:?} (batch, len, heads, dim)"
                 )
             }
-            Error::Length {
-                tensor,
-                needed,
-                given,
-            } => {
+            Error::Length { tensor, needed, given } => {
                 write!(f, "{tensor} has {given} elements instead of {needed}")
             }
             Error::KvLens { batch, given } => {
                 write!(f, "{given} visible lengths for a batch of {batch}")
             }
-            Error::KvLen {
-                sequence,
-                visible,
-                kv_len,
-            } => {
-                write!(
-                    f,
-                    "sequence {sequence} claims {visible} visible keys of {kv_len}"
-                )
+            Error::KvLen { sequence, visible, kv_len } => {
+                write!(f, "sequence {sequence} claims {visible} visible keys of {kv_len}")
             }
             Error::KeyRange { start, end, kv_len } => {
                 write!(f, "keys {start}..{end} are no range within 0..{kv_len}")

@@ -45,20 +45,14 @@ impl Window {
     /// `sliding_window` of Mistral, Gemma, gpt-oss and Hugging Face. `keys(0)` sees nothing.
     #[must_use]
     pub const fn keys(keys: usize) -> Window {
-        Window {
-            left: reach(keys) - 1,
-            right: 0,
-        }
+        Window { left: reach(keys) - 1, right: 0 }
     }
 
     /// Keys at most `left` before and `right` after the query's position, both inclusive. This is
     /// the `window_size = (left, right)` of FlashAttention and ONNX.
     #[must_use]
     pub const fn span(left: usize, right: usize) -> Window {
-        Window {
-            left: reach(left),
-            right: reach(right),
-        }
+        Window { left: reach(left), right: reach(right) }
     }
 }
 
@@ -66,11 +60,7 @@ impl Window {
 const UNBOUNDED: i64 = 1 << 62;
 
 const fn reach(distance: usize) -> i64 {
-    if distance as u64 >= UNBOUNDED as u64 {
-        UNBOUNDED
-    } else {
-        distance as i64
-    }
+    if distance as u64 >= UNBOUNDED as u64 { UNBOUNDED } else { distance as i64 }
 }
 
 /// The keys that each query may see.
@@ -92,33 +82,19 @@ impl Mask {
     /// Every key, for every query.
     #[must_use]
     pub const fn full() -> Mask {
-        Mask {
-            offset: Offset::TOP_LEFT,
-            left: UNBOUNDED,
-            right: UNBOUNDED,
-            sinks: 0,
-        }
+        Mask { offset: Offset::TOP_LEFT, left: UNBOUNDED, right: UNBOUNDED, sinks: 0 }
     }
 
     /// Keys at or before the query's position.
     #[must_use]
     pub const fn causal(offset: Offset) -> Mask {
-        Mask {
-            offset,
-            right: 0,
-            ..Mask::full()
-        }
+        Mask { offset, right: 0, ..Mask::full() }
     }
 
     /// Keys in a window around the query's position.
     #[must_use]
     pub const fn window(offset: Offset, window: Window) -> Mask {
-        Mask {
-            offset,
-            left: window.left,
-            right: window.right,
-            sinks: 0,
-        }
+        Mask { offset, left: window.left, right: window.right, sinks: 0 }
     }
 
     /// The first `sinks` keys stay visible when the window has moved past them (attention sinks, as
@@ -135,10 +111,7 @@ impl Mask {
         visible_len: usize,
         keys: &Range<usize>,
     ) -> Visible {
-        let offset = self
-            .offset
-            .resolve(q_len, visible_len)
-            .clamp(-UNBOUNDED, UNBOUNDED);
+        let offset = self.offset.resolve(q_len, visible_len).clamp(-UNBOUNDED, UNBOUNDED);
         Visible {
             offset,
             left: self.left,
@@ -154,11 +127,7 @@ impl BitAnd<Window> for Mask {
     type Output = Mask;
 
     fn bitand(self, window: Window) -> Mask {
-        Mask {
-            left: self.left.min(window.left),
-            right: self.right.min(window.right),
-            ..self
-        }
+        Mask { left: self.left.min(window.left), right: self.right.min(window.right), ..self }
     }
 }
 
@@ -189,11 +158,7 @@ impl Visible {
     fn window_of(&self, i: usize) -> Range<usize> {
         let p = i as i64 + self.offset;
         let low = to_key(p.saturating_sub(self.left), self.start, self.end);
-        let high = to_key(
-            p.saturating_add(self.right).saturating_add(1),
-            self.start,
-            self.end,
-        );
+        let high = to_key(p.saturating_add(self.right).saturating_add(1), self.start, self.end);
         low.min(high)..high
     }
 
@@ -210,10 +175,7 @@ impl Visible {
         if window.is_empty() || window.start > sinks.end {
             [sinks, window]
         } else {
-            [
-                sinks.start.min(window.start)..window.end.max(sinks.end),
-                0..0,
-            ]
+            [sinks.start.min(window.start)..window.end.max(sinks.end), 0..0]
         }
     }
 
@@ -230,34 +192,23 @@ impl Visible {
         let sinks = self.sinks_of(first).end;
         let (low, high) = (self.window_of(last).start, self.window_of(first).end);
         let full = range.end <= sinks || range.end <= high && (range.start >= low || low <= sinks);
-        if full {
-            Tile::Full(range)
-        } else {
-            Tile::Partial(range)
-        }
+        if full { Tile::Full(range) } else { Tile::Partial(range) }
     }
 
     /// Queries `i` that see key `j`, for a `j` within `start..end`, as a range.
     pub(crate) fn queries_of(&self, j: usize) -> Range<i64> {
-        let first = (j as i64)
-            .saturating_sub(self.right)
-            .saturating_sub(self.offset);
+        let first = (j as i64).saturating_sub(self.right).saturating_sub(self.offset);
         let past = if j < self.sinks {
             i64::MAX
         } else {
-            (j as i64)
-                .saturating_add(self.left)
-                .saturating_sub(self.offset)
-                .saturating_add(1)
+            (j as i64).saturating_add(self.left).saturating_sub(self.offset).saturating_add(1)
         };
         first..past
     }
 }
 
 fn to_key(position: i64, start: usize, end: usize) -> usize {
-    usize::try_from(position.max(0))
-        .unwrap_or(usize::MAX)
-        .clamp(start, end.max(start))
+    usize::try_from(position.max(0)).unwrap_or(usize::MAX).clamp(start, end.max(start))
 }
 
 fn intersect(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {

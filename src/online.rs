@@ -114,9 +114,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
     pub fn finish(&mut self, simd: S) {
         let zero = simd.splat(0.0);
         let one = simd.splat(1.0);
-        let r = self
-            .l
-            .map(|l| simd.select(simd.eq(l, zero), zero, simd.div(one, l)));
+        let r = self.l.map(|l| simd.select(simd.eq(l, zero), zero, simd.div(one, l)));
         for o in self.o.iter_mut() {
             for n in 0..N {
                 o[n] = simd.add(simd.mul(o[n], r[n]), zero);
@@ -139,11 +137,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
 /// `m`, or 0 where no key has been seen.
 #[inline(always)]
 fn finite<S: Simd>(simd: S, m: S::F32) -> S::F32 {
-    simd.select(
-        simd.eq(m, simd.splat(f32::NEG_INFINITY)),
-        simd.splat(0.0),
-        m,
-    )
+    simd.select(simd.eq(m, simd.splat(f32::NEG_INFINITY)), simd.splat(0.0), m)
 }
 
 /// `o[c] = o[c] * correction + sum p_j v_j[c]`, `C` channels at a time for as many as `o` has left;

@@ -32,11 +32,7 @@ impl Attention {
     /// [`Error::Overflow`].
     pub fn new(shape: Shape, mask: Mask) -> Result<Self, Error> {
         shape.check()?;
-        let entry = Entry::choose(
-            Level::detect(),
-            shape.heads,
-            shape.q_len * shape.heads.group(),
-        );
+        let entry = Entry::choose(Level::detect(), shape.heads, shape.q_len * shape.heads.group());
         Self::with_entry(shape, mask, entry)
     }
 
@@ -49,13 +45,7 @@ impl Attention {
         shape.check()?;
         entry.check(shape.heads)?;
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
-        Ok(Attention {
-            shape,
-            mask,
-            keys: 0..shape.kv_len,
-            scale,
-            entry,
-        })
+        Ok(Attention { shape, mask, keys: 0..shape.kv_len, scale, entry })
     }
 
     /// Another factor for the scores. T5 has 1; the default is `1 / sqrt(head_dim)`.
@@ -70,11 +60,8 @@ impl Attention {
     /// # Errors
     /// [`Error::Level`] where this processor lacks it.
     pub fn level(self, level: Level) -> Result<Self, Error> {
-        let entry = Entry::choose(
-            level,
-            self.shape.heads,
-            self.shape.q_len * self.shape.heads.group(),
-        );
+        let entry =
+            Entry::choose(level, self.shape.heads, self.shape.q_len * self.shape.heads.group());
         entry.check(self.shape.heads)?;
         Ok(Attention { entry, ..self })
     }
@@ -91,13 +78,7 @@ impl Attention {
             return Err(Error::KeyRange { start, end, kv_len });
         }
         let (shape, mask, scale, entry) = (self.shape, self.mask, self.scale, self.entry);
-        Ok(Attention {
-            shape,
-            mask,
-            keys,
-            scale,
-            entry,
-        })
+        Ok(Attention { shape, mask, keys, scale, entry })
     }
 
     /// Floats of scratch that [`Attention::bind`] wants. Depends on the heads and the level, not on
@@ -162,10 +143,7 @@ impl Attention {
         if given < needed {
             return Err(Error::Scratch { needed, given });
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the one rounding of the scale"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         Ok(Call {
             entry: self.entry,
@@ -196,19 +174,15 @@ impl Heads {
 impl Entry {
     fn check(&self, heads: Heads) -> Result<(), Error> {
         if !self.level().is_available() {
-            return Err(Error::Level {
-                level: self.level(),
-            });
+            return Err(Error::Level { level: self.level() });
         }
         match self.dims() {
-            Some([dim, _]) if dim != heads.dim => Err(Error::HeadDim {
-                head_dim: heads.dim,
-                max: dim,
-            }),
-            Some([_, v_dim]) if v_dim != heads.v_dim => Err(Error::ValueDim {
-                v_dim: heads.v_dim,
-                max: v_dim,
-            }),
+            Some([dim, _]) if dim != heads.dim => {
+                Err(Error::HeadDim { head_dim: heads.dim, max: dim })
+            }
+            Some([_, v_dim]) if v_dim != heads.v_dim => {
+                Err(Error::ValueDim { v_dim: heads.v_dim, max: v_dim })
+            }
             _ => Ok(()),
         }
     }
@@ -216,39 +190,23 @@ impl Entry {
 
 impl Inputs<'_> {
     fn check(&self, shape: &Shape) -> Result<(), Error> {
-        let views = [
-            (Tensor::Q, shape.q(), self.q.dims()),
-            (Tensor::K, shape.k(), self.k.dims()),
-        ];
+        let views = [(Tensor::Q, shape.q(), self.q.dims()), (Tensor::K, shape.k(), self.k.dims())];
         for (tensor, expected, given) in
-            views
-                .into_iter()
-                .chain([(Tensor::V, shape.v(), self.v.dims())])
+            views.into_iter().chain([(Tensor::V, shape.v(), self.v.dims())])
         {
             if expected != given {
-                return Err(Error::Shape {
-                    tensor,
-                    expected,
-                    given,
-                });
+                return Err(Error::Shape { tensor, expected, given });
             }
         }
         let Some(lens) = self.kv_lens else {
             return Ok(());
         };
         if lens.len() != shape.batch {
-            return Err(Error::KvLens {
-                batch: shape.batch,
-                given: lens.len(),
-            });
+            return Err(Error::KvLens { batch: shape.batch, given: lens.len() });
         }
         for (sequence, &visible) in lens.iter().enumerate() {
             if visible > shape.kv_len {
-                return Err(Error::KvLen {
-                    sequence,
-                    visible,
-                    kv_len: shape.kv_len,
-                });
+                return Err(Error::KvLen { sequence, visible, kv_len: shape.kv_len });
             }
         }
         Ok(())

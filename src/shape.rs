@@ -25,12 +25,7 @@ impl Heads {
     /// `q` query heads on `kv` key/value heads, all `dim` wide.
     #[must_use]
     pub const fn new(q: usize, kv: usize, dim: usize) -> Self {
-        Heads {
-            q,
-            kv,
-            dim,
-            v_dim: dim,
-        }
+        Heads { q, kv, dim, v_dim: dim }
     }
 
     /// Query heads that share a key/value head. The plan has checked that `kv` is not 0.
@@ -45,28 +40,16 @@ impl Heads {
     const fn check(self) -> Result<(), Error> {
         let Heads { q, kv, dim, v_dim } = self;
         if q == 0 || kv == 0 {
-            return Err(Error::ZeroHeads {
-                q_heads: q,
-                kv_heads: kv,
-            });
+            return Err(Error::ZeroHeads { q_heads: q, kv_heads: kv });
         }
         if !q.is_multiple_of(kv) {
-            return Err(Error::HeadGroups {
-                q_heads: q,
-                kv_heads: kv,
-            });
+            return Err(Error::HeadGroups { q_heads: q, kv_heads: kv });
         }
         if dim == 0 || dim > Heads::MAX_DIM {
-            return Err(Error::HeadDim {
-                head_dim: dim,
-                max: Heads::MAX_DIM,
-            });
+            return Err(Error::HeadDim { head_dim: dim, max: Heads::MAX_DIM });
         }
         if v_dim == 0 || v_dim > Heads::MAX_DIM {
-            return Err(Error::ValueDim {
-                v_dim,
-                max: Heads::MAX_DIM,
-            });
+            return Err(Error::ValueDim { v_dim, max: Heads::MAX_DIM });
         }
         Ok(())
     }
@@ -114,9 +97,7 @@ impl Shape {
     /// Rows of output: `batch * q_len * q_heads`. Cannot overflow once checked.
     #[must_use]
     pub const fn rows(&self) -> usize {
-        self.batch
-            .wrapping_mul(self.q_len)
-            .wrapping_mul(self.heads.q)
+        self.batch.wrapping_mul(self.q_len).wrapping_mul(self.heads.q)
     }
 
     /// Checks heads and that every packed tensor, and a state of two more floats a row, has a size

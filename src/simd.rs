@@ -15,10 +15,7 @@
 //! Arithmetic is IEEE 754 round to nearest with gradual underflow; floating-point modes are never
 //! changed. Comparisons with NaN are false. Which NaN comes out is not promised, only that one does.
 
-#![expect(
-    unsafe_code,
-    reason = "vector intrinsics; each token proves its instruction set"
-)]
+#![expect(unsafe_code, reason = "vector intrinsics; each token proves its instruction set")]
 
 mod level;
 mod portable;
@@ -76,7 +73,7 @@ pub trait Simd: Copy + Sealed + 'static {
     /// Lane `n` is bit `n` of `bits`; higher bits are ignored.
     fn mask(self, bits: u64) -> Self::Mask;
     /// `x * 2^n` for `t = ROUND + n`, where `n` in `-126..=127` and the result is normal.
-    /// NaN if `x` is NaN, whatever `t` is.
+    /// NaN if `x` is NaN, whatever `t` is, unless that is infinite.
     fn scale_by_exponent(self, x: Self::F32, t: Self::F32) -> Self::F32;
 
     /// The longest run of whole aligned vectors inside `scratch`: at least

@@ -85,12 +85,7 @@ impl<'a> State<'a> {
         check_len(Tensor::State, Self::storage_len(shape)?, storage.len())?;
         let (m, rest) = storage.split_at_mut(shape.rows());
         let (l, o) = rest.split_at_mut(shape.rows());
-        Ok(State {
-            m,
-            l,
-            o,
-            dims: shape.o(),
-        })
+        Ok(State { m, l, o, dims: shape.o() })
     }
 
     /// Joins the state of the same rows over other keys.
@@ -100,25 +95,13 @@ impl<'a> State<'a> {
     pub fn merge(&mut self, other: &State<'_>) -> Result<(), Error> {
         if self.dims != other.dims {
             let (expected, given) = (self.dims, other.dims);
-            return Err(Error::Shape {
-                tensor: Tensor::State,
-                expected,
-                given,
-            });
+            return Err(Error::Shape { tensor: Tensor::State, expected, given });
         }
         let v_dim = self.dims[3].max(1);
-        let theirs = singles(other.m)
-            .iter()
-            .zip(singles(other.l))
-            .zip(other.o.chunks_exact(v_dim));
+        let theirs = singles(other.m).iter().zip(singles(other.l)).zip(other.o.chunks_exact(v_dim));
         let mine = singles_mut(self.m).iter_mut().zip(singles_mut(self.l));
         for (((m, l), o), ((m2, l2), o2)) in mine.zip(self.o.chunks_exact_mut(v_dim)).zip(theirs) {
-            Online {
-                m,
-                l,
-                o: singles_mut(o),
-            }
-            .merge(Scalar, m2, l2, singles(o2));
+            Online { m, l, o: singles_mut(o) }.merge(Scalar, m2, l2, singles(o2));
         }
         Ok(())
     }
@@ -131,11 +114,7 @@ impl<'a> State<'a> {
     pub fn finish(&self, o: ViewMut<'_>, mut lse_out: Option<&mut [f32]>) -> Result<(), Error> {
         let [batch, q_len, q_heads, v_dim] = self.dims;
         if o.dims() != self.dims {
-            return Err(Error::Shape {
-                tensor: Tensor::O,
-                expected: self.dims,
-                given: o.dims(),
-            });
+            return Err(Error::Shape { tensor: Tensor::O, expected: self.dims, given: o.dims() });
         }
         if let Some(out) = &lse_out {
             check_len(Tensor::Lse, batch * q_len * q_heads, out.len())?;
@@ -146,12 +125,7 @@ impl<'a> State<'a> {
             let start = o.strides.offset(b, i, h);
             if let Some(out) = o.data.get_mut(start..start + v_dim) {
                 out.copy_from_slice(channels);
-                Online {
-                    m: &mut [m],
-                    l: &mut [l],
-                    o: singles_mut(out),
-                }
-                .finish(Scalar);
+                Online { m: &mut [m], l: &mut [l], o: singles_mut(out) }.finish(Scalar);
             }
             let at = (b * q_heads + h) * q_len + i;
             if let Some(out) = lse_out.as_deref_mut().and_then(|out| out.get_mut(at)) {
@@ -164,11 +138,7 @@ impl<'a> State<'a> {
     /// The state as an output of a call: `o`, `m`, `l`.
     pub(crate) fn outputs(&mut self) -> Result<(ViewMut<'_>, &mut [f32], &mut [f32]), Error> {
         let strides = Strides::by_token(self.dims)?;
-        Ok((
-            ViewMut::strided(self.o, self.dims, strides)?,
-            self.m,
-            self.l,
-        ))
+        Ok((ViewMut::strided(self.o, self.dims, strides)?, self.m, self.l))
     }
 }
 

@@ -35,11 +35,7 @@ impl Tiling {
         };
         // 64 rows a tile; a core without vectors wants little memory more than reuse.
         let rows = if level.lanes() == 1 { 16 } else { 64 };
-        let mut tiling = Tiling {
-            vectors,
-            keys,
-            blocks: rows / (vectors * level.lanes()),
-        };
+        let mut tiling = Tiling { vectors, keys, blocks: rows / (vectors * level.lanes()) };
         while tiling.blocks > 1 && tiling.scratch_bytes(level, head_dim, v_dim) > SCRATCH_BYTES / 2
         {
             tiling.blocks /= 2;
@@ -53,11 +49,7 @@ impl Tiling {
     /// For few queries: one register of rows, so that little of it is idle.
     #[must_use]
     pub const fn decode(level: Level) -> Tiling {
-        Tiling {
-            vectors: 1,
-            keys: 8,
-            blocks: if level.lanes() == 1 { 4 } else { 2 },
-        }
+        Tiling { vectors: 1, keys: 8, blocks: if level.lanes() == 1 { 4 } else { 2 } }
     }
 
     /// Rows of a query tile.

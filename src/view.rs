@@ -21,11 +21,7 @@ impl Strides {
         match len_of(dims) {
             Ok(_) => {
                 let token = dims[2] * dims[3];
-                Ok(Strides {
-                    batch: dims[1] * token,
-                    token,
-                    head: dims[3],
-                })
+                Ok(Strides { batch: dims[1] * token, token, head: dims[3] })
             }
             Err(error) => Err(error),
         }
@@ -36,11 +32,7 @@ impl Strides {
         match len_of(dims) {
             Ok(_) => {
                 let head = dims[1] * dims[3];
-                Ok(Strides {
-                    batch: dims[2] * head,
-                    token: dims[3],
-                    head,
-                })
+                Ok(Strides { batch: dims[2] * head, token: dims[3], head })
             }
             Err(error) => Err(error),
         }
@@ -54,10 +46,7 @@ impl Strides {
         let batch = (dims[0] - 1).checked_mul(self.batch)?;
         let token = (dims[1] - 1).checked_mul(self.token)?;
         let head = (dims[2] - 1).checked_mul(self.head)?;
-        batch
-            .checked_add(token)?
-            .checked_add(head)?
-            .checked_add(dims[3])
+        batch.checked_add(token)?.checked_add(head)?.checked_add(dims[3])
     }
 
     fn check(self, dims: [usize; 4], given: usize) -> Result<(), Error> {
@@ -71,11 +60,10 @@ impl Strides {
     /// Rows are apart if, from the smallest stride to the largest, each steps over all that the
     /// smaller ones reach.
     fn check_apart(self, dims: [usize; 4]) -> Result<(), Error> {
-        let mut axes = [
-            (self.batch, dims[0]),
-            (self.token, dims[1]),
-            (self.head, dims[2]),
-        ];
+        if dims.contains(&0) {
+            return Ok(());
+        }
+        let mut axes = [(self.batch, dims[0]), (self.token, dims[1]), (self.head, dims[2])];
         axes.sort_unstable();
         let mut extent = dims[3];
         for (stride, len) in axes.into_iter().filter(|&(_, len)| len > 1) {
@@ -116,11 +104,7 @@ impl<'a, T: Copy> View<'a, T> {
     /// [`Error::Overflow`] and [`Error::TooShort`].
     pub fn strided(data: &'a [T], dims: [usize; 4], strides: Strides) -> Result<Self, Error> {
         strides.check(dims, data.len())?;
-        Ok(View {
-            data,
-            dims,
-            strides,
-        })
+        Ok(View { data, dims, strides })
     }
 
     /// `[batch, len, heads, dim]`.
@@ -133,20 +117,14 @@ impl<'a, T: Copy> View<'a, T> {
     #[inline(always)]
     pub(crate) fn row(&self, b: usize, i: usize, h: usize) -> &'a [T] {
         let start = self.strides.offset(b, i, h);
-        self.data
-            .get(start..)
-            .and_then(|row| row.get(..self.dims[3]))
-            .unwrap_or(&[])
+        self.data.get(start..).and_then(|row| row.get(..self.dims[3])).unwrap_or(&[])
     }
 
     /// All tokens of one head; `None` if there is no such sequence or head.
     #[inline(always)]
     pub(crate) fn rows(&self, b: usize, h: usize) -> Option<Rows<'a, T>> {
-        let data = if self.dims[1] == 0 {
-            &[]
-        } else {
-            self.data.get(self.strides.offset(b, 0, h)..)?
-        };
+        let data =
+            if self.dims[1] == 0 { &[] } else { self.data.get(self.strides.offset(b, 0, h)..)? };
         Rows::new(data, self.strides.token, self.dims[1], self.dims[3])
     }
 }
@@ -175,11 +153,7 @@ impl<'a, T: Copy> ViewMut<'a, T> {
     pub fn strided(data: &'a mut [T], dims: [usize; 4], strides: Strides) -> Result<Self, Error> {
         strides.check(dims, data.len())?;
         strides.check_apart(dims)?;
-        Ok(ViewMut {
-            data,
-            dims,
-            strides,
-        })
+        Ok(ViewMut { data, dims, strides })
     }
 
     /// `[batch, len, heads, dim]`.

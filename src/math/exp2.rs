@@ -14,7 +14,7 @@ const C: [f32; 6] = [
     f32::from_bits(0x3920_a378),
 ];
 
-/// `2^x` for `x <= 0`; 0 below -126; NaN of NaN and of +inf. Never above 1, never negative.
+/// `2^x` for `x <= 0`; 0 below -126; NaN of NaN. Never above 1, never negative.
 ///
 /// ```text
 /// n = round(x),  f = x - n in [-1/2, 1/2]        adding ROUND leaves n in the low bits

@@ -109,8 +109,9 @@ fn has_avx512() -> bool {
 
 #[cfg(all(target_arch = "x86_64", not(feature = "std")))]
 fn has_avx2() -> bool {
-    cpufeatures::new!(avx2, "avx2", "fma", "f16c");
-    avx2::get()
+    // `cpufeatures` looks at what the system saves; it does not know F16C, bit 29 of leaf 1.
+    cpufeatures::new!(avx2, "avx2", "fma");
+    avx2::get() && core::arch::x86_64::__cpuid(1).ecx & (1 << 29) != 0
 }
 
 #[cfg(all(target_arch = "x86_64", not(feature = "std")))]

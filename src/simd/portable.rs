@@ -72,10 +72,7 @@ impl Simd for Portable {
         mask.select(a, b)
     }
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "only the low LANES bits count"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "only the low LANES bits count")]
     fn mask(self, bits: u64) -> Vector {
         cast((Integers::splat(bits as u32) & BITS).simd_eq(BITS))
     }

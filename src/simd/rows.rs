@@ -17,12 +17,7 @@ impl<'a, T: Copy> Rows<'a, T> {
     pub fn new(data: &'a [T], stride: usize, len: usize, width: usize) -> Option<Self> {
         let last = len.saturating_sub(1).checked_mul(stride)?;
         let fits = len == 0 || last.checked_add(width)? <= data.len();
-        fits.then_some(Rows {
-            data,
-            stride,
-            len,
-            width,
-        })
+        fits.then_some(Rows { data, stride, len, width })
     }
 
     /// Runs along the channels of the `R` rows from row `first`:
@@ -72,10 +67,7 @@ impl<'a, T: Copy> Rows<'a, T> {
         if !fits {
             return;
         }
-        let base = self
-            .data
-            .as_ptr()
-            .wrapping_add(range.start * self.stride + first);
+        let base = self.data.as_ptr().wrapping_add(range.start * self.stride + first);
         for (j, w) in with.iter().enumerate() {
             f(
                 core::array::from_fn(|c| {

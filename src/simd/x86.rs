@@ -13,6 +13,10 @@ pub struct Avx512(());
 
 impl Avx2 {
     /// The token, where the caller already enables the instructions.
+    ///
+    /// # Safety
+    /// Safe to call from a function with the same target features; from elsewhere, the processor
+    /// must have them.
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     #[must_use]
@@ -29,6 +33,10 @@ impl Avx2 {
 
 impl Avx512 {
     /// The token, where the caller already enables the instructions.
+    ///
+    /// # Safety
+    /// Safe to call from a function with the same target features; from elsewhere, the processor
+    /// must have them.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     #[must_use]
@@ -119,10 +127,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "only the low LANES bits count"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "only the low LANES bits count")]
     fn mask(self, bits: u64) -> __mmask16 {
         bits as u16
     }

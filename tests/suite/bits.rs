@@ -8,12 +8,7 @@ use flashlet::{
 };
 
 fn cases() -> Vec<Case> {
-    let wide = Heads {
-        q: 4,
-        kv: 2,
-        dim: 192,
-        v_dim: 128,
-    };
+    let wide = Heads { q: 4, kv: 2, dim: 192, v_dim: 128 };
     vec![
         Case::random(shape(70, 70, Heads::new(6, 2, 64)), Rule::causal(0), 1),
         Case::random(shape(1, 300, Heads::new(8, 2, 128)), Rule::causal(299), 2),
@@ -25,27 +20,10 @@ fn cases() -> Vec<Case> {
         ),
         Case::random(
             shape(40, 200, Heads::new(2, 2, 80)),
-            Rule {
-                offset: Some(100),
-                ..Rule::full()
-            }
-            .windowed(Reach::Span(30, 20)),
+            Rule { offset: Some(100), ..Rule::full() }.windowed(Reach::Span(30, 20)),
             5,
         ),
-        Case::random(
-            shape(
-                17,
-                100,
-                Heads {
-                    q: 2,
-                    kv: 1,
-                    dim: 13,
-                    v_dim: 7,
-                },
-            ),
-            Rule::full(),
-            6,
-        ),
+        Case::random(shape(17, 100, Heads { q: 2, kv: 1, dim: 13, v_dim: 7 }), Rule::full(), 6),
     ]
 }
 
@@ -56,21 +34,11 @@ fn generated_entries_equal_the_generic_ones() {
         for level in Level::available() {
             let generic =
                 Entry::generic(level, case.shape.heads).map(|entry| case.run_entry(entry).bits());
-            assert_eq!(
-                generic[0], generic[1],
-                "generic attend and decode at {level}"
-            );
-            for pair in Entry::generated(level)
-                .iter()
-                .filter(|pair| pair[0].fits(case.shape.heads))
+            assert_eq!(generic[0], generic[1], "generic attend and decode at {level}");
+            for pair in Entry::generated(level).iter().filter(|pair| pair[0].fits(case.shape.heads))
             {
                 for entry in pair {
-                    assert_eq!(
-                        case.run_entry(*entry).bits(),
-                        generic[0],
-                        "{}",
-                        entry.name()
-                    );
+                    assert_eq!(case.run_entry(*entry).bits(), generic[0], "{}", entry.name());
                     compared += 1;
                 }
             }
@@ -120,10 +88,7 @@ fn prefill_in_chunks_equals_one_call() {
                     case.v.truncate(end * heads.kv * heads.v_dim);
                     o.extend(case.run_on(level).o);
                 }
-                let differs = expected
-                    .iter()
-                    .zip(&o)
-                    .position(|(a, b)| a.to_bits() != b.to_bits());
+                let differs = expected.iter().zip(&o).position(|(a, b)| a.to_bits() != b.to_bits());
                 assert_eq!(
                     differs.map(|at| at / row),
                     None,
@@ -160,9 +125,7 @@ fn any_number_of_parts_gives_the_same_bits() {
 fn one_by_one(case: &Case, plan: &Attention, parts: usize) -> Output {
     let mut output = case.unwritten();
     let mut scratch = vec![f32::NAN; plan.scratch_len()];
-    let mut call = plan
-        .bind(case.inputs(), output.as_outputs(case.shape), &mut scratch)
-        .unwrap();
+    let mut call = plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch).unwrap();
     for index in (0..parts).rev() {
         call.part(index, parts).unwrap().run();
     }
@@ -172,9 +135,7 @@ fn one_by_one(case: &Case, plan: &Attention, parts: usize) -> Output {
 fn on_threads(case: &Case, plan: &Attention, parts: usize) -> Output {
     let mut output = case.unwritten();
     let mut scratch = vec![f32::NAN; parts * plan.scratch_len()];
-    let call = plan
-        .bind(case.inputs(), output.as_outputs(case.shape), &mut scratch)
-        .unwrap();
+    let call = plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch).unwrap();
     std::thread::scope(|scope| {
         for part in call.parts(parts).unwrap() {
             scope.spawn(move || part.run());
@@ -193,37 +154,20 @@ fn a_part_writes_only_its_own_rows() {
     for index in 0..parts {
         let mut output = case.unwritten();
         let mut scratch = vec![0.0; plan.scratch_len()];
-        let mut call = plan
-            .bind(case.inputs(), output.as_outputs(case.shape), &mut scratch)
-            .unwrap();
+        let mut call =
+            plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch).unwrap();
         call.part(index, parts).unwrap().run();
         for (count, (o, expected)) in written.iter_mut().zip(output.o.iter().zip(&whole.o)) {
             *count += usize::from(o.to_bits() == expected.to_bits());
         }
     }
-    assert!(
-        written.iter().all(|&count| count == 1),
-        "each element by exactly one part"
-    );
+    assert!(written.iter().all(|&count| count == 1), "each element by exactly one part");
 }
 
 #[test]
 fn sequences_of_a_batch_equal_single_calls() {
-    let shape = Shape {
-        batch: 3,
-        q_len: 10,
-        kv_len: 110,
-        heads: Heads::new(4, 2, 32),
-    };
-    let mut case = Case::random(
-        shape,
-        Rule {
-            offset: None,
-            causal: true,
-            ..Rule::default()
-        },
-        8,
-    );
+    let shape = Shape { batch: 3, q_len: 10, kv_len: 110, heads: Heads::new(4, 2, 32) };
+    let mut case = Case::random(shape, Rule { offset: None, causal: true, ..Rule::default() }, 8);
     case.kv_lens = Some(vec![110, 40, 97]);
     for level in Level::available() {
         let together = case.run_on(level).o;
@@ -234,33 +178,15 @@ fn sequences_of_a_batch_equal_single_calls() {
             (single.q, single.k, single.v) = (part(&case.q), part(&case.k), part(&case.v));
             single.kv_lens = Some(vec![case.visible_len(b)]);
             let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            assert_eq!(
-                bits(&single.run_on(level).o),
-                bits(together),
-                "sequence {b}, {level}"
-            );
+            assert_eq!(bits(&single.run_on(level).o), bits(together), "sequence {b}, {level}");
         }
     }
 }
 
 #[test]
 fn strides_do_not_change_bits() {
-    let heads = Heads {
-        q: 4,
-        kv: 2,
-        dim: 32,
-        v_dim: 24,
-    };
-    let case = Case::random(
-        Shape {
-            batch: 2,
-            q_len: 21,
-            kv_len: 100,
-            heads,
-        },
-        Rule::causal(79),
-        9,
-    );
+    let heads = Heads { q: 4, kv: 2, dim: 32, v_dim: 24 };
+    let case = Case::random(Shape { batch: 2, q_len: 21, kv_len: 100, heads }, Rule::causal(79), 9);
     let q = by_head(&case.q, case.shape.q());
     // Keys and values interleaved in one allocation, with a gap: [k of all heads | v of all heads | gap].
     let (k_row, v_row) = (heads.kv * heads.dim, heads.kv * heads.v_dim);
@@ -274,44 +200,25 @@ fn strides_do_not_change_bits() {
         let plan = case.plan().level(level).unwrap();
         let mut o = vec![f32::NAN; case.shape.o().iter().product()];
         let mut scratch = vec![0.0; plan.scratch_len()];
-        let strides = Strides {
-            batch: 100 * token,
-            token,
-            head: heads.dim,
-        };
+        let strides = Strides { batch: 100 * token, token, head: heads.dim };
         let inputs = Inputs {
-            q: View::strided(
-                &q,
-                case.shape.q(),
-                Strides::by_head(case.shape.q()).unwrap(),
-            )
-            .unwrap(),
+            q: View::strided(&q, case.shape.q(), Strides::by_head(case.shape.q()).unwrap())
+                .unwrap(),
             k: View::strided(&kv, case.shape.k(), strides).unwrap(),
             v: View::strided(
                 &kv[k_row..],
                 case.shape.v(),
-                Strides {
-                    head: heads.v_dim,
-                    ..strides
-                },
+                Strides { head: heads.v_dim, ..strides },
             )
             .unwrap(),
             kv_lens: None,
         };
         let o_strides = Strides::by_head(case.shape.o()).unwrap();
-        let outputs = Outputs {
-            o: ViewMut::strided(&mut o, case.shape.o(), o_strides).unwrap(),
-            lse: None,
-        };
+        let outputs =
+            Outputs { o: ViewMut::strided(&mut o, case.shape.o(), o_strides).unwrap(), lse: None };
         plan.bind(inputs, outputs, &mut scratch).unwrap().run();
         let expected = by_head(&case.run(&plan).o, case.shape.o());
-        assert!(
-            expected
-                .iter()
-                .zip(&o)
-                .all(|(a, b)| a.to_bits() == b.to_bits()),
-            "{level}"
-        );
+        assert!(expected.iter().zip(&o).all(|(a, b)| a.to_bits() == b.to_bits()), "{level}");
     }
 }
 
@@ -344,12 +251,7 @@ fn keys_that_nobody_sees_may_be_missing() {
             long.shape,
             Mask::causal(Offset::at(past as i64)) & Window::keys(window),
         );
-        let plan = plan
-            .unwrap()
-            .level(level)
-            .unwrap()
-            .keys(first..past + 1)
-            .unwrap();
+        let plan = plan.unwrap().level(level).unwrap().keys(first..past + 1).unwrap();
         assert_eq!(long.run(&plan).bits(), long.run_on(level).bits());
     }
 }
@@ -364,9 +266,7 @@ fn the_scratch_may_start_anywhere_and_hold_anything() {
             let mut scratch = normal(plan.scratch_len() + shift, 11);
             let mut output = case.unwritten();
             let outputs = output.as_outputs(case.shape);
-            plan.bind(case.inputs(), outputs, &mut scratch[shift..])
-                .unwrap()
-                .run();
+            plan.bind(case.inputs(), outputs, &mut scratch[shift..]).unwrap().run();
             assert_eq!(output.bits(), expected, "{} at {shift}", entry.name());
         }
     }

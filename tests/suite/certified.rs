@@ -27,11 +27,7 @@ fn rules(q_len: usize, kv_len: usize) -> Vec<Rule> {
         Rule::full(),
         Rule::causal(0),
         Rule::causal(past),
-        Rule {
-            offset: None,
-            causal: true,
-            ..Rule::default()
-        },
+        Rule { offset: None, causal: true, ..Rule::default() },
         Rule::causal(past).windowed(Reach::Keys(5)),
         Rule::causal(past).windowed(Reach::Keys(3)).with_sinks(2),
         Rule::full().windowed(Reach::Span(9, 4)),
@@ -48,38 +44,15 @@ fn check(case: &Case) {
 #[test]
 fn every_width_is_certified_on_every_entry() {
     for (seed, (dim, v_dim)) in (1..).zip(WIDTHS) {
-        let heads = Heads {
-            q: 4,
-            kv: 2,
-            dim,
-            v_dim,
-        };
+        let heads = Heads { q: 4, kv: 2, dim, v_dim };
         check(&Case::random(shape(19, 103, heads), Rule::causal(84), seed));
     }
 }
 
 #[test]
 fn ragged_lengths_are_certified_under_every_mask() {
-    let lens = [
-        0,
-        1,
-        2,
-        7,
-        15,
-        16,
-        17,
-        TILE_K - 1,
-        TILE_K,
-        TILE_K + 1,
-        129,
-        2 * TILE_K + 1,
-    ];
-    let heads = Heads {
-        q: 3,
-        kv: 1,
-        dim: 8,
-        v_dim: 6,
-    };
+    let lens = [0, 1, 2, 7, 15, 16, 17, TILE_K - 1, TILE_K, TILE_K + 1, 129, 2 * TILE_K + 1];
+    let heads = Heads { q: 3, kv: 1, dim: 8, v_dim: 6 };
     for (seed, &kv_len) in (100..).zip(&lens) {
         for q_len in [0, 1, 2, 7, 33, 65, 129] {
             for rule in rules(q_len, kv_len) {
@@ -93,12 +66,7 @@ fn ragged_lengths_are_certified_under_every_mask() {
 fn generated_entries_are_certified_under_every_mask() {
     for pair in flashlet::entry::Entry::generated(Level::Scalar) {
         let [dim, v_dim] = pair[0].dims().expect("a generated entry has widths");
-        let heads = Heads {
-            q: 2,
-            kv: 1,
-            dim,
-            v_dim,
-        };
+        let heads = Heads { q: 2, kv: 1, dim, v_dim };
         for (seed, rule) in (200..).zip(rules(37, 131)) {
             check(&Case::random(shape(37, 131, heads), rule, seed));
         }
@@ -107,28 +75,10 @@ fn generated_entries_are_certified_under_every_mask() {
 
 #[test]
 fn every_group_size_is_certified() {
-    for (q, kv) in [
-        (1, 1),
-        (2, 2),
-        (4, 4),
-        (6, 2),
-        (5, 1),
-        (7, 1),
-        (16, 2),
-        (71, 1),
-    ] {
-        let heads = Heads {
-            q,
-            kv,
-            dim: 16,
-            v_dim: 16,
-        };
+    for (q, kv) in [(1, 1), (2, 2), (4, 4), (6, 2), (5, 1), (7, 1), (16, 2), (71, 1)] {
+        let heads = Heads { q, kv, dim: 16, v_dim: 16 };
         for (q_len, kv_len) in [(1, 50), (9, 9), (30, 99)] {
-            check(&Case::random(
-                shape(q_len, kv_len, heads),
-                Rule::causal(0),
-                q as u64,
-            ));
+            check(&Case::random(shape(q_len, kv_len, heads), Rule::causal(0), q as u64));
         }
     }
 }
@@ -137,22 +87,13 @@ fn every_group_size_is_certified() {
 fn cross_attention_is_certified() {
     let heads = Heads::new(6, 6, 64);
     for (q_len, kv_len) in [(1, 150), (5, 97), (130, 3), (64, 200)] {
-        check(&Case::random(
-            shape(q_len, kv_len, heads),
-            Rule::full(),
-            kv_len as u64,
-        ));
+        check(&Case::random(shape(q_len, kv_len, heads), Rule::full(), kv_len as u64));
     }
 }
 
 #[test]
 fn padded_batches_are_certified() {
-    let shape = Shape {
-        batch: 4,
-        q_len: 11,
-        kv_len: 120,
-        heads: Heads::new(4, 2, 32),
-    };
+    let shape = Shape { batch: 4, q_len: 11, kv_len: 120, heads: Heads::new(4, 2, 32) };
     for rule in rules(11, 120) {
         let mut case = Case::random(shape, rule, 300);
         case.kv_lens = Some(vec![120, 0, 1, 97]);
@@ -166,10 +107,7 @@ fn scores_of_every_height_are_certified() {
     let base = Case::random(shape(9, 150, heads), Rule::full(), 400);
     // Peaked; flat; every score far below zero, which a running maximum that starts at 0 would lose.
     for scale in [64.0, 1e-6] {
-        check(&Case {
-            scale: Some(scale),
-            ..base.clone()
-        });
+        check(&Case { scale: Some(scale), ..base.clone() });
     }
     let mut shifted = base;
     shifted.q.fill(1.0);

@@ -1,1 +1,253 @@
-//! todo
+//! Bad input gets an error that names the numbers that disagree, and nothing is written.
+
+use crate::case::{Case, Rule, shape};
+use flashlet::entry::Entry;
+use flashlet::{
+    Attention, Error, Heads, Inputs, Level, Mask, Outputs, Shape, State, Strides, Tensor, View,
+    ViewMut,
+};
+
+fn plan(heads: Heads) -> Result<Attention, Error> {
+    Attention::new(shape(2, 3, heads), Mask::full())
+}
+
+#[test]
+fn zero_heads_are_refused() {
+    for (q, kv) in [(0, 1), (1, 0), (0, 0)] {
+        assert_eq!(
+            plan(Heads::new(q, kv, 8)).unwrap_err(),
+            Error::ZeroHeads { q_heads: q, kv_heads: kv }
+        );
+    }
+}
+
+#[test]
+fn heads_that_do_not_divide_are_refused() {
+    let error = plan(Heads::new(9, 4, 8)).unwrap_err();
+    assert_eq!(error, Error::HeadGroups { q_heads: 9, kv_heads: 4 });
+    assert_eq!(error.to_string(), "9 query heads are no multiple of 4 key/value heads");
+}
+
+#[test]
+fn widths_out_of_range_are_refused() {
+    for dim in [0, 577, usize::MAX] {
+        assert_eq!(
+            plan(Heads::new(1, 1, dim)).unwrap_err(),
+            Error::HeadDim { head_dim: dim, max: 576 }
+        );
+        let heads = Heads { q: 1, kv: 1, dim: 8, v_dim: dim };
+        assert_eq!(plan(heads).unwrap_err(), Error::ValueDim { v_dim: dim, max: 576 });
+    }
+}
+
+#[test]
+fn sizes_that_overflow_are_refused() {
+    let huge = [usize::MAX, usize::MAX / 8, 1 << (usize::BITS - 4)];
+    for len in huge {
+        let heads = Heads::new(2, 1, 8);
+        for shape in [
+            Shape { batch: 1, q_len: len, kv_len: 1, heads },
+            Shape { batch: 1, q_len: 1, kv_len: len, heads },
+            Shape { batch: len, q_len: 1, kv_len: 1, heads },
+            Shape { batch: len, q_len: 0, kv_len: 0, heads },
+        ] {
+            let error = Attention::new(shape, Mask::full()).unwrap_err();
+            assert!(matches!(error, Error::Overflow { dims } if dims.contains(&len)), "{error}");
+        }
+    }
+    let strides = Strides { batch: 0, token: usize::MAX / 2, head: 8 };
+    let dims = [1, 4, 1, 8];
+    assert_eq!(View::strided(&[0.0; 8], dims, strides).unwrap_err(), Error::Overflow { dims });
+    assert_eq!(
+        View::packed(&[0.0; 8], [1, usize::MAX, 2, 8]).unwrap_err(),
+        Error::Overflow { dims: [1, usize::MAX, 2, 8] }
+    );
+}
+
+#[test]
+fn slices_too_short_for_their_strides_are_refused() {
+    let error = View::packed(&[0.0; 23], [1, 3, 2, 4]).unwrap_err();
+    assert_eq!(error, Error::TooShort { needed: 24, given: 23 });
+    let strides = Strides { batch: 1000, token: 10, head: 4 };
+    assert!(View::strided(&[0.0; 28], [1, 3, 2, 4], strides).is_ok());
+    let error = View::strided(&[0.0; 27], [1, 3, 2, 4], strides).unwrap_err();
+    assert_eq!(error, Error::TooShort { needed: 28, given: 27 });
+    assert!(View::<f32>::packed(&[], [0, 3, 2, 4]).is_ok(), "an empty view needs nothing");
+}
+
+#[test]
+fn outputs_whose_rows_overlap_are_refused() {
+    let dims = [1, 3, 2, 4];
+    let mut o = [0.0; 64];
+    let cases = [
+        (Strides { batch: 0, token: 8, head: 3 }, Error::Overlap { stride: 3, extent: 4 }),
+        (Strides { batch: 0, token: 7, head: 4 }, Error::Overlap { stride: 7, extent: 8 }),
+        (Strides { batch: 0, token: 0, head: 4 }, Error::Overlap { stride: 0, extent: 4 }),
+        (Strides { batch: 0, token: 4, head: 11 }, Error::Overlap { stride: 11, extent: 12 }),
+    ];
+    for (strides, error) in cases {
+        assert_eq!(ViewMut::strided(&mut o, dims, strides).unwrap_err(), error);
+    }
+    assert!(ViewMut::strided(&mut o, dims, Strides { batch: 0, token: 4, head: 12 }).is_ok());
+    assert!(
+        View::strided(&o, dims, Strides { batch: 0, token: 0, head: 0 }).is_ok(),
+        "inputs may repeat"
+    );
+}
+
+/// A good case, a plan for it, and scratch.
+fn good() -> (Case, Attention, Vec<f32>) {
+    let case = Case::random(shape(3, 10, Heads { q: 4, kv: 2, dim: 8, v_dim: 6 }), Rule::full(), 1);
+    let plan = case.plan();
+    let scratch = vec![0.0; plan.scratch_len()];
+    (case, plan, scratch)
+}
+
+#[test]
+fn views_of_another_shape_are_refused() {
+    let (case, plan, mut scratch) = good();
+    let mut output = case.unwritten();
+    let wrong = View::packed(&case.q, [1, 4, 3, 8]).unwrap();
+    let good = case.inputs();
+    let bad = [
+        (Tensor::Q, case.shape.q(), Inputs { q: wrong, ..good }),
+        (Tensor::K, case.shape.k(), Inputs { k: wrong, ..good }),
+        (Tensor::V, case.shape.v(), Inputs { v: wrong, ..good }),
+    ];
+    for (tensor, expected, inputs) in bad {
+        let error = plan.bind(inputs, output.as_outputs(case.shape), &mut scratch).unwrap_err();
+        assert_eq!(error, Error::Shape { tensor, expected, given: [1, 4, 3, 8] });
+    }
+    let mut o = vec![0.0; 72];
+    let outputs = Outputs { o: ViewMut::packed(&mut o, [1, 3, 3, 8]).unwrap(), lse: None };
+    let error = plan.bind(good, outputs, &mut scratch).unwrap_err();
+    assert_eq!(
+        error,
+        Error::Shape { tensor: Tensor::O, expected: [1, 3, 4, 6], given: [1, 3, 3, 8] }
+    );
+    assert!(output.o.iter().all(|x| x.is_nan()), "nothing was written");
+}
+
+#[test]
+fn a_log_sum_exp_of_another_length_is_refused() {
+    let (case, plan, mut scratch) = good();
+    let mut output = case.unwritten();
+    output.lse.push(0.0);
+    let error = plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch).unwrap_err();
+    assert_eq!(error, Error::Length { tensor: Tensor::Lse, needed: 12, given: 13 });
+}
+
+#[test]
+fn visible_lengths_that_do_not_fit_are_refused() {
+    let (mut case, plan, mut scratch) = good();
+    let mut output = case.unwritten();
+    for (lens, error) in [
+        (vec![1, 2], Error::KvLens { batch: 1, given: 2 }),
+        (vec![], Error::KvLens { batch: 1, given: 0 }),
+        (vec![11], Error::KvLen { sequence: 0, visible: 11, kv_len: 10 }),
+    ] {
+        case.kv_lens = Some(lens);
+        let refused = plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch);
+        assert_eq!(refused.unwrap_err(), error);
+    }
+    assert!(output.o.iter().all(|x| x.is_nan()), "nothing was written");
+}
+
+#[test]
+fn scratch_too_small_is_refused() {
+    let (case, plan, mut scratch) = good();
+    let mut output = case.unwritten();
+    let needed = plan.scratch_len();
+    let short = &mut scratch[1..];
+    let error = plan.bind(case.inputs(), output.as_outputs(case.shape), short).unwrap_err();
+    assert_eq!(error, Error::Scratch { needed, given: needed - 1 });
+    let call = plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch).unwrap();
+    let error = call.parts(2).err().unwrap();
+    assert_eq!(error, Error::Scratch { needed: 2 * needed, given: needed });
+    assert!(output.o.iter().all(|x| x.is_nan()), "nothing was written");
+}
+
+#[test]
+fn parts_that_do_not_exist_are_refused() {
+    let (case, plan, mut scratch) = good();
+    let mut output = case.unwritten();
+    let mut call = plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch).unwrap();
+    assert_eq!(call.part(2, 2).unwrap_err(), Error::Part { index: 2, parts: 2 });
+    assert_eq!(call.part(0, 0).unwrap_err(), Error::Part { index: 0, parts: 0 });
+    assert_eq!(call.parts(0).err().unwrap(), Error::Part { index: 0, parts: 0 });
+}
+
+#[test]
+fn key_ranges_out_of_bounds_are_refused() {
+    let (_, plan, _) = good();
+    #[expect(clippy::reversed_empty_ranges, reason = "a reversed range is what is refused")]
+    for range in [5..11, 7..3, 11..11] {
+        let std::ops::Range { start, end } = range;
+        assert_eq!(plan.keys(start..end).unwrap_err(), Error::KeyRange { start, end, kv_len: 10 });
+    }
+}
+
+#[test]
+fn levels_this_processor_lacks_are_refused() {
+    let (_, plan, _) = good();
+    for level in Level::ALL {
+        let refused = plan.clone().level(level).err();
+        assert_eq!(refused, (!level.is_available()).then_some(Error::Level { level }));
+    }
+}
+
+#[test]
+fn entries_made_for_another_width_are_refused() {
+    let (case, ..) = good();
+    for [entry, _] in Entry::generated(Level::Scalar) {
+        let [max, _] = entry.dims().unwrap();
+        let refused = Attention::with_entry(case.shape, Mask::full(), *entry).unwrap_err();
+        assert_eq!(refused, Error::HeadDim { head_dim: 8, max });
+    }
+}
+
+#[test]
+fn states_of_another_size_are_refused() {
+    let (case, plan, mut scratch) = good();
+    let needed = State::storage_len(&case.shape).unwrap();
+    let mut storage = vec![0.0; needed + 1];
+    let error = State::empty(&mut storage, &case.shape).unwrap_err();
+    assert_eq!(error, Error::Length { tensor: Tensor::State, needed, given: needed + 1 });
+
+    let other = shape(2, 10, case.shape.heads);
+    let mut small = vec![0.0; State::storage_len(&other).unwrap()];
+    let mut small = State::empty(&mut small, &other).unwrap();
+    let mut state = State::empty(&mut storage[1..], &case.shape).unwrap();
+    let error = Error::Shape { tensor: Tensor::State, expected: case.shape.o(), given: other.o() };
+    assert_eq!(state.merge(&small).unwrap_err(), error);
+    let refused = plan.bind_state(case.inputs(), &mut small, &mut scratch).unwrap_err();
+    assert!(matches!(refused, Error::Shape { tensor: Tensor::O, .. }));
+
+    let mut output = case.unwritten();
+    let o = ViewMut::packed(&mut output.o, case.shape.o()).unwrap();
+    let error = state.finish(o, Some(&mut output.lse[1..])).unwrap_err();
+    assert_eq!(error, Error::Length { tensor: Tensor::Lse, needed: 12, given: 11 });
+    assert!(output.o.iter().all(|x| x.is_nan()), "nothing was written");
+}
+
+#[test]
+fn every_error_is_a_sentence_with_its_numbers() {
+    for (error, numbers) in [
+        (Error::ZeroHeads { q_heads: 7, kv_heads: 0 }, vec!["7", "0"]),
+        (Error::HeadDim { head_dim: 600, max: 576 }, vec!["600", "576"]),
+        (Error::ValueDim { v_dim: 600, max: 576 }, vec!["600", "576"]),
+        (Error::Overflow { dims: [9, 8, 7, 6] }, vec!["[9, 8, 7, 6]"]),
+        (Error::TooShort { needed: 24, given: 23 }, vec!["24", "23"]),
+        (Error::Overlap { stride: 3, extent: 4 }, vec!["3", "4"]),
+        (Error::Length { tensor: Tensor::Lse, needed: 12, given: 13 }, vec!["lse", "12", "13"]),
+        (Error::KvLens { batch: 4, given: 2 }, vec!["4", "2"]),
+        (Error::KvLen { sequence: 1, visible: 11, kv_len: 10 }, vec!["1", "11", "10"]),
+        (Error::KeyRange { start: 7, end: 3, kv_len: 10 }, vec!["7..3", "10"]),
+        (Error::Scratch { needed: 100, given: 99 }, vec!["100", "99"]),
+        (Error::Level { level: Level::Avx512 }, vec!["avx512"]),
+        (Error::Part { index: 2, parts: 2 }, vec!["2"]),
+    ] {
+        let text = error.to_string();
+        assert!(numbers.iter().all(|number| text.contains(number)), "{text}");
+    }
+}

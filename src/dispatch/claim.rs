@@ -1,0 +1,156 @@
+//! An output lent in shares: the right to write some of its rows, from any thread.
+
+use crate::error::{Error, Tensor};
+use crate::shape::Shape;
+use crate::view::{Strides, ViewMut};
+use core::marker::PhantomData;
+
+/// What becomes of the sums of a row.
+#[derive(Clone, Copy, Debug)]
+enum Sums {
+    /// Nothing: only the output is wanted.
+    Dropped,
+    /// The log-sum-exp, `[batch, q_heads, q_len]`.
+    Lse(*mut f32),
+    /// `m` and `l` of a state, `[batch, q_len, q_heads]` each.
+    State { m: *mut f32, l: *mut f32 },
+}
+
+/// The right to write some rows of an output: those of every `count`-th query tile, from `index` on.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    o: *mut f32,
+    strides: Strides,
+    sums: Sums,
+    shape: Shape,
+    /// Rows of a query tile, and query tiles of a key/value head.
+    tile_rows: usize,
+    tiles: usize,
+    index: usize,
+    count: usize,
+    output: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: claims made from one output reach disjoint elements (see `Claim::row`), and nothing else
+// reaches them while the borrow of `'a` lasts.
+unsafe impl Send for Claim<'_> {}
+
+impl<'a> Claim<'a> {
+    /// All rows of an output. `lse` is `[batch, q_heads, q_len]` of `shape`, or absent.
+    pub(crate) fn output(
+        shape: Shape,
+        tile_rows: usize,
+        o: ViewMut<'a>,
+        lse: Option<&'a mut [f32]>,
+    ) -> Result<Self, Error> {
+        let mut claim = Self::rows(shape, tile_rows, o)?;
+        if let Some(lse) = lse {
+            check_len(Tensor::Lse, shape.rows(), lse.len())?;
+            claim.sums = Sums::Lse(lse.as_mut_ptr());
+        }
+        Ok(claim)
+    }
+
+    /// All rows of a state; `m` and `l` are `[batch, q_len, q_heads]` of `shape`.
+    pub(crate) fn state(
+        shape: Shape,
+        tile_rows: usize,
+        o: ViewMut<'a>,
+        m: &'a mut [f32],
+        l: &'a mut [f32],
+    ) -> Result<Self, Error> {
+        let mut claim = Self::rows(shape, tile_rows, o)?;
+        check_len(Tensor::State, shape.rows(), m.len())?;
+        check_len(Tensor::State, shape.rows(), l.len())?;
+        claim.sums = Sums::State { m: m.as_mut_ptr(), l: l.as_mut_ptr() };
+        Ok(claim)
+    }
+
+    fn rows(shape: Shape, tile_rows: usize, o: ViewMut<'a>) -> Result<Self, Error> {
+        if o.dims() != shape.o() {
+            return Err(Error::Shape { tensor: Tensor::O, expected: shape.o(), given: o.dims() });
+        }
+        Ok(Claim {
+            o: o.data.as_mut_ptr(),
+            strides: o.strides,
+            sums: Sums::Dropped,
+            shape,
+            tile_rows,
+            tiles: (shape.heads.group() * shape.q_len).div_ceil(tile_rows),
+            index: 0,
+            count: 1,
+            output: PhantomData,
+        })
+    }
+
+    /// The claim cut into `count` shares, each made once.
+    pub(crate) fn shares(self, count: usize) -> impl ExactSizeIterator<Item = Claim<'a>> + Send {
+        (0..count).map(move |index| Claim { index, count, ..self.copy() })
+    }
+
+    /// One share; the claim waits until it is done.
+    pub(crate) fn share(&mut self, index: usize, count: usize) -> Claim<'_> {
+        Claim { index, count, ..self.copy() }
+    }
+
+    /// The same claim: to be narrowed before it is handed out.
+    fn copy(&self) -> Self {
+        Claim { output: PhantomData, ..*self }
+    }
+
+    /// Query tiles of this share: every `count`-th, since neighbours cost about the same under any
+    /// mask. Tile `t` of key/value head `g` of sequence `b` is item `(b * kv_heads + g) * tiles + t`.
+    pub(crate) fn items(&self) -> impl Iterator<Item = usize> + use<> {
+        (self.index..self.shape.batch * self.shape.heads.kv * self.tiles).step_by(self.count.max(1))
+    }
+
+    /// Whether rows are to be divided by their sum of weights.
+    pub(crate) fn normalises(&self) -> bool {
+        !matches!(self.sums, Sums::State { .. })
+    }
+
+    /// Writes query `i` of head `h` of sequence `b`: its channels, and what is wanted of `m` and `l`.
+    /// Does nothing for a row of another share.
+    pub(crate) fn write(
+        &mut self,
+        [b, i, h]: [usize; 3],
+        (m, l): (f32, f32),
+        channels: impl Iterator<Item = f32>,
+    ) {
+        let Shape { batch, q_len, heads, .. } = self.shape;
+        let group = heads.group().max(1);
+        let tile = (i * group + h % group) / self.tile_rows;
+        let item = (b * heads.kv + h / group) * self.tiles + tile;
+        if b >= batch || i >= q_len || h >= heads.q || item % self.count.max(1) != self.index {
+            return;
+        }
+        // SAFETY: `b`, `i`, `h` lie within the dimensions for which `ViewMut` checked that every
+        // row lies inside its slice and apart from every other, and `rows` that they are these. The
+        // tests above give each row to one share alone, and each share exists once.
+        let o = unsafe {
+            core::slice::from_raw_parts_mut(self.o.add(self.strides.offset(b, i, h)), heads.v_dim)
+        };
+        for (to, from) in o.iter_mut().zip(channels) {
+            *to = from;
+        }
+        let state_row = (b * q_len + i) * heads.q + h;
+        // SAFETY: both indices are below `batch * q_len * q_heads`, the length that `output` and
+        // `state` checked, and belong to this row alone.
+        unsafe {
+            match self.sums {
+                Sums::Dropped => {}
+                Sums::Lse(lse) => {
+                    *lse.add((b * heads.q + h) * q_len + i) = crate::state::lse(m, l);
+                }
+                Sums::State { m: all_m, l: all_l } => {
+                    *all_m.add(state_row) = m;
+                    *all_l.add(state_row) = l;
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn check_len(tensor: Tensor, needed: usize, given: usize) -> Result<(), Error> {
+    if needed == given { Ok(()) } else { Err(Error::Length { tensor, needed, given }) }
+}
