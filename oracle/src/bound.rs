@@ -1,0 +1,242 @@
+//! The certified error bound, derived.
+//!
+//! # 0. What is computed
+//! Base 2 throughout: `c = scale * log2(e)`, `s_j = c <q, k_j>`, `m = max s_j`, `a_j = 2^(s_j - m)`,
+//! `L = sum a_j`, `w_j = a_j / L`, `o = sum w_j v_j`. A hat marks what the kernel holds. It computes
+//! ```text
+//! q'     = fl(q * c_hat),  c_hat = fl(c)
+//! s_j    = dot(q', k_j)                           one chain over the channels, in their order
+//! per tile of keys, in order, if it holds a visible key:
+//!     m_new  = max(m, s_j of the tile)
+//!     corr   = E(m - m_new)                       E = exp2; E(0) = 1 and E(-inf) = 0, both exactly
+//!     p_j    = E(s_j - m_new)
+//!     l      = l * corr + sum_j p_j               the tile's sum starts at 0 and is a chain in key order,
+//!     o      = o * corr + sum_j p_j v_j           the multiply-add that joins it to the running sum comes after
+//! o      = o * fl(1 / l),  lse = m * ln 2 + ln l
+//! ```
+//! `u = 2^-24`: every operation returns its exact result times `1 + d`, `|d| <= u`, plus at most 2^-150 when a
+//! product is subnormal. `gamma_n = n u / (1 - n u)` bounds n such factors. `e u` bounds E's relative error.
+//!
+//! # 1. Scores
+//! `|s_hat_j - s_j| <= D_j`. A term `q_c k_c` is rounded with c_hat, with q'_c, and at most d times in the
+//! chain: term c meets `d - c` fused operations, or its own product and the additions after it, of which
+//! the first, `0 + x`, is exact. `D_j = gamma_(d+2) |c| sum_c |q_c k_jc|`, plus the underflow of c_hat, q' and
+//! the products.
+//!
+//! # 2. Weights
+//! Follow key j to the end: its weight is p_j times every later corr. The exponents add up, and so do the
+//! errors of the subtractions, u times each result. The results have one sign, so their sum **telescopes**:
+//! however many tiles, the exponent is `s_hat_j - m_hat` with an error of at most
+//! `X_j = u (m_hat - s_hat_j) <= u (max_r (s_r + D_r) - (s_j - D_j))`.
+//! E was rounded once for p_j and once for each of the `R_j` later tiles that raised the maximum (a tile that
+//! does not has corr = E(0) = 1). So with `kappa = 2^(m - m_hat)`, which is common to all keys,
+//! ```text
+//! a_hat_j = kappa a_j (1 + theta_j),   |theta_j| <= Theta_j = 2^(D_j + X_j) (1 + e u)^(1 + R_j) - 1
+//! ```
+//! (the lower side, `1 - 2^-(D_j + X_j) (1 - e u)^(1 + R_j)`, is smaller). R_j counts the tiles whose
+//! `max (s + D)` exceeds every earlier `s - D`. E flushes results under 2^-126 to 0, whether p_j or a corr:
+//! a key that can suffer that, and then once, loses another 2^-126 of weight. The same theta_j stands in the
+//! numerator and in the denominator: that is why `|v - o|` and not `|v|` appears below.
+//!
+//! # 3. Sums
+//! The additions that follow leave, in units of `kappa L`,
+//! ```text
+//! numerator    N = sum_j w_j (1 + theta_j) v_j + f_o,   |f_o| <= F_o
+//! denominator  M = sum_j w_j (1 + theta_j)     + f_l,   |f_l| <= F_l
+//! ```
+//! *Gamma form.* p_j v_j takes part in `n_j` roundings, and `F_o = sum_j w_j (1 + Theta_j) gamma_(n_j) |v_j|`.
+//! Fused, n_j = the keys of its tile from j on, and one for each tile from its own on that is joined to an earlier
+//! one (the row's first tile joins zeros, exactly). Unfused, the product is rounded too, although the tile's first
+//! addition is then exact, and so is each `o * corr` with corr != 1: there are R_j. `F_l` is the same without v
+//! and without the product.
+//!
+//! *Running form.* A rounding costs at most u times the result, so F is u times the sum of all partial sums, in
+//! magnitude. They are exact ones (computed here, in the kernel's order) plus what their terms, `w_j Theta_j |v_j|`,
+//! and the roundings so far can have added: `Sum` in `rounding.rs` solves that recursion, so no second-order term
+//! is neglected. Seen in units of `kappa L` a partial sum is a plain prefix of `sum w_j v_j`, and no rescaling is
+//! emulated. The scores' D_j come from the same recursion. With V of both signs partial sums are much smaller than
+//! sums of magnitudes.
+//!
+//! # 4. The quotient
+//! `sum w_j = 1` and `sum w_j v_j = o`, hence, exactly,
+//! ```text
+//! N - o M = sum_j w_j theta_j (v_j - o) + f_o - o f_l
+//! M      >= 1 - S - F_l,                                 S = sum_j w_j Theta_j
+//! |N/M - o| <= E = (sum_j w_j Theta_j |v_j - o| + F_o + |o| F_l) / (1 - S - F_l)
+//! |o_hat - o| <= E + (2u + u^2) (|o| + E) + 2^-150       reciprocal, then product: two roundings
+//! ```
+//!
+//! # 5. The log-sum-exp
+//! `l_hat = kappa L M`, so `m_hat ln 2 + ln l_hat = lse + ln M`: kappa drops out again, and
+//! `|ln M| <= Y / (1 - Y)` with `Y = S + F_l`. Then come the rounding of ln 2, of its product with m_hat, of `ln`
+//! (1 ulp) and of the sum.
+//!
+//! # 6. Splits
+//! Cut the keys into ranges, reduce each, merge the states: a merge multiplies one of the two sides by an E != 1
+//! and adds. In whatever tree, a key meets at most `splits - 1` of each. The cuts are not known here, so R_j counts
+//! from j's own score upward, and F comes from the gamma form, whose n_j a cut can only lessen.
+//!
+//! # 7. The oracle's own rounding
+//! What is compared is not o but its f64 value, so the same formulas at `u = 2^-53` are added (`U64`). The
+//! evaluation of the bound itself is paid for by a factor `1 + 2^-20`.
+//!
+//! # 8. Where nothing is certified
+//! There the bound is infinite:
+//! - `S + F_l >= 1`;
+//! - `|c| sum_c |q_c k_c|` of a visible key, or a q', reaches 2^127: a score may overflow (a score of -inf is such
+//!   a case);
+//! - `sum_j |v_jc|` reaches 2^127: channel c may overflow on its way. It is not enough that the *final* weights keep
+//!   the sum small: while the maximum is still low, p is 1.
+//!
+//! Subnormals are assumed to be kept, not flushed, except by E.
+
+mod scores;
+mod sums;
+mod weights;
+
+use std::f64::consts::LOG2_E;
+
+use crate::attend::{Row, Softmax};
+use crate::problem::Problem;
+use crate::rounding::{Arithmetic, LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
+use scores::score_errors;
+use sums::Sums;
+use weights::{Passage, Weights};
+
+/// How far a correct kernel's row may be from the exact [`Row`].
+///
+/// Infinite where nothing is certified. 0 where the exact result is not finite: there the kernel's must not be
+/// finite either.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    /// `|o_hat - o|`, `[v_dim]`.
+    pub o: Vec<f64>,
+    /// `|lse_hat - lse|`.
+    pub lse: f64,
+}
+
+/// Which of the two bounds. Both are certificates; neither is always the smaller one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Counts roundings: `gamma_n * sum |terms|`. The textbook bound.
+    Gamma,
+    /// Follows the partial sums: `u * sum |partial sums|`. Tighter where signs cancel.
+    Running,
+}
+
+/// The exact row, and the bound in its [gamma form](Form::Gamma).
+///
+/// # Example
+/// ```
+/// use oracle::{Arithmetic, Problem, Shape, bound_row};
+/// let shape = Shape { batch: 1, q_len: 1, kv_len: 2, q_heads: 1, kv_heads: 1, head_dim: 1, v_dim: 1 };
+/// let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.0, 0.0], v: &[1.0, 3.0], visible: &|_| true };
+/// let (row, bound) = bound_row(&problem, &Arithmetic::fused(96), 0, 0, 0);
+/// assert_eq!(row.o, [2.0]);
+/// assert!(bound.o[0] > 0.0 && bound.o[0] < 1e-6);
+/// ```
+pub fn bound_row(
+    problem: &Problem,
+    arithmetic: &Arithmetic,
+    b: usize,
+    i: usize,
+    h: usize,
+) -> (Row, Bound) {
+    bound(problem, arithmetic, Form::Gamma, (b, i, h))
+}
+
+/// The exact row, and the bound in its [running form](Form::Running). Use as [`bound_row`].
+pub fn running_bound_row(
+    problem: &Problem,
+    arithmetic: &Arithmetic,
+    b: usize,
+    i: usize,
+    h: usize,
+) -> (Row, Bound) {
+    bound(problem, arithmetic, Form::Running, (b, i, h))
+}
+
+/// Both forms, for row `(b, i, h)`.
+pub(crate) fn bound(
+    problem: &Problem,
+    arithmetic: &Arithmetic,
+    form: Form,
+    (b, i, h): (usize, usize, usize),
+) -> (Row, Bound) {
+    assert!(arithmetic.tile_k > 0 && arithmetic.splits > 0, "{arithmetic:?}");
+    let softmax = Softmax::of_row(problem, b, i, h);
+    let row = softmax.weigh(problem, b, h);
+    let everywhere = |bound| Bound { o: vec![bound; row.o.len()], lse: bound };
+
+    let c = (problem.scale * LOG2_E).abs();
+    if softmax.keys.is_empty() {
+        return (row.clone(), everywhere(0.0));
+    }
+    if c.is_finite() && softmax.s.iter().any(|s| s.is_nan() || *s == f64::INFINITY) {
+        return (row.clone(), everywhere(0.0));
+    }
+    let keys = || softmax.keys.iter();
+    let k: Vec<&[f32]> = keys().map(|&j| problem.k_row(b, j, h)).collect();
+    let v: Vec<&[f32]> = keys().map(|&j| problem.v_row(b, j, h)).collect();
+    let Some(d) = score_errors(c, problem.q_row(b, i, h), &k, arithmetic.fused, form) else {
+        return (row.clone(), everywhere(f64::INFINITY));
+    };
+    let passage = Passage::new(arithmetic, &softmax, &d);
+    let weights = Weights::new(arithmetic, &softmax, &d, &passage);
+    let sums = match form {
+        Form::Running if arithmetic.splits == 1 => {
+            Sums::running(arithmetic, &weights, &passage, &v)
+        }
+        _ => Sums::gamma(arithmetic, &weights, &passage, &v),
+    };
+    let o = o_bound(&row, &weights, &sums, &v);
+    let lse = lse_bound(&row, &softmax, &weights, &sums);
+    (row, Bound { o, lse })
+}
+
+/// `(1 + u)^2 - 1`.
+const TWO_ROUNDINGS: f64 = (2.0 + U) * U;
+
+/// Pays for the rounding of the bound's own evaluation.
+const EVALUATION: f64 = 1.0 + 1.0 / 1_048_576.0;
+
+/// Section 4.
+fn o_bound(row: &Row, weights: &Weights, sums: &Sums, values: &[&[f32]]) -> Vec<f64> {
+    let denominator = 1.0 - weights.total_error - sums.l;
+    let mut drift = vec![0.0; row.o.len()]; // sum_j w_j Theta_j |v_j - o|
+    let mut size = vec![0.0; row.o.len()]; // sum_j |v_j|
+    for (error, v) in weights.error.iter().zip(values) {
+        for (c, &v) in v.iter().enumerate() {
+            drift[c] += error * (f64::from(v) - row.o[c]).abs();
+            size[c] += f64::from(v).abs();
+        }
+    }
+    let of_channel = |c: usize| {
+        let o = row.o[c].abs();
+        if !o.is_finite() {
+            return 0.0;
+        }
+        if !(denominator > 0.0 && size[c] < OVERFLOW) {
+            return f64::INFINITY;
+        }
+        let quotient = (drift[c] + sums.o[c] + o * sums.l) / denominator;
+        (quotient + TWO_ROUNDINGS * (o + quotient) + UNDERFLOW) * EVALUATION
+    };
+    (0..row.o.len()).map(of_channel).collect()
+}
+
+/// Section 5.
+fn lse_bound(row: &Row, softmax: &Softmax, weights: &Weights, sums: &Sums) -> f64 {
+    let y = weights.total_error + sums.l;
+    if y >= 1.0 || y.is_nan() {
+        return f64::INFINITY;
+    }
+    let of_m_and_l = y / (1.0 - y);
+    // m_hat and l_hat differ from m and L, which changes what their roundings cost.
+    let m_shift = (weights.unit * softmax.l).ln();
+    let m_ln2 = softmax.m.abs() + m_shift;
+    let ln_l = softmax.l.ln() + m_shift + of_m_and_l;
+    let before_sum = of_m_and_l + TWO_ROUNDINGS * m_ln2 + LN_ERROR * U * ln_l + 2.0 * UNDERFLOW;
+    let own = 4.0 * U64 * (softmax.m.abs() + softmax.l.ln() + 1.0);
+    (before_sum + U * (row.lse.abs() + before_sum) + own) * EVALUATION
+}

@@ -1,0 +1,111 @@
+//! The data of one attention call.
+
+/// One call of attention: inputs, scale, and who sees whom.
+///
+/// All arrays are contiguous and row-major. A query head `h` reads the key/value head
+/// `g = h / (q_heads / kv_heads)`: consecutive query heads share one.
+pub struct Problem<'a> {
+    /// Lengths and head counts of the arrays below.
+    pub shape: Shape,
+    /// Factor of every score, usually `1 / sqrt(head_dim)`: the very number that the kernel was given.
+    pub scale: f64,
+    /// Queries `[batch, q_len, q_heads, head_dim]`.
+    pub q: &'a [f32],
+    /// Keys `[batch, kv_len, kv_heads, head_dim]`.
+    pub k: &'a [f32],
+    /// Values `[batch, kv_len, kv_heads, v_dim]`.
+    pub v: &'a [f32],
+    /// The mask: whether query `i` sees key `j`. What it hides is not part of the problem, so a hidden
+    /// key may hold anything, NaN included.
+    pub visible: &'a dyn Fn(Pair) -> bool,
+}
+
+/// Lengths, in elements, of the axes of a [`Problem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Independent sequences.
+    pub batch: usize,
+    /// Queries of one sequence.
+    pub q_len: usize,
+    /// Keys of one sequence.
+    pub kv_len: usize,
+    /// Query heads: a multiple of `kv_heads`.
+    pub q_heads: usize,
+    /// Key/value heads.
+    pub kv_heads: usize,
+    /// Channels of a query and of a key.
+    pub head_dim: usize,
+    /// Channels of a value and of an output.
+    pub v_dim: usize,
+}
+
+/// One question to the mask: does query `i` of batch entry `b` see key `j`?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Batch entry.
+    pub b: usize,
+    /// Query index, `0..q_len`.
+    pub i: usize,
+    /// Key index, `0..kv_len`.
+    pub j: usize,
+}
+
+impl Problem<'_> {
+    /// Query row `[head_dim]`.
+    pub(crate) fn q_row(&self, b: usize, i: usize, h: usize) -> &[f32] {
+        let Shape { q_len, q_heads, head_dim, .. } = self.shape;
+        row(self.q, (b * q_len + i) * q_heads + h, head_dim)
+    }
+
+    /// Key row `[head_dim]` that query head `h` reads.
+    pub(crate) fn k_row(&self, b: usize, j: usize, h: usize) -> &[f32] {
+        let Shape { kv_len, kv_heads, head_dim, .. } = self.shape;
+        row(self.k, (b * kv_len + j) * kv_heads + self.shape.kv_head(h), head_dim)
+    }
+
+    /// Value row `[v_dim]` that query head `h` reads.
+    pub(crate) fn v_row(&self, b: usize, j: usize, h: usize) -> &[f32] {
+        let Shape { kv_len, kv_heads, v_dim, .. } = self.shape;
+        row(self.v, (b * kv_len + j) * kv_heads + self.shape.kv_head(h), v_dim)
+    }
+
+    /// Indices of the keys that query `i` sees, ascending.
+    pub(crate) fn visible_keys(&self, b: usize, i: usize) -> Vec<usize> {
+        (0..self.shape.kv_len).filter(|&j| (self.visible)(Pair { b, i, j })).collect()
+    }
+
+    /// Panics unless the arrays have the lengths that the shape says.
+    pub(crate) fn check(&self) {
+        let Shape { batch, q_len, kv_len, q_heads, kv_heads, head_dim, v_dim } = self.shape;
+        assert_eq!(
+            self.q.len(),
+            batch * q_len * q_heads * head_dim,
+            "q: [batch, q_len, q_heads, head_dim]"
+        );
+        assert_eq!(
+            self.k.len(),
+            batch * kv_len * kv_heads * head_dim,
+            "k: [batch, kv_len, kv_heads, head_dim]"
+        );
+        assert_eq!(
+            self.v.len(),
+            batch * kv_len * kv_heads * v_dim,
+            "v: [batch, kv_len, kv_heads, v_dim]"
+        );
+        assert!(
+            kv_heads > 0 && q_heads.is_multiple_of(kv_heads),
+            "{q_heads} query heads on {kv_heads} kv heads"
+        );
+    }
+}
+
+impl Shape {
+    /// The key/value head of a query head.
+    fn kv_head(&self, h: usize) -> usize {
+        h / (self.q_heads / self.kv_heads)
+    }
+}
+
+fn row(data: &[f32], index: usize, width: usize) -> &[f32] {
+    &data[index * width..][..width]
+}
