@@ -1,0 +1,91 @@
+//! Works out what every case must give, and embeds it.
+//!
+//! For each case of the list below: reads the head from `data/real-heads`, asks the oracle for the
+//! exact result and for the certified bound of both arithmetics, and writes one file of numbers for
+//! each array and `cases.rs`, the table that refers to them. The crate that runs the cases computes
+//! nothing of this, so it fits a microcontroller.
+
+#[path = "build/embed.rs"]
+mod embed;
+#[path = "build/expect.rs"]
+mod expect;
+#[path = "build/head.rs"]
+mod head;
+
+use embed::Embedder;
+use expect::Expected;
+use head::Head;
+
+/// Keys of a tile, in the sums of every flashlet kernel; the table asserts that it is the crate's.
+const TILE_K: usize = 96;
+
+/// One line of the table of cases.
+struct Spec {
+    name: &'static str,
+    /// Stem of the file under `data/real-heads`.
+    file: &'static str,
+    queries: Queries,
+    /// How often the keys and values stand one after another: two are more than a tile.
+    repeat: usize,
+    sight: Sight,
+}
+
+/// Which rows of the file's queries take part.
+#[derive(Clone, Copy)]
+enum Queries {
+    All,
+    /// A decoder's step.
+    Last,
+}
+
+/// Which keys a query sees. The last query stands at the last key.
+#[derive(Clone, Copy)]
+enum Sight {
+    All,
+    Causal,
+    Window { keys: usize, sinks: usize },
+}
+
+#[rustfmt::skip]
+const CASES: &[Spec] = &[
+    // Whole prompts, as captured.
+    Spec { name: "smollm2-l0", file: "smollm2-l0", queries: Queries::All, repeat: 1, sight: Sight::Causal },
+    Spec { name: "smollm2-l18", file: "smollm2-l18", queries: Queries::All, repeat: 1, sight: Sight::Causal },
+    Spec { name: "minilm-l0", file: "minilm-l0", queries: Queries::All, repeat: 1, sight: Sight::All },
+    // The second chunk of a prompt that says everything twice: 146 keys are two tiles.
+    Spec { name: "smollm2-l18-chunk", file: "smollm2-l18", queries: Queries::All, repeat: 2, sight: Sight::Causal },
+    // The window slides over the border of the tiles, which are then partial at both ends.
+    Spec { name: "smollm2-l0-window", file: "smollm2-l0", queries: Queries::All, repeat: 2, sight: Sight::Window { keys: 32, sinks: 4 } },
+    // A decoder's step: one query a head. The window leaves a gap between the sinks and itself.
+    Spec { name: "smollm2-l0-decode", file: "smollm2-l0", queries: Queries::Last, repeat: 2, sight: Sight::Causal },
+    Spec { name: "smollm2-l18-decode", file: "smollm2-l18", queries: Queries::Last, repeat: 2, sight: Sight::Causal },
+    Spec { name: "smollm2-l18-decode-window", file: "smollm2-l18", queries: Queries::Last, repeat: 2, sight: Sight::Window { keys: 64, sinks: 4 } },
+    Spec { name: "minilm-l0-decode", file: "minilm-l0", queries: Queries::Last, repeat: 2, sight: Sight::All },
+];
+
+impl Sight {
+    /// Whether the query at position `p` sees key `j`.
+    fn shows(self, p: usize, j: usize) -> bool {
+        match self {
+            Sight::All => true,
+            Sight::Causal => j <= p,
+            Sight::Window { keys, sinks } => j <= p && (j + keys > p || j < sinks),
+        }
+    }
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    let mut embedder = Embedder::new();
+    for spec in CASES {
+        let file = Head::read(spec.file);
+        if spec.repeat == 1 && matches!(spec.queries, Queries::All) {
+            expect::agrees_with_file(&file, spec.sight);
+        }
+        let head = file.cut(spec.queries, spec.repeat);
+        let expected = Expected::of(&head, spec.sight);
+        embedder.case(spec, &head, &expected);
+    }
+    embedder.finish();
+}

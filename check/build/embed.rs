@@ -1,0 +1,109 @@
+//! Files of little-endian numbers, and the Rust table that refers to them.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crate::expect::{Expected, Limits};
+use crate::head::Head;
+use crate::{Sight, Spec, TILE_K};
+
+pub(crate) struct Embedder {
+    dir: PathBuf,
+    /// The lines of `CASES`.
+    table: String,
+    cases: usize,
+    max_o: usize,
+    max_lse: usize,
+}
+
+impl Embedder {
+    pub(crate) fn new() -> Self {
+        let dir = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+        Self { dir: dir.into(), table: String::new(), cases: 0, max_o: 0, max_lse: 0 }
+    }
+
+    /// Adds one case to the table and writes its numbers.
+    pub(crate) fn case(&mut self, spec: &Spec, head: &Head, expected: &Expected) {
+        self.cases += 1;
+        self.max_o = self.max_o.max(expected.o.len());
+        self.max_lse = self.max_lse.max(expected.lse.len());
+
+        let oracle::Shape { q_len, kv_len, q_heads, kv_heads, head_dim, v_dim, .. } = head.shape;
+        let (name, dir) = (spec.name, &self.dir);
+        let f32s = |part: &str, numbers: &[f32]| f32s(dir, &format!("{name}.{part}"), numbers);
+        let f64s = |part: &str, numbers: &[f64]| f64s(dir, &format!("{name}.{part}"), numbers);
+        let limits = |part: &str, limits: &Limits| {
+            let o = f32s(&format!("{part}-o"), &limits.o);
+            let lse = f32s(&format!("{part}-lse"), &limits.lse);
+            format!("Limits {{ o: {o}, lse: {lse} }}")
+        };
+
+        let heads =
+            format!("Heads {{ q: {q_heads}, kv: {kv_heads}, dim: {head_dim}, v_dim: {v_dim} }}");
+        let mask = mask(spec.sight, kv_len - q_len);
+        let (q, k, v) = (f32s("q", &head.q), f32s("k", &head.k), f32s("v", &head.v));
+        let (o, lse) = (f64s("o", &expected.o), f64s("lse", &expected.lse));
+        let (fused, unfused) =
+            (limits("fused", &expected.fused), limits("unfused", &expected.unfused));
+        let table = &mut self.table;
+        let lines = [
+            format!("name: {name:?}"),
+            format!(
+                "shape: Shape {{ batch: 1, q_len: {q_len}, kv_len: {kv_len}, heads: {heads} }}"
+            ),
+            format!("scale: {:?}", head.scale),
+            format!("mask: {mask}"),
+            format!("q: {q}"),
+            format!("k: {k}"),
+            format!("v: {v}"),
+            format!("exact: Exact {{ o: {o}, lse: {lse} }}"),
+            format!("fused: {fused}"),
+            format!("unfused: {unfused}"),
+        ];
+        writeln!(table, "    Case {{\n        {},\n    }},", lines.join(",\n        "))
+            .expect("a String takes all");
+    }
+
+    /// Writes the table.
+    pub(crate) fn finish(self) {
+        let Self { dir, table, cases, max_o, max_lse } = self;
+        let text = format!(
+            "// The bounds hold for these tiles and no others.\n\
+             const _: () = assert!(flashlet::TILE_K == {TILE_K});\n\n\
+             /// Every case, in the order of the list in `build.rs`.\n\
+             pub static CASES: [Case; {cases}] = [\n{table}];\n\n\
+             /// Output elements of the largest case.\npub(crate) const MAX_O: usize = {max_o};\n\
+             /// Rows of the largest case.\npub(crate) const MAX_LSE: usize = {max_lse};\n"
+        );
+        write(&dir.join("cases.rs"), text.as_bytes());
+    }
+}
+
+/// The constant expression of a mask, with the last query at the last key.
+fn mask(sight: Sight, offset: usize) -> String {
+    match sight {
+        Sight::All => "Mask::full()".into(),
+        Sight::Causal => format!("Mask::causal(Offset::at({offset}))"),
+        Sight::Window { keys, sinks } => {
+            format!("Mask::window(Offset::at({offset}), Window::keys({keys})).sinks({sinks})")
+        }
+    }
+}
+
+/// Writes `numbers` to the file `name` and returns the expression that reads them.
+fn f32s(dir: &Path, name: &str, numbers: &[f32]) -> String {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    write(&dir.join(name), &bytes);
+    format!("floats!(f32, {}, {name:?})", numbers.len())
+}
+
+/// The same for f64.
+fn f64s(dir: &Path, name: &str, numbers: &[f64]) -> String {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    write(&dir.join(name), &bytes);
+    format!("floats!(f64, {}, {name:?})", numbers.len())
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}

@@ -1,0 +1,81 @@
+//! One captured head, from a file of `data/real-heads`.
+
+use std::path::PathBuf;
+
+use safetensors::{Dtype, SafeTensors};
+
+use crate::Queries;
+
+/// Lengths, inputs and the file's own result of one head.
+pub(crate) struct Head {
+    pub(crate) shape: oracle::Shape,
+    pub(crate) scale: f64,
+    pub(crate) q: Vec<f32>,
+    pub(crate) k: Vec<f32>,
+    pub(crate) v: Vec<f32>,
+    pub(crate) o: Vec<f64>,
+    pub(crate) lse: Vec<f64>,
+}
+
+impl Head {
+    /// Reads `data/real-heads/{stem}.safetensors`. Its README defines the tensors.
+    pub(crate) fn read(stem: &str) -> Self {
+        let path: PathBuf =
+            [env!("CARGO_MANIFEST_DIR"), "../data/real-heads", &format!("{stem}.safetensors")]
+                .iter()
+                .collect();
+        println!("cargo::rerun-if-changed={}", path.display());
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let file =
+            SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+
+        let [q_len, q_heads, head_dim] = dims(&file, "q");
+        let [kv_len, kv_heads, v_dim] = dims(&file, "v");
+        let shape = oracle::Shape { batch: 1, q_len, kv_len, q_heads, kv_heads, head_dim, v_dim };
+        // 1/8 and 1/sqrt(32), the scales that the README names, both correctly rounded.
+        let scale = 1.0 / (head_dim as f64).sqrt();
+        Self {
+            shape,
+            scale,
+            q: numbers(&file, "q", Dtype::F32, f32::from_le_bytes),
+            k: numbers(&file, "k", Dtype::F32, f32::from_le_bytes),
+            v: numbers(&file, "v", Dtype::F32, f32::from_le_bytes),
+            o: numbers(&file, "o", Dtype::F64, f64::from_le_bytes),
+            lse: numbers(&file, "lse", Dtype::F64, f64::from_le_bytes),
+        }
+    }
+
+    /// The head with some of its queries, and its keys and values `repeat` times.
+    pub(crate) fn cut(&self, queries: Queries, repeat: usize) -> Self {
+        let oracle::Shape { q_len, q_heads, head_dim, kv_len, .. } = self.shape;
+        let kept = match queries {
+            Queries::All => q_len,
+            Queries::Last => 1,
+        };
+        Self {
+            shape: oracle::Shape { q_len: kept, kv_len: kv_len * repeat, ..self.shape },
+            scale: self.scale,
+            q: self.q[(q_len - kept) * q_heads * head_dim..].to_vec(),
+            k: self.k.repeat(repeat),
+            v: self.v.repeat(repeat),
+            o: Vec::new(),
+            lse: Vec::new(),
+        }
+    }
+}
+
+fn dims(file: &SafeTensors<'_>, name: &str) -> [usize; 3] {
+    let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    tensor.shape().try_into().unwrap_or_else(|_| panic!("{name} has {:?}", tensor.shape()))
+}
+
+fn numbers<T, const BYTES: usize>(
+    file: &SafeTensors<'_>,
+    name: &str,
+    dtype: Dtype,
+    decode: fn([u8; BYTES]) -> T,
+) -> Vec<T> {
+    let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(tensor.dtype(), dtype, "{name}");
+    tensor.data().as_chunks().0.iter().copied().map(decode).collect()
+}
