@@ -54,15 +54,17 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    let tile_rows = job.blocks * N * S::LANES;
+    // The plan has checked all of these; `max` tells the compiler that no division can fail.
+    let kv_heads = heads.kv.max(1);
+    let tile_rows = (job.blocks * N * S::LANES).max(1);
     let head_rows = heads.group() * job.shape.q_len;
-    let tiles = head_rows.div_ceil(tile_rows);
+    let tiles = head_rows.div_ceil(tile_rows).max(1);
     for item in job.out.items() {
         let (head, tile) = (item / tiles, item % tiles);
         let start = tile * tile_rows;
         let tile = QueryTile {
-            b: head / heads.kv,
-            g: head % heads.kv,
+            b: head / kv_heads,
+            g: head % kv_heads,
             rows: start..head_rows.min(start + tile_rows),
         };
         attend_tile::<S, K, V, N, R, TILE_K>(simd, &mut job, &mut work, &tile);
@@ -106,7 +108,7 @@ fn attend_tile<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         return;
     };
     let visible = job.visible(tile.b);
-    pack::<S, N>(simd, job, work, tile, k_dim);
+    pack::<S, N>(simd, job, work, tile, k_dim, v_dim);
     let blocks = || Blocks::new(tile, N * S::LANES, group);
 
     let all = (tile.rows.start / group, (tile.rows.end - 1) / group);
@@ -207,6 +209,7 @@ fn pack<S: Simd, const N: usize>(
     work: &mut Workspace<'_, S::F32, N>,
     tile: &QueryTile,
     k_dim: usize,
+    v_dim: usize,
 ) {
     let width = N * S::LANES;
     let zero = simd.splat(0.0);
@@ -219,7 +222,7 @@ fn pack<S: Simd, const N: usize>(
             job.write_query(tile.b, tile.g, row, lane, width, columns);
         }
     }
-    for ([m, l], o) in work.ml.iter_mut().zip(work.o.chunks_exact_mut(work.o.len() / job.blocks)) {
+    for ([m, l], o) in work.ml.iter_mut().zip(work.o.chunks_exact_mut(v_dim)) {
         Online { m, l, o }.clear(simd);
     }
 }

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::mask::Mask;
 use crate::shape::Shape;
 use crate::view::{View, ViewMut};
+use core::num::NonZero;
 use core::ops::Range;
 
 /// What attention reads.
@@ -57,11 +58,12 @@ impl<'a> Call<'a> {
     /// # Errors
     /// [`Error::Part`] unless `index < parts`.
     pub fn part(&mut self, index: usize, parts: usize) -> Result<Part<'_>, Error> {
-        if index >= parts {
-            return Err(Error::Part { index, parts });
-        }
+        let count = match NonZero::new(parts) {
+            Some(count) if index < parts => count,
+            _ => return Err(Error::Part { index, parts }),
+        };
         let Call { entry, shape, mask, ref keys, scale, inputs, .. } = *self;
-        let (keys, claim) = (keys.clone(), self.claim.share(index, parts));
+        let (keys, claim) = (keys.clone(), self.claim.share(index, count));
         Ok(Part { entry, shape, mask, keys, scale, inputs, claim, scratch: self.scratch })
     }
 
@@ -78,18 +80,27 @@ impl<'a> Call<'a> {
         let Call { entry, shape, mask, keys, scale, inputs, claim, scratch } = self;
         let each = entry.scratch_len(shape.heads);
         let given = scratch.len();
-        if parts == 0 {
+        let Some(count) = NonZero::new(parts) else {
             return Err(Error::Part { index: 0, parts });
-        }
+        };
         match each.checked_mul(parts) {
             Some(needed) if needed <= given => {}
             needed => {
                 return Err(Error::Scratch { needed: needed.unwrap_or(usize::MAX), given });
             }
         }
-        Ok(claim.shares(parts).zip(scratch.chunks_exact_mut(each)).map(move |(claim, scratch)| {
-            Part { entry, shape, mask, keys: keys.clone(), scale, inputs, claim, scratch }
-        }))
+        Ok(claim.shares(count).zip(scratch.chunks_exact_mut(each.max(1))).map(
+            move |(claim, scratch)| Part {
+                entry,
+                shape,
+                mask,
+                keys: keys.clone(),
+                scale,
+                inputs,
+                claim,
+                scratch,
+            },
+        ))
     }
 }
 

@@ -111,7 +111,7 @@ impl Job<'_> {
 
     /// Query and head of a row of key/value head `g`: the heads of a group side by side.
     fn query_of(&self, g: usize, row: usize) -> (usize, usize) {
-        let group = self.shape.heads.group().max(1);
+        let group = self.shape.heads.group();
         (row / group, g * group + row % group)
     }
 

@@ -8,6 +8,7 @@ use crate::shape::{Heads, Shape};
 use crate::simd::Level;
 use crate::state::State;
 use crate::tiling::{TILE_K, Tiling};
+use core::num::NonZero;
 use core::ops::Range;
 
 /// Softmax attention of one shape under one mask: `o = softmax(scale * q k^T) v` for every head.
@@ -111,8 +112,7 @@ impl Attention {
         outputs: Outputs<'a>,
         scratch: &'a mut [f32],
     ) -> Result<Call<'a>, Error> {
-        let tile_rows = self.entry.tiling().tile_q(self.entry.level());
-        let claim = Claim::output(self.shape, tile_rows, outputs.o, outputs.lse)?;
+        let claim = Claim::output(self.shape, self.entry.tile_rows(), outputs.o, outputs.lse)?;
         self.bind_claim(inputs, claim, scratch)
     }
 
@@ -126,9 +126,8 @@ impl Attention {
         state: &'a mut State<'_>,
         scratch: &'a mut [f32],
     ) -> Result<Call<'a>, Error> {
-        let tile_rows = self.entry.tiling().tile_q(self.entry.level());
         let (o, m, l) = state.outputs()?;
-        let claim = Claim::state(self.shape, tile_rows, o, m, l)?;
+        let claim = Claim::state(self.shape, self.entry.tile_rows(), o, m, l)?;
         self.bind_claim(inputs, claim, scratch)
     }
 
@@ -172,6 +171,11 @@ impl Heads {
 }
 
 impl Entry {
+    /// Rows of a query tile.
+    fn tile_rows(&self) -> NonZero<usize> {
+        NonZero::new(self.tiling().tile_q(self.level())).unwrap_or(NonZero::<usize>::MIN)
+    }
+
     fn check(&self, heads: Heads) -> Result<(), Error> {
         if !self.level().is_available() {
             return Err(Error::Level { level: self.level() });

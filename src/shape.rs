@@ -28,12 +28,13 @@ impl Heads {
         Heads { q, kv, dim, v_dim: dim }
     }
 
-    /// Query heads that share a key/value head. The plan has checked that `kv` is not 0.
+    /// Query heads that share a key/value head; 1 where the counts make no sense and a plan would
+    /// refuse them.
     #[must_use]
     pub const fn group(self) -> usize {
         match self.q.checked_div(self.kv) {
-            Some(group) => group,
-            None => 0,
+            Some(group) if group > 0 => group,
+            _ => 1,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::error::{Error, Tensor};
 use crate::shape::Shape;
 use crate::view::{Strides, ViewMut};
 use core::marker::PhantomData;
+use core::num::NonZero;
 
 /// What becomes of the sums of a row.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +25,10 @@ pub(crate) struct Claim<'a> {
     sums: Sums,
     shape: Shape,
     /// Rows of a query tile, and query tiles of a key/value head.
-    tile_rows: usize,
-    tiles: usize,
+    tile_rows: NonZero<usize>,
+    tiles: NonZero<usize>,
     index: usize,
-    count: usize,
+    count: NonZero<usize>,
     output: PhantomData<&'a mut [f32]>,
 }
 
@@ -39,7 +40,7 @@ impl<'a> Claim<'a> {
     /// All rows of an output. `lse` is `[batch, q_heads, q_len]` of `shape`, or absent.
     pub(crate) fn output(
         shape: Shape,
-        tile_rows: usize,
+        tile_rows: NonZero<usize>,
         o: ViewMut<'a>,
         lse: Option<&'a mut [f32]>,
     ) -> Result<Self, Error> {
@@ -54,7 +55,7 @@ impl<'a> Claim<'a> {
     /// All rows of a state; `m` and `l` are `[batch, q_len, q_heads]` of `shape`.
     pub(crate) fn state(
         shape: Shape,
-        tile_rows: usize,
+        tile_rows: NonZero<usize>,
         o: ViewMut<'a>,
         m: &'a mut [f32],
         l: &'a mut [f32],
@@ -66,30 +67,35 @@ impl<'a> Claim<'a> {
         Ok(claim)
     }
 
-    fn rows(shape: Shape, tile_rows: usize, o: ViewMut<'a>) -> Result<Self, Error> {
+    fn rows(shape: Shape, tile_rows: NonZero<usize>, o: ViewMut<'a>) -> Result<Self, Error> {
         if o.dims() != shape.o() {
             return Err(Error::Shape { tensor: Tensor::O, expected: shape.o(), given: o.dims() });
         }
+        let head_rows = shape.heads.group() * shape.q_len;
+        let tiles = head_rows / tile_rows + usize::from(head_rows % tile_rows != 0);
         Ok(Claim {
             o: o.data.as_mut_ptr(),
             strides: o.strides,
             sums: Sums::Dropped,
             shape,
             tile_rows,
-            tiles: (shape.heads.group() * shape.q_len).div_ceil(tile_rows),
+            tiles: NonZero::new(tiles).unwrap_or(NonZero::<usize>::MIN),
             index: 0,
-            count: 1,
+            count: NonZero::<usize>::MIN,
             output: PhantomData,
         })
     }
 
     /// The claim cut into `count` shares, each made once.
-    pub(crate) fn shares(self, count: usize) -> impl ExactSizeIterator<Item = Claim<'a>> + Send {
-        (0..count).map(move |index| Claim { index, count, ..self.copy() })
+    pub(crate) fn shares(
+        self,
+        count: NonZero<usize>,
+    ) -> impl ExactSizeIterator<Item = Claim<'a>> + Send {
+        (0..count.get()).map(move |index| Claim { index, count, ..self.copy() })
     }
 
     /// One share; the claim waits until it is done.
-    pub(crate) fn share(&mut self, index: usize, count: usize) -> Claim<'_> {
+    pub(crate) fn share(&mut self, index: usize, count: NonZero<usize>) -> Claim<'_> {
         Claim { index, count, ..self.copy() }
     }
 
@@ -101,7 +107,8 @@ impl<'a> Claim<'a> {
     /// Query tiles of this share: every `count`-th, since neighbours cost about the same under any
     /// mask. Tile `t` of key/value head `g` of sequence `b` is item `(b * kv_heads + g) * tiles + t`.
     pub(crate) fn items(&self) -> impl Iterator<Item = usize> + use<> {
-        (self.index..self.shape.batch * self.shape.heads.kv * self.tiles).step_by(self.count.max(1))
+        (self.index..self.shape.batch * self.shape.heads.kv * self.tiles.get())
+            .step_by(self.count.get())
     }
 
     /// Whether rows are to be divided by their sum of weights.
@@ -118,10 +125,10 @@ impl<'a> Claim<'a> {
         channels: impl Iterator<Item = f32>,
     ) {
         let Shape { batch, q_len, heads, .. } = self.shape;
-        let group = heads.group().max(1);
+        let group = heads.group();
         let tile = (i * group + h % group) / self.tile_rows;
-        let item = (b * heads.kv + h / group) * self.tiles + tile;
-        if b >= batch || i >= q_len || h >= heads.q || item % self.count.max(1) != self.index {
+        let item = (b * heads.kv + h / group) * self.tiles.get() + tile;
+        if b >= batch || i >= q_len || h >= heads.q || item % self.count != self.index {
             return;
         }
         // SAFETY: `b`, `i`, `h` lie within the dimensions for which `ViewMut` checked that every
