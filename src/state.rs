@@ -82,10 +82,14 @@ impl<'a> State<'a> {
     /// # Errors
     /// As [`State::empty`].
     pub fn from_storage(storage: &'a mut [f32], shape: &Shape) -> Result<Self, Error> {
-        check_len(Tensor::State, Self::storage_len(shape)?, storage.len())?;
-        let (m, rest) = storage.split_at_mut(shape.rows());
-        let (l, o) = rest.split_at_mut(shape.rows());
-        Ok(State { m, l, o, dims: shape.o() })
+        let (needed, given) = (Self::storage_len(shape)?, storage.len());
+        check_len(Tensor::State, needed, given)?;
+        let rows = shape.rows();
+        let parts = storage.split_at_mut_checked(rows).and_then(|(m, rest)| {
+            let (l, o) = rest.split_at_mut_checked(rows)?;
+            Some(State { m, l, o, dims: shape.o() })
+        });
+        parts.ok_or(Error::Length { tensor: Tensor::State, needed, given })
     }
 
     /// Joins the state of the same rows over other keys.
@@ -119,13 +123,17 @@ impl<'a> State<'a> {
         if let Some(out) = &lse_out {
             check_len(Tensor::Lse, batch * q_len * q_heads, out.len())?;
         }
-        let sums = self.m.iter().zip(self.l.iter()).enumerate();
-        for ((row, (&m, &l)), channels) in sums.zip(self.o.chunks_exact(v_dim.max(1))) {
-            let (h, i, b) = (row % q_heads, row / q_heads % q_len, row / q_heads / q_len);
-            let start = o.strides.offset(b, i, h);
-            if let Some(out) = o.data.get_mut(start..start + v_dim) {
-                out.copy_from_slice(channels);
-                Online { m: &mut [m], l: &mut [l], o: singles_mut(out) }.finish(Scalar);
+        let places = (0..batch).flat_map(|b| (0..q_len).map(move |i| (b, i)));
+        let places = places.flat_map(|(b, i)| (0..q_heads).map(move |h| (b, i, h)));
+        let sums = self.m.iter().zip(self.l.iter());
+        let rows = sums.zip(self.o.chunks_exact(v_dim.max(1)));
+        for ((b, i, h), ((&m, &l), channels)) in places.zip(rows) {
+            let row = o.data.get_mut(o.strides.offset(b, i, h)..);
+            if let Some(row) = row.and_then(|row| row.get_mut(..v_dim)) {
+                for (to, from) in row.iter_mut().zip(channels) {
+                    *to = *from;
+                }
+                Online { m: &mut [m], l: &mut [l], o: singles_mut(row) }.finish(Scalar);
             }
             let at = (b * q_heads + h) * q_len + i;
             if let Some(out) = lse_out.as_deref_mut().and_then(|out| out.get_mut(at)) {
