@@ -1,4 +1,65 @@
-//! Attention kernels without an allocator.
+//! Attention kernels for firmware, WASM and inference engines: `no_std`, no allocation, no panic.
+//!
+//! For every query head `h` and its key/value head `g = h / group`, over the keys `j` that query `i`
+//! may see:
+//! ```text
+//! s_ij = scale * <q_i, k_j>        p_ij = exp(s_ij - lse_i),  lse_i = ln sum_j exp(s_ij)
+//! o_i  = sum_j p_ij v_j
+//! ```
+//! computed in one pass over tiles of keys (flash attention), in memory that does not grow with the
+//! context.
+//!
+//! ```
+//! use flashlet::{Attention, Heads, Inputs, Mask, Offset, Outputs, Shape, View, ViewMut};
+//!
+//! # fn main() -> Result<(), flashlet::Error> {
+//! let shape = Shape { batch: 1, q_len: 4, kv_len: 4, heads: Heads::new(6, 2, 64) };
+//! let attention = Attention::new(shape, Mask::causal(Offset::TOP_LEFT))?;
+//!
+//! let (q, k, v) = ([0.1; 4 * 6 * 64], [0.2; 4 * 2 * 64], [0.3; 4 * 2 * 64]);
+//! let mut o = [0.0; 4 * 6 * 64];
+//! let mut scratch = vec![0.0; attention.scratch_len()];
+//! let inputs = Inputs {
+//!     q: View::packed(&q, shape.q())?, // [batch, q_len, q_heads, head_dim]
+//!     k: View::packed(&k, shape.k())?, // [batch, kv_len, kv_heads, head_dim]
+//!     v: View::packed(&v, shape.v())?, // [batch, kv_len, kv_heads, v_dim]
+//!     kv_lens: None,
+//! };
+//! let outputs = Outputs { o: ViewMut::packed(&mut o, shape.o())?, lse: None };
+//! attention.bind(inputs, outputs, &mut scratch)?.run();
+//! assert!((o[0] - 0.3).abs() < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//! - **Error.** Every element of the output is within a bound computed from the inputs, not within a
+//!   tolerance; the tests check it on every entry of every instruction set.
+//! - **Bits.** A row's bits depend on its inputs, on [`TILE_K`] and on whether the host fuses
+//!   multiply-add; not on lanes, threads, batch, or how a prompt is cut into chunks.
+//! - **Containment.** A key that a query may not see changes no bit of its row, even if it is NaN.
+//!   A query that sees no key gives zeros, and a log-sum-exp of -inf.
+//! - **Failure.** [`Attention::new`] and [`Attention::bind`] check every number and name the ones that
+//!   disagree. What they return runs without a way to fail.
+//!
+//! # The house
+//! Data flow downwards; each line is a file.
+//! ```text
+//! shape view mask error    what the caller says
+//! plan call                checked once, then run, whole or in parts
+//! tiling dispatch entry    which function, specialised for which head size and instruction set
+//! attend                   for each query tile, for each key tile that its mask names:
+//!   score                      s = q . k
+//!   online                     m, l, o: the mathematics of flash attention on one screen
+//! state                    partial results that merge
+//! math simd                2^x, and the lanes it is computed in: the only home of intrinsics
+//! generated                entries written by `cargo kernels`
+//! ```
+//!
+//! # Features
+//! - `std` (default): detects instruction sets through std's macros, otherwise through `cpufeatures`.
+//! - `specialised` (default): the generated entries. Without them every head size takes the generic
+//!   path: smaller, somewhat slower, the same bits.
 #![no_std]
 #![deny(unsafe_code)]
 

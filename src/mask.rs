@@ -172,7 +172,10 @@ impl Visible {
         // Both ends of a window move right with the query, and the sinks a query sees only grow.
         let sinks = self.sinks_of(last);
         let window = self.window_of(first).start..self.window_of(last).end;
-        if window.is_empty() || window.start > sinks.end {
+        // Windows of neighbouring queries overlap, so their union has no gap, unless each is empty.
+        if self.left.saturating_add(self.right) < 0 || window.is_empty() {
+            [sinks, 0..0]
+        } else if window.start > sinks.end {
             [sinks, window]
         } else {
             [sinks.start.min(window.start)..window.end.max(sinks.end), 0..0]
@@ -214,3 +217,6 @@ fn to_key(position: i64, start: usize, end: usize) -> usize {
 fn intersect(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
     a.start.max(b.start)..a.end.min(b.end)
 }
+
+#[cfg(test)]
+mod tests;
