@@ -107,8 +107,9 @@ impl<'a> Claim<'a> {
     /// Query tiles of this share: every `count`-th, since neighbours cost about the same under any
     /// mask. Tile `t` of key/value head `g` of sequence `b` is item `(b * kv_heads + g) * tiles + t`.
     pub(crate) fn items(&self) -> impl Iterator<Item = usize> + use<> {
-        (self.index..self.shape.batch * self.shape.heads.kv * self.tiles.get())
-            .step_by(self.count.get())
+        let Shape { batch, q_len, heads, .. } = self.shape;
+        let items = if q_len == 0 { 0 } else { batch * heads.kv * self.tiles.get() };
+        (self.index..items).step_by(self.count.get())
     }
 
     /// Whether rows are to be divided by their sum of weights.
