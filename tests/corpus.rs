@@ -1,0 +1,32 @@
+//! The fuzzers' corpora, replayed: every input that ever found something, and those that reach far.
+
+#[path = "../fuzz/bodies/attend.rs"]
+mod attend;
+
+/// Hands every file of `fuzz/corpus/<target>` to `body`; returns how many there are.
+fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
+    let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut count = 0;
+    for path in files.map(|file| file.unwrap().path()) {
+        println!("{}", path.display());
+        body(&std::fs::read(&path).unwrap());
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn the_corpus_of_attend_is_certified() {
+    assert!(replay("attend", attend::run) > 0);
+}
+
+#[test]
+fn a_thousand_random_inputs_of_attend_are_certified() {
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..1000 {
+        let len = random.usize(20..3000);
+        let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+        attend::run(&data);
+    }
+}
