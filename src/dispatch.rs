@@ -7,13 +7,12 @@
 #![expect(unsafe_code, reason = "calls into target features; disjoint rows of one output")]
 
 mod claim;
+mod generic;
 pub(crate) use claim::{Claim, check_len};
 
-use crate::entry::{Dynamic, Job, attend};
+use crate::entry::Job;
 use crate::shape::Heads;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Level, Portable, Scalar};
+use crate::simd::Level;
 use crate::tiling::{TILE_K, Tiling};
 
 /// A specialised function, and what it is specialised for.
@@ -109,7 +108,7 @@ impl Entry {
         // SAFETY: a plan keeps an entry only after `Level::is_available` said yes to its level
         // (`Attention::with_entry`), and wherever its level is available `call` is sound: it has
         // no features at all (`new`), its maker said so (`with_features`), or it enables the very
-        // features of its level (`generic`).
+        // features of its level (`dispatch/generic.rs`).
         unsafe { (self.call)(job) }
     }
 }
@@ -148,52 +147,16 @@ impl Entry {
     #[must_use]
     pub fn generic(level: Level, heads: Heads) -> [Entry; 2] {
         let [many, few] = [Tiling::attend(level, heads.dim, heads.v_dim), Tiling::decode(level)];
-        let [attend, decode]: [unsafe fn(Job<'_>); 2] = match level {
-            Level::Scalar => [attend_scalar, decode_scalar],
-            Level::Portable => [attend_portable, decode_portable],
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => [attend_avx2, decode_avx2],
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => [attend_avx512, decode_avx512],
-            // Never available there, so a plan refuses it.
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 => [attend_scalar, decode_scalar],
-        };
+        let [attend, decode] = generic::entries(level);
         // Heads too wide for a block of several registers take the tiles of `decode`.
         let attend = if many == few { decode } else { attend };
-        let entry =
-            |name, tiling, call| Entry { name, level, dims: None, tile_k: TILE_K, tiling, call };
-        [entry("attend_generic", many, attend), entry("decode_generic", few, decode)]
+        [(attend, many), (decode, few)].map(|((name, call), tiling)| Entry {
+            name,
+            level,
+            dims: None,
+            tile_k: TILE_K,
+            tiling,
+            call,
+        })
     }
 }
-
-/// The generic entries of one level: the tiles of [`Tiling`] for a head size known when running.
-macro_rules! generic_entries {
-    ($attend:ident, $decode:ident, $simd:expr, $backend:ty, $level:expr $(, $features:literal)?) => {
-        $(#[target_feature(enable = $features)])?
-        fn $attend(job: Job<'_>) {
-            const T: Tiling = Tiling::attend($level, 1, 1);
-            attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.keys }, TILE_K>($simd, job);
-        }
-
-        $(#[target_feature(enable = $features)])?
-        fn $decode(job: Job<'_>) {
-            const T: Tiling = Tiling::decode($level);
-            attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.keys }, TILE_K>($simd, job);
-        }
-    };
-}
-
-generic_entries!(attend_scalar, decode_scalar, Scalar, Scalar, Level::Scalar);
-generic_entries!(attend_portable, decode_portable, Portable, Portable, Level::Portable);
-#[cfg(target_arch = "x86_64")]
-generic_entries!(attend_avx2, decode_avx2, Avx2::here(), Avx2, Level::Avx2, "avx2,fma,f16c");
-#[cfg(target_arch = "x86_64")]
-generic_entries!(
-    attend_avx512,
-    decode_avx512,
-    Avx512::here(),
-    Avx512,
-    Level::Avx512,
-    "avx512f,avx512bw,avx512dq,avx512vl"
-);

@@ -1,6 +1,6 @@
 // Written by `cargo kernels`: do not edit.
-//! Entries of the level portable, whose vectors, and with them the tiles,
-//! the build's target decides. Names are those of four lanes.
+//! Entries of the level portable, whose vectors, and with them the tiles, the build's target
+//! decides. Names are those of four lanes.
 
 use crate::entry::{Entry, Fixed, Job, TILE_K, Tiling, attend};
 use crate::simd::{Level, Portable};

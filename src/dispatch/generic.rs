@@ -1,0 +1,58 @@
+//! Entries for a head size known when running, one pair a level: what there is without a generator.
+
+use crate::entry::{Dynamic, Job, attend};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Level, Portable, Scalar};
+use crate::tiling::{TILE_K, Tiling};
+use const_format::concatcp;
+
+/// A function and its name.
+type Named = (&'static str, unsafe fn(Job<'_>));
+
+/// The functions for many queries and for few, with the register tiles of [`Tiling`].
+///
+/// `$token` makes a `$backend` where `$features` are enabled, which are those of `$level`.
+macro_rules! entries {
+    ($name:ident, $backend:ty, $token:expr, $level:expr $(, $features:literal)?) => {
+        fn $name() -> [Named; 2] {
+            const LEVEL: &str = $level.name();
+            $(#[target_feature(enable = $features)])?
+            fn many(job: Job<'_>) {
+                const T: Tiling = Tiling::attend($level, 1, 1);
+                attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.keys }, TILE_K>($token, job);
+            }
+            $(#[target_feature(enable = $features)])?
+            fn few(job: Job<'_>) {
+                const T: Tiling = Tiling::decode($level);
+                attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.keys }, TILE_K>($token, job);
+            }
+            [
+                (concatcp!("attend_f32_generic_k", TILE_K, "_", LEVEL), many),
+                (concatcp!("decode_f32_generic_k", TILE_K, "_", LEVEL), few),
+            ]
+        }
+    };
+}
+
+entries!(scalar, Scalar, Scalar, Level::Scalar);
+entries!(portable, Portable, Portable, Level::Portable);
+#[cfg(target_arch = "x86_64")]
+entries!(avx2, Avx2, Avx2::here(), Level::Avx2, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+entries!(avx512, Avx512, Avx512::here(), Level::Avx512, "avx512f,avx512bw,avx512dq,avx512vl");
+
+/// The generic functions of a level, for many queries and for few.
+pub(super) fn entries(level: Level) -> [Named; 2] {
+    match level {
+        Level::Scalar => scalar(),
+        Level::Portable => portable(),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2(),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512(),
+        // Never available there, so a plan refuses it.
+        #[cfg(not(target_arch = "x86_64"))]
+        Level::Avx2 | Level::Avx512 => scalar(),
+    }
+}
