@@ -4,7 +4,9 @@
 //! it may see, so causal and full rows compare.
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use flashlet::{Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Shape, View, ViewMut};
 
 fn numbers(dims: [usize; 4], seed: u64) -> Vec<f32> {
@@ -14,13 +16,20 @@ fn numbers(dims: [usize; 4], seed: u64) -> Vec<f32> {
 }
 
 /// Times one shape on every level. `pairs` of query and key are visible.
-fn levels(group: &mut BenchmarkGroup<'_, WallTime>, case: &str, shape: Shape, mask: Mask, pairs: usize) {
+fn levels(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    case: &str,
+    shape: Shape,
+    mask: Mask,
+    pairs: usize,
+) {
     let (q, k, v) = (numbers(shape.q(), 1), numbers(shape.k(), 2), numbers(shape.v(), 3));
     let mut o = vec![0.0; shape.o().iter().product()];
     let operations = 4 * pairs * shape.heads.q * shape.heads.dim;
     group.throughput(Throughput::Elements(operations as u64));
     for level in Level::available() {
-        let plan = Attention::new(shape, mask).and_then(|plan| plan.level(level)).expect("a good shape");
+        let plan =
+            Attention::new(shape, mask).and_then(|plan| plan.level(level)).expect("a good shape");
         let mut scratch = vec![0.0; plan.scratch_len()];
         group.bench_function(BenchmarkId::new(case, level), |bencher| {
             bencher.iter(|| {

@@ -1,13 +1,15 @@
-//! `cargo kernels`: writes, checks and lists flashlet's specialised kernels.
+//! `cargo kernels`: writes, checks and lists flashlet's kernels, and builds a crate for one model.
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use kernels_gen::spec::Spec;
 use kernels_gen::tree::{self, Fault};
-use kernels_gen::{render, table};
+use kernels_gen::{build, render, table};
 use miette::IntoDiagnostic;
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Writes flashlet's specialised kernels, src/generated.rs and src/generated/.
+/// Writes flashlet's specialised kernels: src/generated.rs and src/generated/.
 #[derive(Parser)]
 #[command(name = "cargo kernels", bin_name = "cargo kernels", version)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -27,51 +29,99 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write and compile a no_std crate for one model: its types, its scratch, its entries alone.
+    Build(Build),
+}
+
+#[derive(Args)]
+struct Build {
+    /// A preset, such as presets/smollm2-135m.toml.
+    spec: PathBuf,
+    /// Where the crate goes [default: out/NAME].
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Try it on heads captured from the model: errors, bounds, times.
+    #[arg(long)]
+    run: bool,
+    /// Print what --run finds as one JSON object a line.
+    #[arg(long, requires = "run")]
+    json: bool,
+    /// Draw where one captured head looks: attention.svg beside the crate.
+    #[arg(long)]
+    svg: bool,
 }
 
 fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
-        None if cli.check => check(&sources()),
-        None => write(&sources()),
+        None if cli.check => check(),
+        None => write(),
         Some(Command::List { json: true }) => {
-            print!("{}", table::json().into_diagnostic()?);
+            print(&table::planned_json().into_diagnostic()?)?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::List { json: false }) => {
-            println!("{}", table::people());
+            print(&table::planned())?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Build(arguments)) => build(&arguments),
     }
 }
 
-/// flashlet's `src/`.
-fn sources() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).join("src")
-}
-
-fn write(src: &Path) -> miette::Result<ExitCode> {
-    for (path, fault) in tree::mend(src, &render::files())? {
+fn write() -> miette::Result<ExitCode> {
+    let src = build::workspace().join("src");
+    for (path, fault) in tree::mend(&src, "generated", &render::files()?)? {
         let done = if fault == Fault::Unexpected { "removed" } else { "wrote" };
         eprintln!("{done} {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(src: &Path) -> miette::Result<ExitCode> {
-    let faults = tree::faults(src, &render::files())?;
+fn check() -> miette::Result<ExitCode> {
+    let src = build::workspace().join("src");
+    let faults = tree::faults(&src, "generated", &render::files()?)?;
     for (path, fault) in &faults {
-        let what = match fault {
-            Fault::Stale => "stale",
-            Fault::Missing => "missing",
-            Fault::Unexpected => "unexpected",
-        };
-        eprintln!("{what}: {}", path.display());
+        eprintln!("{fault}: {}", path.display());
     }
     if faults.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("\nto mend it: cargo kernels");
     Ok(ExitCode::FAILURE)
+}
+
+fn build(arguments: &Build) -> miette::Result<ExitCode> {
+    let spec = Spec::parse(&arguments.spec.to_string_lossy(), &tree::text(&arguments.spec)?)?;
+    let wants_heads = arguments.run || arguments.svg;
+    let captured = if wants_heads { build::captured(&spec)? } else { Vec::new() };
+    let emitted = build::emit(&spec, arguments.out.as_deref())?;
+    eprintln!("wrote {}", emitted.directory.display());
+    if arguments.svg {
+        eprintln!("drew {}", emitted.draw(&spec, &captured)?.display());
+    }
+    if !arguments.run {
+        emitted.compile(&spec)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = emitted.run(&spec)?;
+    for level in spec.levels.iter().filter(|level| !level.is_available()) {
+        eprintln!("skipped {level}: this processor lacks it");
+    }
+    let report =
+        if arguments.json { table::json(&rows).into_diagnostic()? } else { table::measured(&rows) };
+    print(&report)?;
+    let exceeded = rows.iter().filter(|row| row.err_over_bound > 1.0).count();
+    if exceeded > 0 {
+        eprintln!("{exceeded} of {} rows exceed their certified bound", rows.len());
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a report. A reader that wants no more of it, such as `head`, is no error.
+fn print(report: &str) -> miette::Result<()> {
+    match std::io::stdout().write_all(report.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.into_diagnostic(),
+    }
 }

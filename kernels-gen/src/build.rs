@@ -1,0 +1,192 @@
+//! A preset, all the way: emit its crate, compile it, try it, draw it.
+
+use crate::compile::{self, CompileError};
+use crate::map::{self, MapError};
+use crate::package::{self, Origin};
+use crate::render::RenderError;
+use crate::spec::{Spec, SpecError};
+use crate::text::{self, TextError};
+use crate::tree::{self, TreeError};
+use indicatif::ProgressBar;
+use measure::heads::{self, Captured, HeadsError};
+use measure::trial::Row;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use std::{fs, io};
+
+/// What may go wrong on the way.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "each is another module's error")]
+pub enum BuildError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Render(#[from] RenderError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Compile(#[from] CompileError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Text(#[from] TextError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Map(#[from] MapError),
+    #[error("cannot use {}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("cannot run {}", program.display())]
+    Run { program: PathBuf, source: io::Error },
+    #[error("{} failed", program.display())]
+    Runner { program: PathBuf },
+    #[error("the runner printed what is no measurement: {line}")]
+    Line { line: String, source: serde_json::Error },
+}
+
+/// flashlet's workspace.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
+
+/// An emitted crate.
+#[derive(Debug)]
+pub struct Emitted {
+    /// Its directory.
+    pub directory: PathBuf,
+    target: PathBuf,
+}
+
+/// Writes the crate of a preset to `out`, by default `out/NAME` in the workspace.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
+    let directory = out.map_or_else(|| workspace().join("out").join(&spec.name), Path::to_owned);
+    fs::create_dir_all(&directory).map_err(unusable(&directory))?;
+    let directory = directory.canonicalize().map_err(unusable(&directory))?;
+    let root = workspace().canonicalize().map_err(unusable(workspace()))?;
+    let origin = Origin {
+        command: format!("cargo kernels build {}", relative(Path::new(spec.file()), &root)),
+        flashlet: relative(&root, &directory),
+    };
+    tree::mend(&directory, "src", &package::files(spec, &origin)?)?;
+    for place in ["", "runner"] {
+        seed_lock(&root, &directory.join(place))?;
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(Emitted { directory, target })
+}
+
+/// The workspace's versions for a crate that has chosen none yet: they are at hand, and tested.
+fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
+    let (own, ours) = (directory.join("Cargo.lock"), root.join("Cargo.lock"));
+    if own.exists() || !ours.exists() {
+        return Ok(());
+    }
+    fs::copy(&ours, &own).map(drop).map_err(unusable(&own))
+}
+
+/// A path as seen from a directory, with `/`; as it is, where there is no such way.
+fn relative(path: &Path, from: &Path) -> String {
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let relative = pathdiff::diff_paths(&absolute, from).unwrap_or(absolute);
+    relative.to_string_lossy().replace('\\', "/")
+}
+
+fn unusable(path: &Path) -> impl Fn(io::Error) -> BuildError {
+    move |source| BuildError::Directory { path: path.to_owned(), source }
+}
+
+impl Emitted {
+    /// Compiles the crate in release mode.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub fn compile(&self, spec: &Spec) -> Result<(), BuildError> {
+        compile::release(&spec.name, &self.directory.join("Cargo.toml"), &self.target)?;
+        Ok(())
+    }
+
+    /// Compiles the runner, runs it, and returns its rows with the size of each entry's code.
+    ///
+    /// # Errors
+    /// What the compiler says; a runner that fails.
+    pub fn run(&self, spec: &Spec) -> Result<Vec<Row>, BuildError> {
+        let manifest = self.directory.join("runner/Cargo.toml");
+        let program = compile::release(&spec.name, &manifest, &self.target)?
+            .ok_or(CompileError::NoProgram { manifest })?;
+        let sizes = text::sizes(&program)?;
+        let spinner = ProgressBar::new_spinner().with_message("measuring");
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        let failed = |source| BuildError::Run { program: program.clone(), source };
+        let mut command = Command::new(&program);
+        let mut rows = Vec::new();
+        let mut fault = None;
+        let success =
+            compile::listen(
+                command.args(spec.captured_paths()),
+                |line| match serde_json::from_str::<Row>(line) {
+                    Ok(row) => {
+                        spinner.set_message(format!("measured {} on {}", row.entry, row.case));
+                        rows.push(Row { text_bytes: sizes.get(&row.entry).copied(), ..row });
+                    }
+                    Err(source) => fault = Some(BuildError::Line { line: line.to_owned(), source }),
+                },
+            );
+        spinner.finish_and_clear();
+        match (success.map_err(failed)?, fault) {
+            (false, _) => Err(BuildError::Runner { program }),
+            (true, Some(fault)) => Err(fault),
+            (true, None) => Ok(rows),
+        }
+    }
+
+    /// Draws where one captured head looks.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn draw(&self, spec: &Spec, captured: &[Captured]) -> Result<PathBuf, BuildError> {
+        let path = self.directory.join("attention.svg");
+        if let Some(captured) = captured.first() {
+            tree::write(&path, &map::svg(spec, captured)?)?;
+        }
+        Ok(path)
+    }
+}
+
+/// Reads the captured heads that a preset names.
+///
+/// # Errors
+/// An error that points at the line: no heads, a file that cannot be read, heads of another width.
+pub fn captured(spec: &Spec) -> Result<Vec<Captured>, SpecError> {
+    if spec.captured.is_empty() {
+        let help = "add [run] with heads = [\"FILE.safetensors\", ..], paths from the preset";
+        return Err(spec.error("this preset names no captured heads to run on", help));
+    }
+    let load = |(named, path): (&crate::spec::Captured, PathBuf)| {
+        let check = |captured: Captured| heads::check(&captured, spec.heads).map(|()| captured);
+        heads::load(&path).and_then(check).map_err(|error| {
+            let help = match &error {
+                HeadsError::Width { .. } => "the heads must be as wide as [heads] says",
+                _ => "paths start at the preset's own directory",
+            };
+            spec.captured_error(named, chain(&error), help)
+        })
+    };
+    spec.captured.iter().zip(spec.captured_paths()).map(load).collect()
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,28 @@
+//! The generator of flashlet's specialised kernels. Data flow from top to bottom:
+//!
+//! ```text
+//! manifest   the head sizes worth an entry, and the models that want them: facts, one line each
+//! spec       a model as a preset says it, checked
+//! plan       a head size x a level -> two entries: tile, registers, scratch, name
+//! render     entries -> the text of src/generated.rs and src/generated/
+//! package    a model -> the text of a crate of its own, and of the program that tries it
+//! tree       text against files: write what differs, or say what is stale
+//! compile    cargo, with a progress bar
+//! text       the bytes of machine code of each entry in a compiled program
+//! table      what was planned, what was measured: for people, and as JSON lines
+//! map        a picture of where one head looks
+//! build      all of it in turn for one preset
+//! ```
+//! Up to `package` nothing here reads or writes a file.
+
+pub mod build;
+pub mod compile;
+pub mod manifest;
+pub mod map;
+pub mod package;
+pub mod plan;
+pub mod render;
+pub mod spec;
+pub mod table;
+pub mod text;
+pub mod tree;

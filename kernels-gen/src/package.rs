@@ -1,0 +1,240 @@
+//! A crate for one model, and the program that tries it: the text of their files.
+
+use crate::manifest::Line;
+use crate::plan::{Planned, pair};
+use crate::render::{File, LevelView, RenderError, header, render, thousands};
+use crate::spec::{Kind, Spec};
+use flashlet::Level;
+use serde::Serialize;
+
+/// Where a crate comes from and what it depends on, as its files say it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The command that writes it.
+    pub command: String,
+    /// flashlet's directory, as a path from the crate's own.
+    pub flashlet: String,
+}
+
+/// Every file of the crate, by path under its directory; its runner is under `runner/`.
+///
+/// # Errors
+/// [`RenderError::Vectors`].
+pub fn files(spec: &Spec, origin: &Origin) -> Result<Vec<File>, RenderError> {
+    let view = PackageView::new(spec, origin);
+    let file = |path: &str, template| {
+        render(template, &view).map(|text| File { path: path.to_owned(), text })
+    };
+    let mut files = vec![
+        file("Cargo.toml", "emitted/Cargo.toml")?,
+        file("rustfmt.toml", "emitted/rustfmt.toml")?,
+        file("src/lib.rs", "emitted/lib.rs")?,
+        file("src/call.rs", "emitted/call.rs")?,
+        file("src/error.rs", "emitted/error.rs")?,
+        file("runner/Cargo.toml", "runner/Cargo.toml")?,
+        file("runner/rustfmt.toml", "emitted/rustfmt.toml")?,
+        file("runner/src/main.rs", "runner/main.rs")?,
+    ];
+    for &level in &spec.levels {
+        let view = ModuleFile {
+            level: LevelView::new(view.header.clone(), level, vec![entries(spec, level)])?,
+            positional: view.positional,
+            causal: view.causal,
+            scratch_bytes: scratch_bytes(spec, level),
+        };
+        let text = render("emitted/level.rs", view)?;
+        files.push(File { path: format!("src/{level}.rs"), text });
+    }
+    Ok(files)
+}
+
+/// The entries of one level: `[prefill, decode]`.
+#[must_use]
+pub fn entries(spec: &Spec, level: Level) -> [Planned<'_>; 2] {
+    let line = Line { dim: spec.heads.dim, v_dim: spec.heads.v_dim, models: &spec.model };
+    pair(level, &line, spec.tile_k)
+}
+
+/// The crate's name as Rust writes it.
+#[must_use]
+pub fn crate_name(spec: &Spec) -> String {
+    spec.name.replace('-', "_")
+}
+
+fn scratch_bytes(spec: &Spec, level: Level) -> String {
+    let bytes = entries(spec, level).map(|entry| entry.scratch_bytes());
+    thousands(bytes.into_iter().max().unwrap_or(0) as u64)
+}
+
+/// What the templates of a crate may name.
+#[derive(Serialize)]
+struct PackageView {
+    header: String,
+    command: String,
+    name: String,
+    #[serde(rename = "crate")]
+    crate_name: String,
+    model: String,
+    description: String,
+    rust_version: &'static str,
+    /// Paths to flashlet from the crate and from its runner, as TOML strings.
+    flashlet: [String; 2],
+    /// The path to `measure` from the runner, as a TOML string.
+    measure: String,
+    heads: HeadsView,
+    max_q: usize,
+    max_kv: usize,
+    tile_k: usize,
+    /// The factor of the scores; `own_scale` if it is not the default.
+    scale: String,
+    own_scale: bool,
+    mask: String,
+    mask_statements: Vec<String>,
+    /// Whether it matters where a query stands, and whether it sees nothing after itself.
+    positional: bool,
+    causal: bool,
+    sight: SightView,
+    /// What the crate's call takes from flashlet.
+    imports: String,
+    /// Whether there is no unsafe code.
+    is_safe: bool,
+    modules: Vec<ModuleView>,
+    /// Outputs of the example in the crate's documentation, one a token.
+    example: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct HeadsView {
+    q: usize,
+    kv: usize,
+    dim: usize,
+    v_dim: usize,
+    group: usize,
+    /// `64`, or `192/128`.
+    width: String,
+}
+
+#[derive(Serialize)]
+struct SightView {
+    left: String,
+    right: String,
+    sinks: usize,
+}
+
+/// A module as the rest of the crate sees it.
+#[derive(Serialize)]
+struct ModuleView {
+    level: &'static str,
+    backend: &'static str,
+    is_x86: bool,
+    needs: &'static str,
+    tiles: Vec<String>,
+    scratch_bytes: String,
+}
+
+/// A module's own file.
+#[derive(Serialize)]
+struct ModuleFile {
+    level: LevelView,
+    positional: bool,
+    causal: bool,
+    scratch_bytes: String,
+}
+
+impl PackageView {
+    fn new(spec: &Spec, origin: &Origin) -> Self {
+        let quoted = |text: String| toml::Value::String(text).to_string();
+        let sight = spec.mask.sight();
+        let heads = HeadsView::new(spec);
+        let description = format!(
+            "Attention of {}: {} query heads on {} key/value heads of {} channels; {}",
+            spec.model, heads.q, heads.kv, heads.width, spec.mask
+        );
+        PackageView {
+            header: header(&origin.command),
+            command: origin.command.clone(),
+            name: spec.name.clone(),
+            crate_name: crate_name(spec),
+            model: spec.model.clone(),
+            description: quoted(description),
+            rust_version: env!("CARGO_PKG_RUST_VERSION"),
+            flashlet: ["", "../"].map(|up| quoted(format!("{up}{}", origin.flashlet))),
+            measure: quoted(format!("../{}/measure", origin.flashlet)),
+            heads,
+            max_q: spec.max_q,
+            max_kv: spec.max_kv,
+            tile_k: spec.tile_k,
+            scale: format!("{:?}", spec.scale()),
+            own_scale: spec.scale.is_some(),
+            mask: spec.mask.to_string(),
+            mask_statements: spec.mask.statements(),
+            positional: spec.mask.is_positional(),
+            causal: spec.mask.kind == Kind::Causal,
+            sight: SightView {
+                left: format!("{:?}", sight.left),
+                right: format!("{:?}", sight.right),
+                sinks: sight.sinks,
+            },
+            imports: imports(spec),
+            is_safe: spec.levels.iter().all(|level| !is_x86(*level)),
+            modules: spec.levels.iter().map(|level| ModuleView::new(spec, *level)).collect(),
+            example: example(spec),
+        }
+    }
+}
+
+impl HeadsView {
+    fn new(spec: &Spec) -> Self {
+        let flashlet::Heads { q, kv, dim, v_dim } = spec.heads;
+        let width = if dim == v_dim { dim.to_string() } else { format!("{dim}/{v_dim}") };
+        HeadsView { q, kv, dim, v_dim, group: spec.heads.group(), width }
+    }
+}
+
+impl ModuleView {
+    fn new(spec: &Spec, level: Level) -> Self {
+        let (backend, needs) = match level {
+            Level::Scalar => ("Scalar", "nothing"),
+            Level::Portable => ("Portable", "nothing"),
+            Level::Avx2 => ("Avx2", "AVX2, FMA, F16C"),
+            Level::Avx512 => ("Avx512", "AVX-512 F, BW, DQ, VL"),
+        };
+        let tile = |entry: &Planned<'_>| format!("{} x {}", entry.tile_q(), entry.tile_k);
+        ModuleView {
+            level: level.name(),
+            backend,
+            is_x86: is_x86(level),
+            needs,
+            tiles: entries(spec, level).iter().map(tile).collect(),
+            scratch_bytes: scratch_bytes(spec, level),
+        }
+    }
+}
+
+fn is_x86(level: Level) -> bool {
+    matches!(level, Level::Avx2 | Level::Avx512)
+}
+
+fn imports(spec: &Spec) -> String {
+    let mut names = vec!["Attention", "Inputs", "Mask", "Outputs", "Shape", "View", "ViewMut"];
+    if spec.mask.is_positional() {
+        names.push("Offset");
+    }
+    if spec.mask.window.is_some() {
+        names.push("Window");
+    }
+    names.sort_unstable();
+    names.join(", ")
+}
+
+/// Two tokens with equal keys and the values 1 and 2, or one where no more fit: each output is the
+/// mean of what its query sees.
+fn example(spec: &Spec) -> Vec<String> {
+    let (sight, tokens) = (spec.mask.sight(), spec.max_q.min(spec.max_kv).min(2));
+    let output = |p| {
+        let seen = (0..tokens).filter(|j| sight.sees(p, *j)).map(|j| (j + 1) as f64);
+        let (sum, count) = seen.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+        format!("{:?}", sum / f64::max(count, 1.0))
+    };
+    (0..tokens).map(output).collect()
+}

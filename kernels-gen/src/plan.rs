@@ -1,0 +1,98 @@
+//! From a head size and a level to an entry: its tile, its registers, its scratch, its name.
+
+use crate::manifest::{Line, MANIFEST};
+use flashlet::Level;
+use flashlet::entry::{TILE_K, Tiling};
+use std::fmt;
+
+/// What an entry is tiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Many queries.
+    Attend,
+    /// Few queries.
+    Decode,
+}
+
+/// One entry to be generated.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// What it is tiled for.
+    pub op: Op,
+    /// Its instruction set.
+    pub level: Level,
+    /// Width of a query and of a key.
+    pub dim: usize,
+    /// Width of a value.
+    pub v_dim: usize,
+    /// Keys in a tile.
+    pub tile_k: usize,
+    /// Its tiles.
+    pub tiling: Tiling,
+    /// The models that want it.
+    pub models: &'a str,
+}
+
+/// Every entry of a level, `[attend, decode]` for each line of the manifest.
+pub fn entries(level: Level) -> impl Iterator<Item = [Planned<'static>; 2]> {
+    MANIFEST.iter().map(move |line| pair(level, line, TILE_K))
+}
+
+/// `[attend, decode]` for one head size.
+#[must_use]
+pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize) -> [Planned<'a>; 2] {
+    let &Line { dim, v_dim, models } = line;
+    [Op::Attend, Op::Decode].map(|op| {
+        let tiling = match op {
+            Op::Attend => Tiling::attend(level, dim, v_dim),
+            Op::Decode => Tiling::decode(level),
+        };
+        Planned { op, level, dim, v_dim, tile_k, tiling, models }
+    })
+}
+
+impl Planned<'_> {
+    /// The function's name: its parameters in a fixed order.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let Planned { op, level, tile_k, .. } = self;
+        format!("{op}_f32_hd{}_q{}_k{tile_k}_{level}", self.width(), self.tile_q())
+    }
+
+    /// The head size as a name has it: `64`, or `192x128` where values have another width.
+    #[must_use]
+    pub fn width(&self) -> String {
+        match (self.dim, self.v_dim) {
+            (dim, v_dim) if dim == v_dim => dim.to_string(),
+            (dim, v_dim) => format!("{dim}x{v_dim}"),
+        }
+    }
+
+    /// Rows of a query tile.
+    #[must_use]
+    pub fn tile_q(&self) -> usize {
+        self.tiling.tile_q(self.level)
+    }
+
+    /// Registers that the inner loops fill.
+    #[must_use]
+    pub fn registers(&self) -> usize {
+        self.tiling.registers(self.level)
+    }
+
+    /// Bytes of scratch.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        let floats = self.tiling.scratch_len(self.level, self.dim, self.v_dim, self.tile_k);
+        floats * size_of::<f32>()
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Op::Attend => "attend",
+            Op::Decode => "decode",
+        })
+    }
+}

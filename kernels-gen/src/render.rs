@@ -1,0 +1,62 @@
+//! The text of the generated files. Pure: the same text on every machine.
+
+mod template;
+
+pub use template::RenderError;
+pub(crate) use template::{LevelView, render};
+
+use crate::plan::entries;
+use flashlet::Level;
+use serde::Serialize;
+
+/// A generated file: its path, and its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Path under the directory that it is generated for, with `/`.
+    pub path: String,
+    /// What it must hold.
+    pub text: String,
+}
+
+/// The first line of every generated file: the command that rewrites it.
+pub(crate) fn header(command: &str) -> String {
+    format!("// Written by `{command}`: do not edit.")
+}
+
+/// Everything that `cargo kernels` generates, by path under `src/`.
+///
+/// # Errors
+/// [`RenderError::Vectors`].
+pub fn files() -> Result<Vec<File>, RenderError> {
+    #[derive(Serialize)]
+    struct Modules {
+        header: String,
+        levels: Vec<LevelView>,
+    }
+    let header = header("cargo kernels");
+    let view = |level| LevelView::new(header.clone(), level, entries(level).collect());
+    let mut levels: Vec<LevelView> = Level::ALL.into_iter().map(view).collect::<Result<_, _>>()?;
+    levels.sort_by(|a, b| a.level.cmp(b.level));
+    let mut files = Vec::new();
+    for level in &levels {
+        let path = format!("generated/{}.rs", level.level);
+        files.push(File { path, text: render("level.rs", level)? });
+    }
+    let text = render("generated.rs", &Modules { header, levels })?;
+    files.push(File { path: "generated.rs".to_owned(), text });
+    Ok(files)
+}
+
+/// `36924` as `36,924`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,190 @@
+//! The templates, and how they see a level.
+
+use super::thousands;
+use crate::plan::{Op, Planned};
+use flashlet::Level;
+use flashlet::entry::Tiling;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
+
+const TEMPLATES: &[(&str, &str)] = &[
+    ("generated.rs", include_str!("../../templates/generated.rs.jinja")),
+    ("level.rs", include_str!("../../templates/level.rs.jinja")),
+    ("tilings.rs", include_str!("../../templates/tilings.rs.jinja")),
+    ("function.rs", include_str!("../../templates/function.rs.jinja")),
+    ("emitted/Cargo.toml", include_str!("../../templates/emitted/Cargo.toml.jinja")),
+    ("emitted/rustfmt.toml", include_str!("../../templates/emitted/rustfmt.toml.jinja")),
+    ("emitted/call.rs", include_str!("../../templates/emitted/call.rs.jinja")),
+    ("emitted/lib.rs", include_str!("../../templates/emitted/lib.rs.jinja")),
+    ("emitted/error.rs", include_str!("../../templates/emitted/error.rs.jinja")),
+    ("emitted/level.rs", include_str!("../../templates/emitted/level.rs.jinja")),
+    ("runner/Cargo.toml", include_str!("../../templates/runner/Cargo.toml.jinja")),
+    ("runner/main.rs", include_str!("../../templates/runner/main.rs.jinja")),
+];
+
+/// Why nothing can be rendered.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RenderError {
+    /// This build of the generator has other portable vectors than the names say.
+    #[error("the generator was built with portable vectors of {lanes} lanes; the names say 4")]
+    #[diagnostic(help(
+        "build it without `-C target-cpu` and `-C target-feature`, say with RUSTFLAGS= (empty)"
+    ))]
+    Vectors {
+        /// Their lanes.
+        lanes: usize,
+    },
+    /// A template asks for something that is not there.
+    #[error(transparent)]
+    Template(#[from] minijinja::Error),
+}
+
+/// Renders one template.
+pub(crate) fn render(template: &str, view: impl Serialize) -> Result<String, RenderError> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut syntax = SyntaxConfig::builder();
+    // A line with nothing but a tag leaves no line.
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    environment.set_syntax(syntax.build()?);
+    for (name, source) in TEMPLATES {
+        environment.add_template(name, source)?;
+    }
+    Ok(environment.get_template(template)?.render(Serde(view))?)
+}
+
+/// A level and its entries.
+#[derive(Serialize)]
+pub(crate) struct LevelView {
+    header: String,
+    /// `avx512`.
+    pub(crate) level: &'static str,
+    /// `Avx512`: the variant of `Level`, and the token's type.
+    backend: &'static str,
+    /// An expression for the token.
+    token: &'static str,
+    /// What entries enable.
+    features: Option<&'static str>,
+    /// Whether the tiles are chosen where the generated code is compiled.
+    by_target: bool,
+    lanes: usize,
+    registers: usize,
+    tilings: Vec<TilingView>,
+    pairs: Vec<[EntryView; 2]>,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct TilingView {
+    name: String,
+    vectors: usize,
+    keys: usize,
+    blocks: usize,
+    tile_q: usize,
+    registers: usize,
+}
+
+/// An entry.
+#[derive(Serialize)]
+struct EntryView {
+    name: String,
+    dim: usize,
+    v_dim: usize,
+    tile_q: usize,
+    scratch_bytes: String,
+    /// Its tiling, as an expression.
+    tiling: String,
+    /// The const arguments that name its register tile.
+    tile: String,
+    /// Who wants it, and what was derived for it.
+    facts: String,
+}
+
+impl LevelView {
+    pub(crate) fn new(
+        header: String,
+        level: Level,
+        pairs: Vec<[Planned<'_>; 2]>,
+    ) -> Result<Self, RenderError> {
+        if Level::Portable.lanes() != 4 {
+            return Err(RenderError::Vectors { lanes: Level::Portable.lanes() });
+        }
+        let (backend, token, features) = match level {
+            Level::Scalar => ("Scalar", "Scalar", None),
+            Level::Portable => ("Portable", "Portable", None),
+            Level::Avx2 => ("Avx2", "Avx2::here()", Some("avx2,fma,f16c")),
+            Level::Avx512 => {
+                ("Avx512", "Avx512::here()", Some("avx512f,avx512bw,avx512dq,avx512vl"))
+            }
+        };
+        let by_target = level == Level::Portable;
+        let mut tilings: Vec<TilingView> = Vec::new();
+        if !by_target {
+            tilings = pairs.iter().flatten().map(TilingView::new).collect();
+            tilings.sort_unstable();
+            tilings.dedup();
+        }
+        Ok(LevelView {
+            header,
+            level: level.name(),
+            backend,
+            token,
+            features,
+            by_target,
+            lanes: level.lanes(),
+            registers: level.registers(),
+            tilings,
+            pairs: pairs.iter().map(|pair| pair.each_ref().map(EntryView::new)).collect(),
+        })
+    }
+}
+
+impl TilingView {
+    fn new(entry: &Planned<'_>) -> Self {
+        let Tiling { vectors, keys, blocks } = entry.tiling;
+        let name = format!("T{vectors}X{keys}X{blocks}");
+        TilingView {
+            name,
+            vectors,
+            keys,
+            blocks,
+            tile_q: entry.tile_q(),
+            registers: entry.registers(),
+        }
+    }
+}
+
+impl EntryView {
+    fn new(entry: &Planned<'_>) -> Self {
+        let &Planned {
+            op, level, dim, v_dim, tiling: Tiling { vectors, keys, .. }, models, ..
+        } = entry;
+        let scratch_bytes = thousands(entry.scratch_bytes() as u64);
+        let (tiling, tile, facts) = match (level, op) {
+            (Level::Portable, op) => {
+                let tiling = match op {
+                    Op::Attend => format!("Tiling::attend(Level::Portable, {dim}, {v_dim})"),
+                    Op::Decode => "Tiling::decode(Level::Portable)".to_owned(),
+                };
+                (tiling, "{ T.vectors }, { T.keys }".to_owned(), format!("{models}."))
+            }
+            _ => {
+                let registers = format!("{} of {} registers", entry.registers(), level.registers());
+                let tile = format!("{vectors} x {keys} tile");
+                let facts = format!("{models}. {tile}, {registers}, {scratch_bytes} B of scratch.");
+                (TilingView::new(entry).name, format!("{vectors}, {keys}"), facts)
+            }
+        };
+        EntryView {
+            name: entry.name(),
+            dim,
+            v_dim,
+            tile_q: entry.tile_q(),
+            scratch_bytes,
+            tiling,
+            tile,
+            facts,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! An error that shows the line of the preset.
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use std::ops::Range;
+
+/// What is wrong with a preset, where, and what would be right.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{}", .0.message)]
+pub struct SpecError(#[diagnostic(transparent)] Box<Fault>);
+
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+struct Fault {
+    message: String,
+    #[source_code]
+    source_code: NamedSource<String>,
+    #[label("{label}")]
+    span: SourceSpan,
+    label: String,
+    #[help]
+    help: Option<String>,
+}
+
+impl SpecError {
+    pub(crate) fn at(file: &str, text: &str, span: Range<usize>, message: String) -> Self {
+        SpecError(Box::new(Fault {
+            message,
+            source_code: NamedSource::new(file, text.to_owned()).with_language("TOML"),
+            span: span.into(),
+            label: "here".to_owned(),
+            help: None,
+        }))
+    }
+
+    pub(crate) fn label(mut self, label: &str) -> Self {
+        self.0.label = label.to_owned();
+        self
+    }
+
+    pub(crate) fn help(mut self, help: &str) -> Self {
+        self.0.help = Some(help.to_owned());
+        self
+    }
+
+    /// An error of the parser, which knows the place and, for an unknown name, the known ones.
+    pub(crate) fn from_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
+        let span = error.span().unwrap_or(0..0);
+        let fault = SpecError::at(file, text, span, error.message().to_owned());
+        match suggestion(error.message()) {
+            Some(suggestion) => fault.help(&suggestion),
+            None => fault,
+        }
+    }
+}
+
+/// serde says "unknown field `heds`, expected one of `name`, `heads`": the nearest name, if one is
+/// near.
+fn suggestion(message: &str) -> Option<String> {
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let wrong = names.next()?;
+    let distance = |name: &str| strsim::damerau_levenshtein(wrong, name);
+    let near = names.min_by_key(|name| distance(name))?;
+    (distance(near) <= 2.max(wrong.len() / 3)).then(|| format!("did you mean `{near}`?"))
+}

@@ -1,0 +1,103 @@
+//! Which keys a query of the model sees: as words, as an expression, and for measuring.
+
+use measure::problem::Sight;
+use serde::Deserialize;
+use std::fmt;
+
+/// Which keys a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecMask {
+    /// Without a window.
+    pub kind: Kind,
+    /// What a window leaves of that.
+    pub window: Option<SpecWindow>,
+    /// First keys that stay visible when the window has passed them.
+    pub sinks: usize,
+}
+
+/// Which keys a query sees without a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Those up to its own position.
+    Causal,
+    /// All.
+    Full,
+}
+
+/// A sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecWindow {
+    /// So many keys, the query's own the last.
+    Keys(usize),
+    /// Keys before and after its own.
+    Span {
+        /// Before.
+        left: usize,
+        /// After.
+        right: usize,
+    },
+}
+
+impl SpecMask {
+    /// Whether it matters where a query stands.
+    #[must_use]
+    pub fn is_positional(&self) -> bool {
+        self.kind == Kind::Causal || self.window.is_some()
+    }
+
+    /// The body of a function that gives the mask of queries at `position`, line by line.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        let window = self.window.map(|window| match window {
+            SpecWindow::Keys(keys) => format!("Window::keys({keys})"),
+            SpecWindow::Span { left, right } => format!("Window::span({left}, {right})"),
+        });
+        let mut steps = match (self.kind, window) {
+            (Kind::Full, None) => vec!["Mask::full()".to_owned()],
+            (Kind::Full, Some(window)) => vec![format!("Mask::window(position, {window})")],
+            (Kind::Causal, None) => vec!["Mask::causal(position)".to_owned()],
+            (Kind::Causal, Some(window)) => {
+                vec!["Mask::causal(position)".to_owned(), format!("mask & {window}")]
+            }
+        };
+        if self.sinks > 0 {
+            steps.push(format!("mask.sinks({})", self.sinks));
+        }
+        let last = steps.pop();
+        let named = steps.into_iter().map(|step| format!("let mask = {step};"));
+        named.chain(last).collect()
+    }
+
+    /// The same, said apart from flashlet's masks.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        let (left, right) = match self.window {
+            None => (None, None),
+            Some(SpecWindow::Keys(keys)) => (Some(keys.saturating_sub(1)), Some(0)),
+            Some(SpecWindow::Span { left, right }) => (Some(left), Some(right)),
+        };
+        let right = if self.kind == Kind::Causal { Some(0) } else { right };
+        Sight { left, right, sinks: self.sinks }
+    }
+}
+
+impl fmt::Display for SpecMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Causal => "causal",
+            Kind::Full => "bidirectional",
+        })?;
+        match self.window {
+            None => {}
+            Some(SpecWindow::Keys(keys)) => write!(f, ", window of {keys} keys")?,
+            Some(SpecWindow::Span { left, right }) => {
+                write!(f, ", window of {left} keys before and {right} after")?;
+            }
+        }
+        match self.sinks {
+            0 => Ok(()),
+            sinks => write!(f, ", first {sinks} keys always visible"),
+        }
+    }
+}

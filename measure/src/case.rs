@@ -1,0 +1,133 @@
+//! Tokens of a real text, what attention over them must give, and how long a naive one takes.
+
+use crate::heads::{Captured, Filled, HeadsError, fill};
+use crate::naive;
+use crate::problem::{Model, Tokens};
+use crate::time::time;
+use flashlet::entry::Entry;
+use oracle::{Arithmetic, Form, Pair, attend_row, certify_rows};
+use std::time::Duration;
+
+/// Tokens of the case for times, if the model takes as many.
+pub const LONG: usize = 1024;
+
+/// Cases up to this length have every query judged.
+const SHORT: usize = 128;
+
+/// Of longer ones every query of this distance is: a prime, so that all places in a tile come up.
+const STRIDE: usize = 61;
+
+/// A text on all heads of a model.
+pub struct Case {
+    /// `real 73`, or `real x14 1024`: 73 tokens, repeated.
+    pub name: String,
+    /// Median seconds of the naive attention: all queries, and the last one alone.
+    pub naive: [f64; 2],
+    /// Queries that are judged, the last one among them.
+    pub judged: Vec<usize>,
+    filled: Filled,
+    /// The exact outputs of the judged queries, `[judged, q_heads, v_dim]`.
+    exact: Vec<f64>,
+}
+
+/// How far outputs are from the exact ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Judgement {
+    /// Largest difference.
+    pub max_error: f64,
+    /// Largest share of its certified bound that a difference takes.
+    pub err_over_bound: f64,
+}
+
+/// The text as it was captured, for accuracy, and repeated, for times.
+///
+/// # Errors
+/// No captured heads, or heads of another width than the model's.
+pub fn cases(
+    model: &Model,
+    captured: &[Captured],
+    budget: Duration,
+) -> Result<Vec<Case>, HeadsError> {
+    let text = captured.iter().map(|file| file.len).min().ok_or(HeadsError::None)?;
+    let (short, long) = (text.min(model.max_len), LONG.min(model.max_len));
+    let mut cases = vec![Case::new(model, captured, format!("real {short}"), short, budget)?];
+    if long > short {
+        let name = format!("real x{} {long}", long.div_euclid(text));
+        cases.push(Case::new(model, captured, name, long, budget)?);
+    }
+    Ok(cases)
+}
+
+impl Case {
+    fn new(
+        model: &Model,
+        captured: &[Captured],
+        name: String,
+        len: usize,
+        budget: Duration,
+    ) -> Result<Self, HeadsError> {
+        let filled = fill(captured, model.heads, len)?;
+        let stride = if len <= SHORT { 1 } else { STRIDE };
+        let mut judged: Vec<usize> = (0..len).step_by(stride).chain(len.checked_sub(1)).collect();
+        judged.dedup();
+        let mut case = Case { name, naive: [0.0; 2], judged, filled, exact: Vec::new() };
+        case.exact = case.exact(model);
+        let tokens = case.tokens();
+        let mut o = vec![0.0; len * model.heads.q * model.heads.v_dim];
+        case.naive = [tokens, case.last(model)]
+            .map(|tokens| time(budget, || naive::attend(model, &tokens, &mut o)).median);
+        Ok(case)
+    }
+
+    /// All queries at once.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens<'_> {
+        let Filled { q, k, v } = &self.filled;
+        Tokens { position: 0, q, k, v }
+    }
+
+    /// The last query alone.
+    #[must_use]
+    pub fn last(&self, model: &Model) -> Tokens<'_> {
+        let tokens = self.tokens();
+        model.step(&tokens, model.q_len(&tokens).saturating_sub(1))
+    }
+
+    /// Judges the output of `entry`, `[len, q_heads, v_dim]`, where [`Case::judged`] says.
+    #[must_use]
+    pub fn judge(&self, model: &Model, entry: &Entry, o: &[f32]) -> Judgement {
+        let width = model.heads.q * model.heads.v_dim;
+        let outputs = self.judged.iter().flat_map(|i| &o[i * width..][..width]);
+        let error = |(o, exact): (&f32, &f64)| (f64::from(*o) - exact).abs();
+        let max_error = outputs.zip(&self.exact).map(error).fold(0.0, worse);
+        let arithmetic =
+            if entry.level().is_fused() { Arithmetic::fused } else { Arithmetic::unfused };
+        let visible = |Pair { i, j, .. }: Pair| model.sight.sees(i, j);
+        let verdict = certify_rows(
+            &model.oracle(&self.tokens(), &visible),
+            &arithmetic(entry.tile_k()),
+            Form::Running,
+            self.rows(model),
+            o,
+            None,
+        );
+        Judgement { max_error, err_over_bound: verdict.worst_ratio.min(f64::MAX) }
+    }
+
+    fn exact(&self, model: &Model) -> Vec<f64> {
+        let visible = |Pair { i, j, .. }: Pair| model.sight.sees(i, j);
+        let problem = model.oracle(&self.tokens(), &visible);
+        self.rows(model).flat_map(|(b, i, h)| attend_row(&problem, b, i, h).o).collect()
+    }
+
+    /// The judged rows as the oracle counts them: sequence, query, head.
+    fn rows(&self, model: &Model) -> impl Iterator<Item = (usize, usize, usize)> {
+        let heads = model.heads.q;
+        self.judged.iter().flat_map(move |&i| (0..heads).map(move |h| (0, i, h)))
+    }
+}
+
+/// The larger error; a NaN is the worst.
+fn worse(a: f64, b: f64) -> f64 {
+    if a >= b { a } else { b.min(f64::MAX) }
+}

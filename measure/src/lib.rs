@@ -1,0 +1,19 @@
+//! What flashlet is measured with: the processor's peak, times, real heads, and a plain rival.
+//!
+//! ```text
+//! time     median and best of repeated runs
+//! peak     the multiply-add peak of a level, probed in this process
+//! heads    heads captured from real models, spread over a whole model
+//! problem  one attention as plain slices: who sees whom, how many operations that is
+//! naive    attention as everybody writes it first
+//! case     a real text on all heads of a model: tokens, exact results, naive times
+//! trial    a level of a model on the cases: error, share of the bound, time, share of the peak
+//! ```
+
+pub mod case;
+pub mod heads;
+pub mod naive;
+pub mod peak;
+pub mod problem;
+pub mod time;
+pub mod trial;

@@ -1,0 +1,117 @@
+//! One attention as plain slices.
+
+use flashlet::Heads;
+
+/// What a model fixes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Model {
+    /// Heads and widths.
+    pub heads: Heads,
+    /// Factor of the scores.
+    pub scale: f64,
+    /// Which keys a query sees.
+    pub sight: Sight,
+    /// Most tokens it takes.
+    pub max_len: usize,
+}
+
+/// Which keys a query sees, said apart from flashlet's own masks so that it can check them: key `j`
+/// from position `p` if `j <= p + right` and (`j >= p - left` or `j < sinks`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Keys before its own position; `None`: all.
+    pub left: Option<usize>,
+    /// Keys after its own position; `None`: all.
+    pub right: Option<usize>,
+    /// First keys that stay visible.
+    pub sinks: usize,
+}
+
+impl Sight {
+    /// Whether a query at position `p` sees key `j`.
+    #[must_use]
+    pub fn sees(&self, p: usize, j: usize) -> bool {
+        self.right.is_none_or(|right| j <= p.saturating_add(right))
+            && (j < self.sinks || self.left.is_none_or(|left| j.saturating_add(left) >= p))
+    }
+
+    /// Whether a query sees nothing after its own position.
+    #[must_use]
+    pub fn is_causal(&self) -> bool {
+        self.right == Some(0)
+    }
+}
+
+/// One call: query `i` stands at position `position + i`, key `j` at `j`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokens<'a> {
+    /// Position of the first query.
+    pub position: usize,
+    /// `[q_len, q_heads, head_dim]`.
+    pub q: &'a [f32],
+    /// `[kv_len, kv_heads, head_dim]`.
+    pub k: &'a [f32],
+    /// `[kv_len, kv_heads, v_dim]`.
+    pub v: &'a [f32],
+}
+
+impl Model {
+    /// Queries of a call.
+    #[must_use]
+    pub fn q_len(&self, tokens: &Tokens<'_>) -> usize {
+        tokens.q.len() / (self.heads.q * self.heads.dim)
+    }
+
+    /// Keys of a call.
+    #[must_use]
+    pub fn kv_len(&self, tokens: &Tokens<'_>) -> usize {
+        tokens.k.len() / (self.heads.kv * self.heads.dim)
+    }
+
+    /// The call that a decoder makes at position `p` of these tokens: one query, and the keys that
+    /// are there by then.
+    #[must_use]
+    pub fn step<'a>(&self, tokens: &Tokens<'a>, p: usize) -> Tokens<'a> {
+        let Heads { q, kv, dim, v_dim } = self.heads;
+        let keys = if self.sight.is_causal() { p + 1 } else { self.kv_len(tokens) };
+        Tokens {
+            position: p,
+            q: &tokens.q[p * q * dim..][..q * dim],
+            k: &tokens.k[..keys * kv * dim],
+            v: &tokens.v[..keys * kv * v_dim],
+        }
+    }
+
+    /// Useful operations of a call: a multiply-add, counted as two, for each channel of a key and of
+    /// a value that a query sees. The softmax is not counted.
+    #[must_use]
+    pub fn flops(&self, tokens: &Tokens<'_>) -> f64 {
+        let seen = |i| {
+            let sees = |j: &usize| self.sight.sees(tokens.position + i, *j);
+            (0..self.kv_len(tokens)).filter(sees).count()
+        };
+        let pairs: usize = (0..self.q_len(tokens)).map(seen).sum();
+        let Heads { q, dim, v_dim, .. } = self.heads;
+        2.0 * (pairs * q * (dim + v_dim)) as f64
+    }
+
+    /// The same call for the oracle.
+    pub(crate) fn oracle<'a>(
+        &self,
+        tokens: &Tokens<'a>,
+        visible: &'a dyn Fn(oracle::Pair) -> bool,
+    ) -> oracle::Problem<'a> {
+        let Heads { q, kv, dim, v_dim } = self.heads;
+        let shape = oracle::Shape {
+            batch: 1,
+            q_len: self.q_len(tokens),
+            kv_len: self.kv_len(tokens),
+            q_heads: q,
+            kv_heads: kv,
+            head_dim: dim,
+            v_dim,
+        };
+        let &Tokens { q, k, v, .. } = tokens;
+        oracle::Problem { shape, scale: self.scale, q, k, v, visible }
+    }
+}
