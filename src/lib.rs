@@ -93,3 +93,8 @@ pub use simd::Level;
 pub use state::State;
 pub use tiling::TILE_K;
 pub use view::{Strides, View, ViewMut};
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
