@@ -84,10 +84,11 @@ pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
     Ok(Emitted { directory, target })
 }
 
-/// The workspace's versions for a crate that has chosen none yet: they are at hand, and tested.
+/// Gives a crate the workspace's versions of what it depends on: they are at hand, and tested.
+/// cargo drops those that the crate does not need.
 fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
     let (own, ours) = (directory.join("Cargo.lock"), root.join("Cargo.lock"));
-    if own.exists() || !ours.exists() {
+    if !ours.exists() {
         return Ok(());
     }
     fs::copy(&ours, &own).map(drop).map_err(unusable(&own))

@@ -100,7 +100,7 @@ pub fn measured(rows: &[Row]) -> String {
             thousands(row.scratch_bytes as u64),
             row.text_bytes.map_or_else(|| "-".to_owned(), thousands),
             format!("{:.1e}", row.max_error),
-            format!("{:.3}", row.err_over_bound),
+            ratio(row.err_over_bound),
             digits(row.ms),
             digits(row.naive_ms),
             format!("{:.1}", row.gflops),
@@ -108,6 +108,11 @@ pub fn measured(rows: &[Row]) -> String {
         ]);
     }
     table.trim_fmt() + "\n"
+}
+
+/// A share of a bound; how far one that is exceeded is, hardly matters.
+fn ratio(share: f64) -> String {
+    if share < 100.0 { format!("{share:.3}") } else { format!("{share:.0e}") }
 }
 
 /// Three significant digits of a time.

@@ -50,17 +50,24 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
     })
 }
 
+/// Names that a crate cannot have where it is used: Rust's words, and the runner's other crates.
+const TAKEN: &str = "abstract alloc as async await become box break const continue core crate do dyn \
+    else enum extern false final flashlet fn for gen if impl in let loop macro match measure mod move \
+    mut oracle override priv proc-macro pub ref return self static std struct super test trait true \
+    try type typeof unsafe unsized use virtual where while yield";
+
 fn name(at: &Text<'_>, name: &Spanned<String>) -> Result<String, SpecError> {
     let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let text = name.get_ref();
-    if text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.chars().all(ok)
-        && text != "flashlet"
-    {
+    let taken = TAKEN.split_whitespace().any(|taken| taken == text);
+    if !taken && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(ok) {
         return Ok(text.clone());
     }
-    let help =
-        "it names a crate: lower-case letters, digits and `-`, a letter first, and not `flashlet`";
+    let help = if taken {
+        "it names a crate, and this name is taken"
+    } else {
+        "it names a crate: lower-case letters, digits and `-`, a letter first"
+    };
     Err(at.error(name.span(), format!("`{text}` cannot name the crate"), help))
 }
 

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 /// What is wrong with a preset, where, and what would be right.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{}", .0.message)]
-pub struct SpecError(#[diagnostic(transparent)] Box<Fault>);
+#[error(transparent)]
+#[diagnostic(transparent)]
+pub struct SpecError(Box<Fault>);
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{message}")]
@@ -45,9 +46,16 @@ impl SpecError {
     /// An error of the parser, which knows the place and, for an unknown name, the known ones.
     pub(crate) fn from_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
-        let fault = SpecError::at(file, text, span, error.message().to_owned());
-        match suggestion(error.message()) {
-            Some(suggestion) => fault.help(&suggestion),
+        let message =
+            error.message().replace("expected usize", "expected a whole number from 0 on");
+        let help = if message.starts_with("missing field") {
+            Some("presets/ in the workspace has complete ones".to_owned())
+        } else {
+            suggestion(&message)
+        };
+        let fault = SpecError::at(file, text, span, message);
+        match help {
+            Some(help) => fault.help(&help),
             None => fault,
         }
     }

@@ -30,7 +30,7 @@ pub(super) enum LevelName {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { q = 9, kv = 3, dim = 64 }")]
 pub(super) struct RawHeads {
     pub(super) q: Spanned<usize>,
     pub(super) kv: Spanned<usize>,
@@ -39,7 +39,7 @@ pub(super) struct RawHeads {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { kind = \"causal\" }")]
 pub(super) struct RawMask {
     pub(super) kind: Kind,
     pub(super) window: Option<Spanned<RawWindow>>,
@@ -47,7 +47,7 @@ pub(super) struct RawMask {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, { keys = N } or { left = A, right = B }")]
 pub(super) struct RawWindow {
     pub(super) keys: Option<usize>,
     pub(super) left: Option<usize>,
@@ -55,14 +55,14 @@ pub(super) struct RawWindow {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { queries = 512, keys = 512 }")]
 pub(super) struct RawLengths {
     pub(super) queries: Spanned<usize>,
     pub(super) keys: Spanned<usize>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { heads = [\"FILE.safetensors\"] }")]
 pub(super) struct RawRun {
     #[serde(default)]
     pub(super) heads: Vec<Spanned<PathBuf>>,

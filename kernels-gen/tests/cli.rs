@@ -1,0 +1,40 @@
+//! The command line.
+
+use std::process::{Command, Output};
+
+fn kernels(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kernels"));
+    command.args(arguments).env("NO_COLOR", "1").output().unwrap()
+}
+
+#[test]
+fn check_is_content_with_the_tree() {
+    let output = kernels(&["--check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn list_prints_one_json_object_an_entry() {
+    let output = kernels(&["list", "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2 * 4 * kernels_gen::manifest::MANIFEST.len());
+    for key in ["entry", "level", "tile_q", "tile_k", "registers", "scratch_bytes", "why"] {
+        assert!(rows.iter().all(|row| !row[key].is_null()), "{key}");
+    }
+    let names = kernels(&["list"]).stdout;
+    let names = String::from_utf8(names).unwrap();
+    assert!(rows.iter().all(|row| names.contains(row["entry"].as_str().unwrap())));
+}
+
+#[test]
+fn a_wrong_preset_shows_its_line_and_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let preset = directory.path().join("wrong.toml");
+    std::fs::write(&preset, "name = \"wrong\"\nlevels = [\"mmx\"]\n").unwrap();
+    let output = kernels(&["build", preset.to_str().unwrap()]);
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(report.contains("wrong.toml:2:11") && report.contains("`mmx`"), "{report}");
+}

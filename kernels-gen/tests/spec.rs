@@ -1,0 +1,154 @@
+//! Presets: the good ones are read, and a wrong one gets a report that shows its line. The reports
+//! are in `spec/`; `UPDATE_EXPECT=1 cargo test` rewrites them.
+
+use expect_test::expect_file;
+use kernels_gen::build::{captured, workspace};
+use kernels_gen::spec::{Spec, SpecError};
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use std::fs;
+
+const GOOD: &str = r#"name = "tiny"
+levels = ["scalar"]
+heads = { q = 4, kv = 2, dim = 16 }
+mask = { kind = "causal" }
+lengths = { queries = 64, keys = 64 }
+"#;
+
+/// The report for the good preset with one change is `spec/NAME.txt`.
+fn report(name: &str, from: &str, to: &str) {
+    assert!(GOOD.contains(from), "{from}");
+    let error = Spec::parse("tiny.toml", &GOOD.replace(from, to)).expect_err(to);
+    expect_file![format!("spec/{name}.txt")].assert_eq(&render(&error));
+}
+
+fn render(error: &SpecError) -> String {
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::none()).with_width(100);
+    let mut text = String::new();
+    handler.render_report(&mut text, error).unwrap();
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[test]
+fn presets_are_read() {
+    let mut found = 0;
+    for preset in fs::read_dir(workspace().join("presets")).unwrap() {
+        let path = preset.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let spec = Spec::parse(&path.to_string_lossy(), &text).unwrap();
+        assert_eq!(Some(spec.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
+        assert!(!captured(&spec).unwrap().is_empty(), "{}", path.display());
+        found += 1;
+    }
+    assert!(found >= 2);
+}
+
+#[test]
+fn query_heads_must_be_a_multiple_of_key_value_heads() {
+    report("head_groups", "q = 4, kv = 2", "q = 9, kv = 2");
+}
+
+#[test]
+fn there_must_be_heads() {
+    report("no_heads", "kv = 2", "kv = 0");
+}
+
+#[test]
+fn a_head_has_a_width_in_range() {
+    report("head_dim_too_large", "dim = 16", "dim = 577");
+    report("v_dim_zero", "dim = 16", "dim = 16, v_dim = 0");
+}
+
+#[test]
+fn register_tiles_must_divide_the_key_tile() {
+    report("tile_k_no_multiple", "name", "tile_k = 100\nname");
+    report("tile_k_too_large", "name", "tile_k = 216\nname");
+}
+
+#[test]
+fn an_unknown_level_gets_the_nearest() {
+    report("unknown_level", "\"scalar\"", "\"scalar\", \"avx51\"");
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest() {
+    report("unknown_key", "heads", "haeds");
+    report("unknown_kind", "causal", "casual");
+}
+
+#[test]
+fn a_level_is_named_once_and_at_least_once() {
+    report("level_twice", "\"scalar\"", "\"scalar\", \"scalar\"");
+    report("no_level", "\"scalar\"", "");
+}
+
+#[test]
+fn a_window_holds_a_key() {
+    report("window_of_no_keys", "\"causal\"", "\"causal\", window = { keys = 0 }");
+}
+
+#[test]
+fn a_window_says_its_convention() {
+    report("half_a_window", "\"causal\"", "\"causal\", window = { left = 3 }");
+    report("bare_window", "\"causal\"", "\"causal\", window = 512");
+}
+
+#[test]
+fn a_causal_window_has_nothing_to_the_right() {
+    report("causal_right", "\"causal\"", "\"causal\", window = { left = 3, right = 1 }");
+}
+
+#[test]
+fn sinks_need_a_window() {
+    report("sinks_without_window", "\"causal\"", "\"causal\", sinks = 4");
+}
+
+#[test]
+fn lengths_fit_each_other_and_the_memory() {
+    report("more_queries_than_keys", "queries = 64", "queries = 65");
+    report("keys_overflow", "keys = 64", "keys = 9_000_000_000_000_000_000");
+    report("no_queries", "queries = 64", "queries = 0");
+}
+
+#[test]
+fn a_scale_is_finite() {
+    report("scale_nan", "name", "scale = nan\nname");
+}
+
+#[test]
+fn the_name_must_do_for_a_crate() {
+    report("name_with_a_space", "\"tiny\"", "\"Tiny model\"");
+    report("name_of_a_keyword", "\"tiny\"", "\"match\"");
+}
+
+#[test]
+fn types_and_syntax_are_checked() {
+    report("negative", "q = 4", "q = -4");
+    report("text_for_a_number", "q = 4", "q = \"four\"");
+    report("syntax", "q = 4", "q = 4 4");
+    report("missing_table", "mask = { kind = \"causal\" }\n", "");
+}
+
+#[test]
+fn running_without_heads_says_what_to_add() {
+    let spec = Spec::parse("tiny.toml", GOOD).unwrap();
+    let report = render(&captured(&spec).unwrap_err());
+    expect_file!["spec/no_captured_heads.txt"].assert_eq(&report);
+}
+
+#[test]
+fn captured_heads_are_as_wide_as_the_model() {
+    let text = GOOD.to_owned() + "run = { heads = [\"data/real-heads/minilm-l0.safetensors\"] }\n";
+    let file = workspace().join("tiny.toml");
+    let spec = Spec::parse(&file.to_string_lossy(), &text).unwrap();
+    let report = render(&captured(&spec).unwrap_err());
+    assert!(report.contains("keys of 32 and values of 32 channels"), "{report}");
+}
+
+#[test]
+fn a_missing_file_of_heads_is_shown_where_it_is_named() {
+    let text = GOOD.to_owned() + "run = { heads = [\"nowhere.safetensors\"] }\n";
+    let spec = Spec::parse("tiny.toml", &text).unwrap();
+    let report = render(&captured(&spec).unwrap_err());
+    assert!(report.contains("cannot read nowhere.safetensors"), "{report}");
+    assert!(report.contains("6 | run = ") && report.contains("named here"), "{report}");
+}

@@ -1,0 +1,104 @@
+//! What measurements rest on.
+
+use flashlet::{Heads, Level};
+use measure::heads::{Captured, HeadsError, fill, load};
+use measure::problem::{Model, Sight, Tokens};
+use measure::time::time;
+use measure::{naive, peak};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const CAUSAL: Sight = Sight { left: None, right: Some(0), sinks: 0 };
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/real-heads").join(name)
+}
+
+fn smollm2() -> [Captured; 2] {
+    ["smollm2-l0.safetensors", "smollm2-l18.safetensors"].map(|name| load(&file(name)).unwrap())
+}
+
+#[test]
+fn captured_heads_say_what_they_are() {
+    let [first, _] = smollm2();
+    assert_eq!((first.len, first.heads), (73, Heads::new(3, 1, 64)));
+    assert!(first.about["model"].contains("SmolLM2"));
+}
+
+#[test]
+fn captured_heads_fill_a_model_in_turn() {
+    let captured = smollm2();
+    let filled = fill(&captured, Heads::new(9, 3, 64), 100).unwrap();
+    let row = |data: &[f32], heads: usize, t: usize, h: usize| {
+        data[(t * heads + h) * 64..][..64].to_vec()
+    };
+    for (g, source) in [(0, &captured[0]), (1, &captured[1]), (2, &captured[0])] {
+        for t in [0, 72, 73, 99] {
+            assert_eq!(row(&filled.k, 3, t, g), row(&source.k, 1, t % 73, 0), "key head {g}");
+            assert_eq!(row(&filled.v, 3, t, g), row(&source.v, 1, t % 73, 0), "value head {g}");
+            for r in 0..3 {
+                let queries = row(&filled.q, 9, t, 3 * g + r);
+                assert_eq!(queries, row(&source.q, 3, t % 73, r), "query head {}", 3 * g + r);
+            }
+        }
+    }
+}
+
+#[test]
+fn heads_of_another_width_are_refused() {
+    let error = fill(&smollm2(), Heads::new(4, 4, 32), 1).unwrap_err();
+    assert!(matches!(error, HeadsError::Width { dim: 64, want_dim: 32, .. }), "{error}");
+    assert!(matches!(fill(&[], Heads::new(1, 1, 8), 1), Err(HeadsError::None)));
+    assert!(matches!(load(Path::new("nowhere")), Err(HeadsError::Read { .. })));
+    let readme = load(&file("README.md"));
+    assert!(matches!(readme, Err(HeadsError::Format { .. })));
+}
+
+#[test]
+fn sight_is_what_it_says() {
+    let window = Sight { left: Some(2), right: Some(1), sinks: 1 };
+    let seen: Vec<usize> = (0..12).filter(|j| window.sees(6, *j)).collect();
+    assert_eq!(seen, [0, 4, 5, 6, 7]);
+    assert!((0..9).all(|j| CAUSAL.sees(4, j) == (j <= 4)));
+}
+
+#[test]
+fn naive_attention_is_attention() {
+    let [captured, _] = smollm2();
+    let model = Model { heads: captured.heads, scale: 0.125, sight: CAUSAL, max_len: 73 };
+    let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
+    let mut o = vec![f32::NAN; 73 * 3 * 64];
+    naive::attend(&model, &tokens, &mut o);
+    // Row 0 sees itself alone; a step gives the row that the whole call gave.
+    assert_eq!(o[..64], captured.v[..64]);
+    let mut step = vec![f32::NAN; 3 * 64];
+    naive::attend(&model, &model.step(&tokens, 40), &mut step);
+    let row = &o[40 * 3 * 64..][..3 * 64];
+    assert!(step.iter().zip(row).all(|(a, b)| (a - b).abs() < 1e-6));
+}
+
+#[test]
+fn operations_are_those_of_visible_pairs() {
+    let model = Model { heads: Heads::new(3, 1, 64), scale: 1.0, sight: CAUSAL, max_len: 73 };
+    let [captured, _] = smollm2();
+    let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
+    let pairs = (73 * 74 / 2) as f64;
+    assert_eq!(model.flops(&tokens), pairs * 3.0 * 2.0 * 128.0);
+    assert_eq!(model.flops(&model.step(&tokens, 9)), 10.0 * 3.0 * 2.0 * 128.0);
+}
+
+#[test]
+fn every_level_of_this_processor_has_a_peak() {
+    for level in Level::ALL {
+        let peak = peak::gflops(level);
+        assert_eq!(peak.is_some(), level.is_available(), "{level}");
+        assert!(peak.is_none_or(|peak| (0.01..100_000.0).contains(&peak)), "{level}: {peak:?}");
+    }
+}
+
+#[test]
+fn times_are_of_one_run() {
+    let pause = Duration::from_millis(2);
+    let time = time(Duration::from_millis(30), || std::thread::sleep(pause));
+    assert!(time.best >= pause.as_secs_f64() && time.median >= time.best, "{time:?}");
+}
