@@ -1,6 +1,6 @@
 //! Where a checked plan meets the processor: it chooses an entry, calls it, and lends it the output.
 //!
-//! The only `unsafe` outside `simd/`. Two facts carry it: an entry is called only where its level is
+//! The only hand-written `unsafe` outside `simd/`. Two facts carry it: an entry is called only where its level is
 //! available, and a row of output is lent only to the share of the work that it belongs to
 //! (`dispatch/claim.rs`).
 
@@ -29,7 +29,12 @@ pub struct Entry {
 
 impl Entry {
     /// An entry that needs no instructions beyond those the whole build enables. `dims` are the
-    /// widths of a key and of a value.
+    /// widths of a key and of a value; they, `tile_k` and `tiling` must be those that `call` passes
+    /// to [`attend`](crate::entry::attend), or it finds its scratch too small and writes nothing.
+    ///
+    /// # Panics
+    /// If the tiling is empty or has blocks of more than 64 rows: in a constant, that is an error
+    /// of the compiler.
     #[must_use]
     pub const fn new(
         name: &'static str,
@@ -39,13 +44,17 @@ impl Entry {
         tiling: Tiling,
         call: fn(Job<'_>),
     ) -> Entry {
-        Entry { name, level, dims: Some(dims), tile_k, tiling, call }
+        // SAFETY: a safe function is sound to call anywhere.
+        unsafe { Entry::with_features(name, level, dims, tile_k, tiling, call) }
     }
 
-    /// An entry with `#[target_feature]`.
+    /// As [`Entry::new`], for a function with `#[target_feature]`.
     ///
     /// # Safety
     /// Wherever `level` is available, `call` must be sound to call.
+    ///
+    /// # Panics
+    /// As [`Entry::new`].
     #[must_use]
     pub const unsafe fn with_features(
         name: &'static str,
@@ -55,6 +64,10 @@ impl Entry {
         tiling: Tiling,
         call: unsafe fn(Job<'_>),
     ) -> Entry {
+        assert!(
+            tiling.is_sound(level) && tile_k > 0,
+            "empty tiles, or blocks of more than 64 rows"
+        );
         Entry { name, level, dims: Some(dims), tile_k, tiling, call }
     }
 
@@ -106,7 +119,7 @@ impl Entry {
     /// Runs a job.
     pub(crate) fn call(&self, job: Job<'_>) {
         // SAFETY: a plan keeps an entry only after `Level::is_available` said yes to its level
-        // (`Attention::with_entry`), and wherever its level is available `call` is sound: it has
+        // (`Attention::with_entry`, `Attention::level`), and wherever its level is available `call` is sound: it has
         // no features at all (`new`), its maker said so (`with_features`), or it enables the very
         // features of its level (`dispatch/generic.rs`).
         unsafe { (self.call)(job) }

@@ -49,6 +49,7 @@ pub struct Dynamic(usize);
 impl<const WIDTH: usize> Dim for Fixed<WIDTH> {
     #[inline(always)]
     fn of(width: usize) -> Self {
+        const { assert!(WIDTH > 0, "a head has channels") };
         debug_assert_eq!(width, WIDTH, "dispatch chooses an entry by its widths");
         Fixed
     }
@@ -79,6 +80,8 @@ where
     K: Dim,
     V: Dim,
 {
+    const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
+    const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
     crate::attend::run::<S, K, V, N, R, TILE_K>(simd, job);
 }
 

@@ -5,6 +5,7 @@ use core::fmt;
 
 /// Names the tensor that an [`Error`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tensor {
     /// Queries.
     Q,
@@ -65,9 +66,17 @@ pub enum Error {
         /// Largest width supported.
         max: usize,
     },
+    /// An entry was made for heads of other widths.
+    EntryDims {
+        /// Widths of a key and of a value that the entry was made for.
+        expected: [usize; 2],
+        /// Widths of the plan.
+        given: [usize; 2],
+    },
     /// A size or an offset does not fit the address space.
     Overflow {
-        /// `[batch, len, heads, dim]` of the tensor whose size overflows.
+        /// `[batch, len, heads, dim]` of the tensor whose size overflows, by itself or by its
+        /// strides.
         dims: [usize; 4],
     },
     /// A slice ends before the last element of its shape and strides.
@@ -81,7 +90,7 @@ pub enum Error {
     Overlap {
         /// A stride of the output.
         stride: usize,
-        /// Elements that lie within one step of it.
+        /// Elements that it would have to step over.
         extent: usize,
     },
     /// A view has another shape than the plan.
@@ -164,14 +173,23 @@ impl fmt::Display for Error {
                 write!(f, "head_dim {head_dim} is outside 1..={max}")
             }
             Error::ValueDim { v_dim, max } => write!(f, "v_dim {v_dim} is outside 1..={max}"),
+            Error::EntryDims { expected, given } => {
+                write!(
+                    f,
+                    "the entry is for heads of {expected:?} channels (key, value), not {given:?}"
+                )
+            }
             Error::Overflow { dims } => {
-                write!(f, "a tensor of {dims:?} does not fit the address space")
+                write!(f, "a tensor of {dims:?} with its strides does not fit the address space")
             }
             Error::TooShort { needed, given } => {
                 write!(f, "shape and strides reach {needed} elements, the slice has {given}")
             }
             Error::Overlap { stride, extent } => {
-                write!(f, "output rows overlap: a stride of {stride} steps over {extent} elements")
+                write!(
+                    f,
+                    "output rows overlap: a stride of {stride} is less than the {extent} elements to step over"
+                )
             }
             Error::Shape { tensor, expected, given } => {
                 write!(

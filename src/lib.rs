@@ -35,8 +35,8 @@
 //! # What is promised
 //! - **Error.** Every element of the output is within a bound computed from the inputs, not within a
 //!   tolerance; the tests check it on every entry of every instruction set.
-//! - **Bits.** A row's bits depend on its inputs, on [`TILE_K`] and on whether the host fuses
-//!   multiply-add; not on lanes, threads, batch, or how a prompt is cut into chunks.
+//! - **Bits.** A row's bits depend on its inputs, on [`TILE_K`] and on whether the level fuses
+//!   multiply-add ([`Level::is_fused`]); not on lanes, threads, batch, or how a prompt is cut into chunks.
 //! - **Containment.** A key that a query may not see changes no bit of its row, even if it is NaN.
 //!   A query that sees no key gives zeros, and a log-sum-exp of -inf.
 //! - **Failure.** [`Attention::new`] and [`Attention::bind`] check every number and name the ones that
@@ -75,7 +75,7 @@ mod error;
 mod generated;
 mod mask;
 pub mod math;
-pub mod online;
+mod online;
 mod plan;
 mod score;
 mod shape;

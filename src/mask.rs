@@ -41,26 +41,38 @@ pub struct Window {
 }
 
 impl Window {
+    /// A distance without limit, for one side of [`Window::span`].
+    pub const UNBOUNDED: usize = usize::MAX;
+
     /// The query's own position and the keys before it, `keys` in all; nothing after it. This is the
     /// `sliding_window` of Mistral, Gemma, gpt-oss and Hugging Face. `keys(0)` sees nothing.
     #[must_use]
     pub const fn keys(keys: usize) -> Window {
-        Window { left: reach(keys) - 1, right: 0 }
+        let left = reach(keys);
+        Window { left: if left == UNBOUNDED { left } else { left - 1 }, right: 0 }
     }
 
     /// Keys at most `left` before and `right` after the query's position, both inclusive. This is
-    /// the `window_size = (left, right)` of FlashAttention and ONNX.
+    /// the `window_size = (left, right)` of FlashAttention and ONNX. [`Window::UNBOUNDED`], and any
+    /// distance of 2^61 or more, is no limit.
     #[must_use]
     pub const fn span(left: usize, right: usize) -> Window {
         Window { left: reach(left), right: reach(right) }
     }
 }
 
-/// Beyond any position: offsets and lengths stay below 2^62, so sums with it do not wrap.
-const UNBOUNDED: i64 = 1 << 62;
+/// No limit on this side.
+const UNBOUNDED: i64 = i64::MAX;
+
+/// No key has a position this high, and no window reaches this far.
+const FAR: i64 = 1 << 61;
 
 const fn reach(distance: usize) -> i64 {
-    if distance as u64 >= UNBOUNDED as u64 { UNBOUNDED } else { distance as i64 }
+    if distance == usize::MAX || distance as u64 >= FAR as u64 {
+        UNBOUNDED
+    } else {
+        distance as i64
+    }
 }
 
 /// The keys that each query may see.
@@ -111,7 +123,8 @@ impl Mask {
         visible_len: usize,
         keys: &Range<usize>,
     ) -> Visible {
-        let offset = self.offset.resolve(q_len, visible_len).clamp(-UNBOUNDED, UNBOUNDED);
+        // Beyond twice FAR nothing changes any more, and sums of three such numbers do not wrap.
+        let offset = self.offset.resolve(q_len, visible_len).clamp(-2 * FAR, 2 * FAR);
         Visible {
             offset,
             left: self.left,
@@ -157,8 +170,10 @@ impl Visible {
     /// Query `i` sees `sinks_of(i)` and `window_of(i)`, both within `start..end`.
     fn window_of(&self, i: usize) -> Range<usize> {
         let p = i as i64 + self.offset;
-        let low = to_key(p.saturating_sub(self.left), self.start, self.end);
-        let high = to_key(p.saturating_add(self.right).saturating_add(1), self.start, self.end);
+        let low = if self.left == UNBOUNDED { 0 } else { p - self.left };
+        let high = if self.right == UNBOUNDED { UNBOUNDED } else { p + self.right + 1 };
+        let low = to_key(low, self.start, self.end);
+        let high = to_key(high, self.start, self.end);
         low.min(high)..high
     }
 
@@ -200,12 +215,10 @@ impl Visible {
 
     /// Queries `i` that see key `j`, for a `j` within `start..end`, as a range.
     pub(crate) fn queries_of(&self, j: usize) -> Range<i64> {
-        let first = (j as i64).saturating_sub(self.right).saturating_sub(self.offset);
-        let past = if j < self.sinks {
-            i64::MAX
-        } else {
-            (j as i64).saturating_add(self.left).saturating_sub(self.offset).saturating_add(1)
-        };
+        let j_row = j as i64 - self.offset;
+        let first = if self.right == UNBOUNDED { i64::MIN } else { j_row - self.right };
+        let always = self.left == UNBOUNDED || j < self.sinks;
+        let past = if always { i64::MAX } else { j_row + self.left + 1 };
         first..past
     }
 }

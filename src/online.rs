@@ -28,19 +28,19 @@ use core::ops::Range;
 
 /// The running state of `N` vectors of query rows, one row a lane. `o` is `[v_dim, N vectors]`.
 #[derive(Debug)]
-pub struct Online<'a, S: Simd, const N: usize> {
+pub(crate) struct Online<'a, S: Simd, const N: usize> {
     /// Largest score so far; -inf before the first.
-    pub m: &'a mut [S::F32; N],
+    pub(crate) m: &'a mut [S::F32; N],
     /// Sum of weights.
-    pub l: &'a mut [S::F32; N],
+    pub(crate) l: &'a mut [S::F32; N],
     /// Weighted sum of values, not yet divided by `l`.
-    pub o: &'a mut [[S::F32; N]],
+    pub(crate) o: &'a mut [[S::F32; N]],
 }
 
 impl<S: Simd, const N: usize> Online<'_, S, N> {
     /// No key seen yet: the identity of [`Online::merge`].
     #[inline(always)]
-    pub fn clear(&mut self, simd: S) {
+    pub(crate) fn clear(&mut self, simd: S) {
         *self.m = [simd.splat(f32::NEG_INFINITY); N];
         *self.l = [simd.splat(0.0); N];
         self.o.fill([simd.splat(-0.0); N]);
@@ -62,7 +62,10 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
     ) {
         let correction = self.raise(simd, &max);
         let mut l = [simd.splat(-0.0); N];
-        let m = self.m.map(|m| finite(simd, m));
+        let mut m = *self.m;
+        for m in &mut m {
+            *m = finite(simd, *m);
+        }
         for p in s.iter_mut() {
             for n in 0..N {
                 p[n] = exp2(simd, simd.sub(p[n], m[n]));
@@ -91,7 +94,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
     /// Joins the state `(m, l, o)` of the same rows over other keys. A state that has seen no key
     /// changes no bit.
     #[inline(always)]
-    pub fn merge(&mut self, simd: S, m: &[S::F32; N], l: &[S::F32; N], o: &[[S::F32; N]]) {
+    pub(crate) fn merge(&mut self, simd: S, m: &[S::F32; N], l: &[S::F32; N], o: &[[S::F32; N]]) {
         let mut max = *self.m;
         for n in 0..N {
             max[n] = simd.max(m[n], max[n]);
@@ -111,10 +114,13 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
 
     /// Divides `o` by `l`, once: `o / l`, or +0.0 for a row that has seen no key.
     #[inline(always)]
-    pub fn finish(&mut self, simd: S) {
+    pub(crate) fn finish(&mut self, simd: S) {
         let zero = simd.splat(0.0);
         let one = simd.splat(1.0);
-        let r = self.l.map(|l| simd.select(simd.eq(l, zero), zero, simd.div(one, l)));
+        let mut r = *self.l;
+        for r in &mut r {
+            *r = simd.select(simd.eq(*r, zero), zero, simd.div(one, *r));
+        }
         for o in self.o.iter_mut() {
             for n in 0..N {
                 o[n] = simd.add(simd.mul(o[n], r[n]), zero);
@@ -158,17 +164,17 @@ fn join<'a, S: Simd, const N: usize, const C: usize>(
     for block in blocks {
         let mut sum = [[simd.splat(-0.0); N]; C];
         match seen {
-            None => values.down::<C, _>(*c, range.clone(), p, |v, p| {
-                add_weighted(simd, &mut sum, v, p, |new, _, _| new);
-            }),
+            None => {
+                for (v, p) in values.down::<C, _>(*c, range, p) {
+                    add_weighted(simd, &mut sum, v, p);
+                }
+            }
             Some(seen) => {
                 let mut seen = seen.iter();
-                values.down::<C, _>(*c, range.clone(), p, |v, p| {
+                for (v, p) in values.down::<C, _>(*c, range, p) {
                     let bits = seen.next().copied().unwrap_or(0);
-                    add_weighted(simd, &mut sum, v, p, |new, old, n| {
-                        simd.select(simd.mask(bits >> (n * S::LANES)), new, old)
-                    });
-                });
+                    add_weighted_where(simd, &mut sum, v, p, bits);
+                }
             }
         }
         for (o, sum) in block.iter_mut().zip(sum) {
@@ -181,19 +187,36 @@ fn join<'a, S: Simd, const N: usize, const C: usize>(
     rest
 }
 
-/// `sum[c] += p * v[c]`, where `keep(new, old, n)` decides what each vector becomes.
+/// `sum[c] += p * v[c]`.
 #[inline(always)]
 fn add_weighted<S: Simd, const N: usize, const C: usize>(
     simd: S,
     sum: &mut [[S::F32; N]; C],
     v: [f32; C],
     p: &[S::F32; N],
-    keep: impl Fn(S::F32, S::F32, usize) -> S::F32,
 ) {
-    for (sum, v) in sum.iter_mut().zip(v) {
-        let v = simd.splat(v);
+    for c in 0..C {
+        let v = simd.splat(v[c]);
         for n in 0..N {
-            sum[n] = keep(simd.mul_add(v, p[n], sum[n]), sum[n], n);
+            sum[c][n] = simd.mul_add(v, p[n], sum[c][n]);
+        }
+    }
+}
+
+/// `sum[c] += p * v[c]` in the rows whose bit is set; the others are left as they are.
+#[inline(always)]
+fn add_weighted_where<S: Simd, const N: usize, const C: usize>(
+    simd: S,
+    sum: &mut [[S::F32; N]; C],
+    v: [f32; C],
+    p: &[S::F32; N],
+    bits: u64,
+) {
+    for c in 0..C {
+        let v = simd.splat(v[c]);
+        for n in 0..N {
+            let new = simd.mul_add(v, p[n], sum[c][n]);
+            sum[c][n] = simd.select(simd.mask(bits >> (n * S::LANES)), new, sum[c][n]);
         }
     }
 }

@@ -41,7 +41,7 @@ impl Attention {
     ///
     /// # Errors
     /// As [`Attention::new`]; [`Error::Level`] where the entry's level is not available;
-    /// [`Error::HeadDim`] or [`Error::ValueDim`] if it was made for other widths.
+    /// [`Error::EntryDims`] if it was made for other widths.
     pub fn with_entry(shape: Shape, mask: Mask, entry: Entry) -> Result<Self, Error> {
         shape.check()?;
         entry.check(shape.heads)?;
@@ -181,11 +181,8 @@ impl Entry {
             return Err(Error::Level { level: self.level() });
         }
         match self.dims() {
-            Some([dim, _]) if dim != heads.dim => {
-                Err(Error::HeadDim { head_dim: heads.dim, max: dim })
-            }
-            Some([_, v_dim]) if v_dim != heads.v_dim => {
-                Err(Error::ValueDim { v_dim: heads.v_dim, max: v_dim })
+            Some(expected) if !self.fits(heads) => {
+                Err(Error::EntryDims { expected, given: [heads.dim, heads.v_dim] })
             }
             _ => Ok(()),
         }

@@ -8,21 +8,21 @@ use core::ops::Range;
 /// A key's element is broadcast and meets `N` vectors of queries; nothing is ever summed across
 /// lanes, so a score's bits know nothing of the lane count.
 #[inline(always)]
-fn dot<S: Simd, const N: usize, const R: usize>(
+fn dot<'a, S: Simd, const N: usize, const R: usize>(
     simd: S,
-    q: &[[S::F32; N]],
-    keys: Rows<'_>,
+    q: &'a [[S::F32; N]],
+    keys: Rows<'a>,
     j: usize,
 ) -> [[S::F32; N]; R] {
     let mut s = [[simd.splat(0.0); N]; R];
-    keys.across::<R, _>(j, q, |k, q| {
-        for (s, k) in s.iter_mut().zip(k) {
-            let k = simd.splat(k);
-            for (s, &q) in s.iter_mut().zip(q) {
-                *s = simd.mul_add(k, q, *s);
+    for (k, q) in keys.across::<R, _>(j, q) {
+        for r in 0..R {
+            let k = simd.splat(k[r]);
+            for n in 0..N {
+                s[r][n] = simd.mul_add(k, q[n], s[r][n]);
             }
         }
-    });
+    }
     s
 }
 

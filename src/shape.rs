@@ -101,15 +101,12 @@ impl Shape {
         self.batch.wrapping_mul(self.q_len).wrapping_mul(self.heads.q)
     }
 
-    /// Checks heads and that every packed tensor, and a state of two more floats a row, has a size
-    /// in bytes that fits an `isize`.
+    /// Checks heads, and that the bytes of every packed tensor fit an `isize`.
     pub(crate) const fn check(&self) -> Result<(), Error> {
         if let Err(error) = self.heads.check() {
             return Err(error);
         }
-        let mut state = self.o();
-        state[3] += 2;
-        let tensors = [self.q(), self.k(), self.v(), state];
+        let tensors = [self.q(), self.k(), self.v(), self.o()];
         let mut i = 0;
         while i < tensors.len() {
             if let Err(error) = len_of(tensors[i]) {

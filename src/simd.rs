@@ -26,7 +26,7 @@ mod x86;
 
 pub use level::Level;
 pub use portable::Portable;
-pub use rows::Rows;
+pub(crate) use rows::Rows;
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
@@ -37,7 +37,7 @@ pub const ROUND: f32 = 12_582_912.0;
 /// Vectors of `f32` on one instruction set. The token `self` is the proof that it is there.
 ///
 /// Methods are `#[inline(always)]`: they must melt into a caller that enables the instructions.
-pub trait Simd: Copy + Sealed + 'static {
+pub trait Simd: Copy + sealed::Sealed + 'static {
     /// The level this backend implements.
     const LEVEL: Level;
     /// Floats in a vector.
@@ -84,13 +84,15 @@ pub trait Simd: Copy + Sealed + 'static {
 }
 
 /// Only this crate implements [`Simd`]: its unsafe code relies on the layout of the vectors.
-pub trait Sealed {}
-impl Sealed for Scalar {}
-impl Sealed for Portable {}
-#[cfg(target_arch = "x86_64")]
-impl Sealed for Avx2 {}
-#[cfg(target_arch = "x86_64")]
-impl Sealed for Avx512 {}
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Scalar {}
+    impl Sealed for super::Portable {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx2 {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx512 {}
+}
 
 /// `scratch` cut to whole aligned vectors. `V` is a vector of `f32` lanes.
 #[inline(always)]

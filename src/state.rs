@@ -59,9 +59,11 @@ impl<'a> State<'a> {
     /// # Errors
     /// [`Error::Overflow`].
     pub const fn storage_len(shape: &Shape) -> Result<usize, Error> {
-        let mut dims = shape.o();
-        dims[3] += 2;
-        len_of(dims)
+        let dims = shape.o();
+        match dims[3].checked_add(2) {
+            Some(row) => len_of([dims[0], dims[1], dims[2], row]),
+            None => Err(Error::Overflow { dims }),
+        }
     }
 
     /// The empty state. Overwrites `storage`.

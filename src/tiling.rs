@@ -52,10 +52,16 @@ impl Tiling {
         Tiling { vectors: 1, keys: 8, blocks: if level.lanes() == 1 { 4 } else { 2 } }
     }
 
+    /// Whether there is a tile at all, and a block's rows have a bit each in a `u64`.
+    pub(crate) const fn is_sound(self, level: Level) -> bool {
+        let rows = self.vectors.saturating_mul(level.lanes());
+        self.vectors > 0 && self.keys > 0 && self.blocks > 0 && rows <= 64
+    }
+
     /// Rows of a query tile.
     #[must_use]
     pub const fn tile_q(self, level: Level) -> usize {
-        self.blocks * self.vectors * level.lanes()
+        self.blocks.saturating_mul(self.vectors).saturating_mul(level.lanes())
     }
 
     /// Registers in use in the inner loops: accumulators, query vectors, one broadcast element, and
@@ -75,11 +81,14 @@ impl Tiling {
         v_dim: usize,
         tile_k: usize,
     ) -> usize {
-        let columns = self.blocks * (head_dim + v_dim + 2) + tile_k;
-        columns * self.vectors * level.lanes() + level.lanes() - 1
+        // Saturating: for widths that a plan would refuse the answer is merely too large.
+        let block = head_dim.saturating_add(v_dim).saturating_add(2);
+        let columns = self.blocks.saturating_mul(block).saturating_add(tile_k);
+        let floats = columns.saturating_mul(self.vectors).saturating_mul(level.lanes());
+        floats.saturating_add(level.lanes() - 1)
     }
 
     const fn scratch_bytes(self, level: Level, head_dim: usize, v_dim: usize) -> usize {
-        self.scratch_len(level, head_dim, v_dim, TILE_K) * size_of::<f32>()
+        self.scratch_len(level, head_dim, v_dim, TILE_K).saturating_mul(size_of::<f32>())
     }
 }

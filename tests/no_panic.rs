@@ -1,12 +1,19 @@
-//! A binary that does all that a caller can do holds no panic and no allocation.
+//! A binary that does all that a caller can do holds no panic, no allocation, and no intrinsic or
+//! closure that the kernels call instead of melting into their code.
 
 use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSymbol};
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Builds `tests/fixtures/caller` and returns every symbol that its own code defines or needs.
-fn symbols() -> Vec<String> {
+fn symbols() -> &'static [String] {
+    static SYMBOLS: OnceLock<Vec<String>> = OnceLock::new();
+    SYMBOLS.get_or_init(build)
+}
+
+fn build() -> Vec<String> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/caller");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("caller");
     let status = Command::new(env!("CARGO"))
@@ -29,6 +36,20 @@ fn symbols() -> Vec<String> {
         }
     }
     symbols
+}
+
+/// One intrinsic called as a function makes a kernel fifty times slower, and no other test sees it.
+#[test]
+fn kernels_hold_their_intrinsics_inline() {
+    let symbols = symbols();
+    // Detecting levels is no kernel.
+    let detection =
+        |name: &&String| ["xgetbv", "cpuid", "simd5level"].iter().any(|part| name.contains(part));
+    for word in ["core_arch", "online", "score", "simd"] {
+        let found: Vec<_> =
+            symbols.iter().filter(|name| name.contains(word) && !detection(name)).collect();
+        assert!(found.is_empty(), "{word}: {found:?}");
+    }
 }
 
 #[test]

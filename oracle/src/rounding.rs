@@ -32,7 +32,7 @@ impl Arithmetic {
     /// Largest relative error of the kernel's `exp2`, in units of [`U`]. An error of x ulp is at most 2x u.
     ///
     /// Measured over every f32 in [-126, -0] (numerics.md, section 2): 0.7765 ulp fused, 1.0606 ulp unfused.
-    /// `tests/model.rs` measures it again.
+    /// `tests/certified/model.rs` measures it again.
     pub(crate) const fn exp2_error(&self) -> f64 {
         if self.fused { 2.0 * 0.7765 } else { 2.0 * 1.0606 }
     }

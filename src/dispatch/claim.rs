@@ -32,7 +32,7 @@ pub(crate) struct Claim<'a> {
     output: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: claims made from one output reach disjoint elements (see `Claim::row`), and nothing else
+// SAFETY: claims made from one output reach disjoint elements (see `Claim::write`), and nothing else
 // reaches them while the borrow of `'a` lasts.
 unsafe impl Send for Claim<'_> {}
 
@@ -44,7 +44,7 @@ impl<'a> Claim<'a> {
         o: ViewMut<'a>,
         lse: Option<&'a mut [f32]>,
     ) -> Result<Self, Error> {
-        let mut claim = Self::rows(shape, tile_rows, o)?;
+        let mut claim = Self::rows(shape, tile_rows, o, Tensor::O)?;
         if let Some(lse) = lse {
             check_len(Tensor::Lse, shape.rows(), lse.len())?;
             claim.sums = Sums::Lse(lse.as_mut_ptr());
@@ -60,16 +60,21 @@ impl<'a> Claim<'a> {
         m: &'a mut [f32],
         l: &'a mut [f32],
     ) -> Result<Self, Error> {
-        let mut claim = Self::rows(shape, tile_rows, o)?;
+        let mut claim = Self::rows(shape, tile_rows, o, Tensor::State)?;
         check_len(Tensor::State, shape.rows(), m.len())?;
         check_len(Tensor::State, shape.rows(), l.len())?;
         claim.sums = Sums::State { m: m.as_mut_ptr(), l: l.as_mut_ptr() };
         Ok(claim)
     }
 
-    fn rows(shape: Shape, tile_rows: NonZero<usize>, o: ViewMut<'a>) -> Result<Self, Error> {
+    fn rows(
+        shape: Shape,
+        tile_rows: NonZero<usize>,
+        o: ViewMut<'a>,
+        tensor: Tensor,
+    ) -> Result<Self, Error> {
         if o.dims() != shape.o() {
-            return Err(Error::Shape { tensor: Tensor::O, expected: shape.o(), given: o.dims() });
+            return Err(Error::Shape { tensor, expected: shape.o(), given: o.dims() });
         }
         let head_rows = shape.heads.group() * shape.q_len;
         let tiles = head_rows / tile_rows + usize::from(head_rows % tile_rows != 0);
@@ -91,25 +96,41 @@ impl<'a> Claim<'a> {
         self,
         count: NonZero<usize>,
     ) -> impl ExactSizeIterator<Item = Claim<'a>> + Send {
-        (0..count.get()).map(move |index| Claim { index, count, ..self.copy() })
+        // SAFETY: `self` is consumed, and each of these copies owns other rows.
+        (0..count.get()).map(move |index| Claim { index, count, ..unsafe { self.copy() } })
     }
 
     /// One share; the claim waits until it is done.
     pub(crate) fn share(&mut self, index: usize, count: NonZero<usize>) -> Claim<'_> {
-        Claim { index, count, ..self.copy() }
+        // SAFETY: `self` stays borrowed for as long as the copy lives.
+        Claim { index, count, ..unsafe { self.copy() } }
     }
 
-    /// The same claim: to be narrowed before it is handed out.
-    fn copy(&self) -> Self {
+    /// The same claim again.
+    ///
+    /// # Safety
+    /// No row may be written through two claims while both live.
+    unsafe fn copy(&self) -> Self {
         Claim { output: PhantomData, ..*self }
     }
 
-    /// Query tiles of this share: every `count`-th, since neighbours cost about the same under any
-    /// mask. Tile `t` of key/value head `g` of sequence `b` is item `(b * kv_heads + g) * tiles + t`.
+    /// Query tiles of this share. Tile `t` of key/value head `g` of sequence `b` is item
+    /// `(b * kv_heads + g) * tiles + t`. Items are dealt out to the shares in rounds, there and back
+    /// (0 1 2, 2 1 0, 0 1 2 ...): under a causal mask later tiles cost more, and so no share gets the
+    /// dear end of every round.
     pub(crate) fn items(&self) -> impl Iterator<Item = usize> + use<> {
         let Shape { batch, q_len, heads, .. } = self.shape;
         let items = if q_len == 0 { 0 } else { batch * heads.kv * self.tiles.get() };
-        (self.index..items).step_by(self.count.get())
+        let (index, count) = (self.index, self.count);
+        let rounds = items / count + usize::from(items % count != 0);
+        (0..rounds)
+            .map(move |round| round * count.get() + deal(round, index, count))
+            .filter(move |&item| item < items)
+    }
+
+    /// Whether an item was dealt to this share.
+    fn owns(&self, item: usize) -> bool {
+        deal(item / self.count, item % self.count, self.count) == self.index
     }
 
     /// Whether rows are to be divided by their sum of weights.
@@ -129,7 +150,7 @@ impl<'a> Claim<'a> {
         let group = heads.group();
         let tile = (i * group + h % group) / self.tile_rows;
         let item = (b * heads.kv + h / group) * self.tiles.get() + tile;
-        if b >= batch || i >= q_len || h >= heads.q || item % self.count != self.index {
+        if b >= batch || i >= q_len || h >= heads.q || !self.owns(item) {
             return;
         }
         // SAFETY: `b`, `i`, `h` lie within the dimensions for which `ViewMut` checked that every
@@ -157,6 +178,11 @@ impl<'a> Claim<'a> {
             }
         }
     }
+}
+
+/// Which place of a round a share has, and equally which share has a place: there and back.
+fn deal(round: usize, index: usize, count: NonZero<usize>) -> usize {
+    if round.is_multiple_of(2) { index } else { count.get() - 1 - index }
 }
 
 pub(crate) fn check_len(tensor: Tensor, needed: usize, given: usize) -> Result<(), Error> {

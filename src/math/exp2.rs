@@ -4,7 +4,7 @@ use crate::simd::{ROUND, Simd};
 
 /// c1 ..= c6 of `2^f = 1 + c1 f + .. + c6 f^6` for `|f| <= 1/2`, tuned for the rounding of the whole
 /// evaluation; c0 = 1 makes `exp2(0) = 1` exact. 0.7765 ulp at worst with fused multiply-add, 1.0606
-/// without, over every f32 in [-126, -0]: `tests/math.rs` measures it.
+/// without, over every f32 in [-126, -0]; `tests/suite/math.rs` measures every 97th.
 const C: [f32; 6] = [
     f32::from_bits(0x3f31_7218),
     f32::from_bits(0x3e75_fded),

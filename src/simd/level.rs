@@ -24,7 +24,9 @@ impl Level {
     /// The best level of this processor.
     #[must_use]
     pub fn detect() -> Level {
-        Level::available().last().unwrap_or(Level::Scalar)
+        let best = Level::available().last().unwrap_or(Level::Scalar);
+        // Without vector registers `wide` computes four lanes in turn: one lane needs less memory.
+        if best == Level::Portable && !Portable::HAS_VECTORS { Level::Scalar } else { best }
     }
 
     /// The levels of this processor, lowest first: what a test forces in turn.
@@ -109,9 +111,23 @@ fn has_avx512() -> bool {
 
 #[cfg(all(target_arch = "x86_64", not(feature = "std")))]
 fn has_avx2() -> bool {
-    // `cpufeatures` looks at what the system saves; it does not know F16C, bit 29 of leaf 1.
     cpufeatures::new!(avx2, "avx2", "fma");
-    avx2::get() && core::arch::x86_64::__cpuid(1).ecx & (1 << 29) != 0
+    avx2::get() && has_f16c()
+}
+
+/// Bit 29 of leaf 1, which `cpufeatures` does not know. Asked once: the instruction traps in a
+/// virtual machine and takes tens of microseconds there.
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+fn has_f16c() -> bool {
+    use core::sync::atomic::{AtomicU8, Ordering};
+    const UNKNOWN: u8 = 2;
+    static F16C: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut known = F16C.load(Ordering::Relaxed);
+    if known == UNKNOWN {
+        known = u8::from(core::arch::x86_64::__cpuid(1).ecx & (1 << 29) != 0);
+        F16C.store(known, Ordering::Relaxed);
+    }
+    known == 1
 }
 
 #[cfg(all(target_arch = "x86_64", not(feature = "std")))]

@@ -15,6 +15,15 @@ use wide::{f32x8 as Vector, u32x8 as Integers};
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
 
+impl Portable {
+    /// Whether the build has vectors for `wide` to use.
+    pub(super) const HAS_VECTORS: bool = cfg!(any(
+        target_feature = "sse2",
+        target_feature = "simd128",
+        all(target_arch = "aarch64", target_feature = "neon")
+    ));
+}
+
 #[cfg(target_feature = "avx")]
 const BITS: Integers = Integers::new([1, 2, 4, 8, 16, 32, 64, 128]);
 #[cfg(not(target_feature = "avx"))]

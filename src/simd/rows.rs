@@ -1,10 +1,14 @@
 //! A strided matrix whose bounds were checked once, so that inner loops need not.
+//!
+//! The loops are iterators, not functions that take a closure: a closure cannot be
+//! `#[inline(always)]`, and one that is left out of line calls every intrinsic as a function.
 
 use core::ops::Range;
+use core::slice;
 
 /// `len` rows of `width` elements, `stride` elements apart.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a, T = f32> {
+pub(crate) struct Rows<'a, T = f32> {
     data: &'a [T],
     stride: usize,
     len: usize,
@@ -13,70 +17,80 @@ pub struct Rows<'a, T = f32> {
 
 impl<'a, T: Copy> Rows<'a, T> {
     /// The rows that start at `data[0]`, `data[stride]` ...; `None` if they do not all fit.
-    #[must_use]
-    pub fn new(data: &'a [T], stride: usize, len: usize, width: usize) -> Option<Self> {
+    pub(crate) fn new(data: &'a [T], stride: usize, len: usize, width: usize) -> Option<Self> {
         let last = len.saturating_sub(1).checked_mul(stride)?;
         let fits = len == 0 || last.checked_add(width)? <= data.len();
         fits.then_some(Rows { data, stride, len, width })
     }
 
-    /// Runs along the channels of the `R` rows from row `first`:
-    /// `f([row[first][c], .., row[first + R - 1][c]], &with[c])` for each `c` of `with`.
+    /// Along the channels of the `R` rows from row `first`:
+    /// `([row[first][c], .., row[first + R - 1][c]], &with[c])` for each `c` of `with`.
     ///
-    /// Does nothing if there are not as many rows or channels.
+    /// Empty if there are not as many rows or channels.
     #[inline(always)]
-    pub fn across<const R: usize, W>(
+    pub(crate) fn across<const R: usize, W>(
         self,
         first: usize,
-        with: &[W],
-        mut f: impl FnMut([T; R], &W),
-    ) {
-        if first > self.len || R > self.len - first || with.len() > self.width {
-            return;
-        }
-        let base = self.data.as_ptr().wrapping_add(first * self.stride);
-        for (c, w) in with.iter().enumerate() {
-            f(
-                core::array::from_fn(|r| {
-                    // SAFETY: row `first + r < len` and channel `c < width`, so by the check in
-                    // `new` the element lies inside `data`.
-                    unsafe { *base.add(r * self.stride + c) }
-                }),
-                w,
-            );
-        }
+        with: &'a [W],
+    ) -> Steps<'a, T, W, R> {
+        let fits = R > 0 && first < self.len && R <= self.len - first && with.len() <= self.width;
+        let (start, with) = if fits { (first * self.stride, with) } else { (0, &[][..]) };
+        // Element `c` of row `first + r` lies at `start + r * stride + c`: step `c` reads inside
+        // row `first + r < len` and below `width`, so by the check in `new` inside `data`.
+        let next = self.data.as_ptr().wrapping_add(start);
+        Steps { next, step: 1, apart: self.stride, with: with.iter() }
     }
 
-    /// Runs down the rows of `range`, over the `C` channels from channel `first`:
-    /// `f([row[j][first], .., row[j][first + C - 1]], &with[j - range.start])`.
+    /// Down the rows of `range`, over the `C` channels from channel `first`:
+    /// `([row[j][first], .., row[j][first + C - 1]], &with[j - range.start])`.
     ///
-    /// Does nothing if there are not as many rows or channels, or if `with` has another length.
+    /// Empty if there are not as many rows or channels, or if `with` has another length.
     #[inline(always)]
-    pub fn down<const C: usize, W>(
+    pub(crate) fn down<const C: usize, W>(
         self,
         first: usize,
-        range: Range<usize>,
-        with: &[W],
-        mut f: impl FnMut([T; C], &W),
-    ) {
-        let fits = range.start <= range.end
+        range: &Range<usize>,
+        with: &'a [W],
+    ) -> Steps<'a, T, W, C> {
+        let fits = C > 0
+            && range.start < range.end
             && range.end <= self.len
             && range.end - range.start == with.len()
-            && first <= self.width
+            && first < self.width
             && C <= self.width - first;
-        if !fits {
-            return;
+        let (start, with) =
+            if fits { (range.start * self.stride + first, with) } else { (0, &[][..]) };
+        // Channel `first + c` of row `range.start + j` lies at `start + j * stride + c`: step `j`
+        // reads below `width` of a row below `len`, so by the check in `new` inside `data`.
+        let next = self.data.as_ptr().wrapping_add(start);
+        Steps { next, step: self.stride, apart: 1, with: with.iter() }
+    }
+}
+
+/// `L` elements `apart` from each other at every step, beside an element of a slice. Made only where
+/// every step of `with` reads inside the rows.
+#[derive(Debug)]
+pub(crate) struct Steps<'a, T, W, const L: usize> {
+    next: *const T,
+    step: usize,
+    apart: usize,
+    with: slice::Iter<'a, W>,
+}
+
+impl<'a, T: Copy, W, const L: usize> Iterator for Steps<'a, T, W, L> {
+    type Item = ([T; L], &'a W);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let with = self.with.next()?;
+        // SAFETY: `with` has an element for each step whose reads `across` or `down` found to lie
+        // inside the rows; `L > 0`, or there is none.
+        let mut elements = [unsafe { *self.next }; L];
+        for (l, element) in elements.iter_mut().enumerate() {
+            // SAFETY: as above, for element `l < L` of this step.
+            *element = unsafe { *self.next.add(l * self.apart) };
         }
-        let base = self.data.as_ptr().wrapping_add(range.start * self.stride + first);
-        for (j, w) in with.iter().enumerate() {
-            f(
-                core::array::from_fn(|c| {
-                    // SAFETY: row `range.start + j < len` and channel `first + c < width`, so by
-                    // the check in `new` the element lies inside `data`.
-                    unsafe { *base.add(j * self.stride + c) }
-                }),
-                w,
-            );
-        }
+        self.next = self.next.wrapping_add(self.step);
+        Some((elements, with))
     }
 }

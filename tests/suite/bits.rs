@@ -30,7 +30,13 @@ fn cases() -> Vec<Case> {
 #[test]
 fn generated_entries_equal_the_generic_ones() {
     let mut compared = 0;
-    for case in cases() {
+    let widths = Entry::generated(Level::Scalar).iter().filter_map(|pair| pair[0].dims());
+    let generated = widths.flat_map(|[dim, v_dim]| {
+        let heads = Heads { q: 4, kv: 2, dim, v_dim };
+        let rule = Rule::causal(90).windowed(Reach::Keys(60)).with_sinks(2);
+        [1, 50].map(|q_len| Case::random(shape(q_len, 199, heads), rule.clone(), dim as u64))
+    });
+    for case in cases().into_iter().chain(generated) {
         for level in Level::available() {
             let generic =
                 Entry::generic(level, case.shape.heads).map(|entry| case.run_entry(entry).bits());
@@ -145,6 +151,28 @@ fn on_threads(case: &Case, plan: &Attention, parts: usize) -> Output {
 }
 
 #[test]
+fn parts_of_a_causal_prompt_cost_about_the_same() {
+    // The visible pairs of the rows that each part writes stand for its time.
+    let case = Case::random(shape(1024, 1024, Heads::new(8, 8, 8)), Rule::causal(0), 12);
+    let plan = case.plan();
+    for parts in [2, 3, 8, 16] {
+        let cost = |index| {
+            let mut output = case.unwritten();
+            let mut scratch = vec![0.0; plan.scratch_len()];
+            let outputs = output.as_outputs(case.shape);
+            let mut call = plan.bind(case.inputs(), outputs, &mut scratch).unwrap();
+            call.part(index, parts).unwrap().run();
+            let written = output.lse.iter().enumerate().filter(|(_, lse)| !lse.is_nan());
+            written.map(|(at, _)| at % 1024 + 1).sum::<usize>()
+        };
+        let costs: Vec<usize> = (0..parts).map(cost).collect();
+        let mean = costs.iter().sum::<usize>() / parts;
+        let worst = *costs.iter().max().unwrap();
+        assert!(worst * 10 <= mean * 11, "{parts} parts: {costs:?}");
+    }
+}
+
+#[test]
 fn a_part_writes_only_its_own_rows() {
     let case = &cases()[0];
     let plan = case.plan();
@@ -236,8 +264,8 @@ fn by_head(x: &[f32], [batch, len, heads, dim]: [usize; 4]) -> Vec<f32> {
 }
 
 #[test]
-fn keys_that_nobody_sees_may_be_missing() {
-    // A causal window over a long past equals the same window over a cache that kept only its keys.
+fn a_window_equals_the_same_range_of_keys() {
+    // A window over a long past gives the bits of a plan that was told to read just its keys.
     let heads = Heads::new(2, 1, 64);
     let (past, window) = (3 * TILE_K, TILE_K);
     let long = Case::random(

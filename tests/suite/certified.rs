@@ -1,6 +1,8 @@
 //! Every entry, on every level, on ragged sizes, under every mask: within the certified bound.
 
 use crate::case::{Case, Reach, Rule, entries_for, shape};
+use flashlet::entry::Entry;
+use flashlet::simd::Scalar;
 use flashlet::{Heads, Level, Shape, TILE_K};
 
 /// The widths that have generated entries, and some that have none.
@@ -64,12 +66,42 @@ fn ragged_lengths_are_certified_under_every_mask() {
 
 #[test]
 fn generated_entries_are_certified_under_every_mask() {
-    for pair in flashlet::entry::Entry::generated(Level::Scalar) {
+    for pair in Entry::generated(Level::Scalar) {
         let [dim, v_dim] = pair[0].dims().expect("a generated entry has widths");
         let heads = Heads { q: 2, kv: 1, dim, v_dim };
         for (seed, rule) in (200..).zip(rules(37, 131)) {
             check(&Case::random(shape(37, 131, heads), rule, seed));
         }
+    }
+}
+
+#[test]
+fn generated_entries_are_certified_on_ragged_lengths() {
+    for pair in Entry::generated(Level::Scalar) {
+        let [dim, v_dim] = pair[0].dims().expect("a generated entry has widths");
+        let heads = Heads { q: 3, kv: 1, dim, v_dim };
+        for kv_len in [1, 7, TILE_K - 1, TILE_K, TILE_K + 1, 129] {
+            for q_len in [1, 6, 23] {
+                let rule = Rule { offset: None, causal: true, ..Rule::default() };
+                check(&Case::random(shape(q_len, kv_len, heads), rule, kv_len as u64));
+            }
+        }
+    }
+}
+
+/// What a module made for one model with its own `tile_k` calls.
+#[test]
+fn other_key_tiles_are_certified() {
+    fn attend_f32_hd8_q16_k24_scalar(job: flashlet::entry::Job<'_>) {
+        type Width = flashlet::entry::Fixed<8>;
+        flashlet::entry::attend::<Scalar, Width, Width, 4, 4, 24>(Scalar, job);
+    }
+    let tiling = flashlet::entry::Tiling { vectors: 4, keys: 4, blocks: 4 };
+    let name = "attend_f32_hd8_q16_k24_scalar";
+    let entry = Entry::new(name, Level::Scalar, [8, 8], 24, tiling, attend_f32_hd8_q16_k24_scalar);
+    for rule in rules(37, 131) {
+        let case = Case::random(shape(37, 131, Heads::new(4, 2, 8)), rule, 600);
+        case.assert_certified(&entry, &case.run_entry(entry));
     }
 }
 

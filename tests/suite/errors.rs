@@ -200,9 +200,9 @@ fn levels_this_processor_lacks_are_refused() {
 fn entries_made_for_another_width_are_refused() {
     let (case, ..) = good();
     for [entry, _] in Entry::generated(Level::Scalar) {
-        let [max, _] = entry.dims().unwrap();
+        let expected = entry.dims().unwrap();
         let refused = Attention::with_entry(case.shape, Mask::full(), *entry).unwrap_err();
-        assert_eq!(refused, Error::HeadDim { head_dim: 8, max });
+        assert_eq!(refused, Error::EntryDims { expected, given: [8, 6] });
     }
 }
 
@@ -221,7 +221,7 @@ fn states_of_another_size_are_refused() {
     let error = Error::Shape { tensor: Tensor::State, expected: case.shape.o(), given: other.o() };
     assert_eq!(state.merge(&small).unwrap_err(), error);
     let refused = plan.bind_state(case.inputs(), &mut small, &mut scratch).unwrap_err();
-    assert!(matches!(refused, Error::Shape { tensor: Tensor::O, .. }));
+    assert!(matches!(refused, Error::Shape { tensor: Tensor::State, .. }));
 
     let mut output = case.unwritten();
     let o = ViewMut::packed(&mut output.o, case.shape.o()).unwrap();
@@ -236,6 +236,7 @@ fn every_error_is_a_sentence_with_its_numbers() {
         (Error::ZeroHeads { q_heads: 7, kv_heads: 0 }, vec!["7", "0"]),
         (Error::HeadDim { head_dim: 600, max: 576 }, vec!["600", "576"]),
         (Error::ValueDim { v_dim: 600, max: 576 }, vec!["600", "576"]),
+        (Error::EntryDims { expected: [64, 32], given: [8, 6] }, vec!["[64, 32]", "[8, 6]"]),
         (Error::Overflow { dims: [9, 8, 7, 6] }, vec!["[9, 8, 7, 6]"]),
         (Error::TooShort { needed: 24, given: 23 }, vec!["24", "23"]),
         (Error::Overlap { stride: 3, extent: 4 }, vec!["3", "4"]),

@@ -25,8 +25,16 @@ fn causal_masks_align_as_they_say() {
     assert_eq!(picture(5, 2, Mask::causal(Offset::TOP_LEFT)), ["10", "11", "11", "11", "11"]);
     assert_eq!(picture(2, 5, Mask::causal(Offset::at(1))), ["11000", "11100"]);
     assert_eq!(picture(2, 5, Mask::causal(Offset::at(-1))), ["00000", "10000"]);
-    assert_eq!(picture(1, 3, Mask::causal(Offset::at(i64::MAX))), ["111"]);
-    assert_eq!(picture(1, 3, Mask::causal(Offset::at(i64::MIN))), ["000"]);
+    for far in [i64::MAX, 1 << 62, (1 << 61) + 1] {
+        assert_eq!(picture(3, 4, Mask::causal(Offset::at(far))), ["1111"; 3], "{far}");
+        assert_eq!(picture(3, 4, Mask::causal(Offset::at(-far))), ["0000"; 3], "{far}");
+        for sign in [1, -1] {
+            let full = Window::span(Window::UNBOUNDED, Window::UNBOUNDED);
+            assert_eq!(picture(3, 4, Mask::window(Offset::at(sign * far), full)), ["1111"; 3]);
+            let near = Window::span(1 << 40, 1 << 40);
+            assert_eq!(picture(3, 4, Mask::window(Offset::at(sign * far), near)), ["0000"; 3]);
+        }
+    }
 }
 
 #[test]
