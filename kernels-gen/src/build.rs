@@ -39,6 +39,9 @@ pub enum BuildError {
     Map(#[from] MapError),
     #[error("cannot use {}", path.display())]
     Directory { path: PathBuf, source: io::Error },
+    #[error("{} holds something that this program did not write", directory.display())]
+    #[diagnostic(help("name an empty directory with --out, or a crate that was written before"))]
+    NotOurs { directory: PathBuf },
     #[error("cannot run {}", program.display())]
     Run { program: PathBuf, source: io::Error },
     #[error("{} failed", program.display())]
@@ -70,11 +73,13 @@ pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
     let directory = out.map_or_else(|| workspace().join("out").join(&spec.name), Path::to_owned);
     fs::create_dir_all(&directory).map_err(unusable(&directory))?;
     let directory = directory.canonicalize().map_err(unusable(&directory))?;
+    check_ours(&directory)?;
     let root = workspace().canonicalize().map_err(unusable(workspace()))?;
-    let origin = Origin {
-        command: format!("cargo kernels build {}", relative(Path::new(spec.file()), &root)),
-        flashlet: relative(&root, &directory),
-    };
+    let mut command = format!("cargo kernels build {}", relative(Path::new(spec.file()), &root));
+    if out.is_some() {
+        command += &format!(" --out {}", relative(&directory, &root));
+    }
+    let origin = Origin { command, flashlet: relative(&root, &directory) };
     tree::mend(&directory, "src", &package::files(spec, &origin)?)?;
     for place in ["", "runner"] {
         seed_lock(&root, &directory.join(place))?;
@@ -82,6 +87,16 @@ pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok(Emitted { directory, target })
+}
+
+/// Files in `src` that the crate does not have are removed: never those of somebody else's crate.
+fn check_ours(directory: &Path) -> Result<(), BuildError> {
+    let is_empty = fs::read_dir(directory).map_err(unusable(directory))?.next().is_none();
+    let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap_or_default();
+    if is_empty || manifest.starts_with(package::MARK) {
+        return Ok(());
+    }
+    Err(BuildError::NotOurs { directory: directory.to_owned() })
 }
 
 /// Gives a crate the workspace's versions of what it depends on: they are at hand, and tested.
@@ -130,17 +145,14 @@ impl Emitted {
         let mut command = Command::new(&program);
         let mut rows = Vec::new();
         let mut fault = None;
-        let success =
-            compile::listen(
-                command.args(spec.captured_paths()),
-                |line| match serde_json::from_str::<Row>(line) {
-                    Ok(row) => {
-                        spinner.set_message(format!("measured {} on {}", row.entry, row.case));
-                        rows.push(Row { text_bytes: sizes.get(&row.entry).copied(), ..row });
-                    }
-                    Err(source) => fault = Some(BuildError::Line { line: line.to_owned(), source }),
-                },
-            );
+        let on_line = |line: &str| match serde_json::from_str::<Row>(line) {
+            Ok(row) => {
+                spinner.set_message(format!("measured {} on {}", row.entry, row.case));
+                rows.push(Row { text_bytes: sizes.get(&row.entry).copied(), ..row });
+            }
+            Err(source) => fault = Some(BuildError::Line { line: line.to_owned(), source }),
+        };
+        let success = compile::listen(command.args(spec.captured_paths()), on_line);
         spinner.finish_and_clear();
         match (success.map_err(failed)?, fault) {
             (false, _) => Err(BuildError::Runner { program }),

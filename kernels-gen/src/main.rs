@@ -1,7 +1,7 @@
 //! `cargo kernels`: writes, checks and lists flashlet's kernels, and builds a crate for one model.
 
 use clap::{Args, Parser, Subcommand};
-use kernels_gen::spec::Spec;
+use kernels_gen::spec::{REFERENCE, Spec};
 use kernels_gen::tree::{self, Fault};
 use kernels_gen::{build, render, table};
 use miette::IntoDiagnostic;
@@ -34,6 +34,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(after_long_help = format!("A preset may say:\n\n{REFERENCE}"))]
 struct Build {
     /// A preset, such as presets/smollm2-135m.toml.
     spec: PathBuf,

@@ -7,6 +7,9 @@ use crate::spec::{Kind, Spec};
 use flashlet::Level;
 use serde::Serialize;
 
+/// How the manifest of an emitted crate starts.
+pub const MARK: &str = "# Written by `cargo kernels build ";
+
 /// Where a crate comes from and what it depends on, as its files say it.
 #[derive(Clone, Debug)]
 pub struct Origin {

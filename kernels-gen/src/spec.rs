@@ -12,6 +12,8 @@
 //! assert_eq!(spec.mask.to_string(), "causal, window of 32 keys");
 //! # Ok::<(), kernels_gen::spec::SpecError>(())
 //! ```
+//!
+//! All that a preset may say is in [`REFERENCE`].
 
 mod check;
 mod error;
@@ -25,6 +27,9 @@ use flashlet::{Heads, Level};
 use raw::Raw;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// A preset that says everything, with what it means.
+pub const REFERENCE: &str = include_str!("spec/reference.toml");
 
 /// A checked preset.
 #[derive(Clone, Debug)]

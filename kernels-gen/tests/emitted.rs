@@ -1,6 +1,7 @@
 //! Emitted crates: they compile, are formatted, and hold what was asked for alone.
 
 use kernels_gen::build::emit;
+use kernels_gen::package::MARK;
 use kernels_gen::spec::Spec;
 use std::fs;
 use std::path::Path;
@@ -87,6 +88,29 @@ fn a_crate_holds_the_levels_of_its_preset_and_no_others() {
     let all = ["avx2.rs", "avx512.rs", "call.rs", "error.rs", "lib.rs", "portable.rs", "scalar.rs"];
     assert_eq!(files(&many), all);
     assert_eq!(files(&few), ["call.rs", "error.rs", "lib.rs", "scalar.rs"], "others are removed");
+}
+
+#[test]
+fn the_crate_of_somebody_else_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let theirs = directory.path().join("src/main.rs");
+    fs::create_dir(directory.path().join("src")).unwrap();
+    fs::write(&theirs, "fn main() {}").unwrap();
+    for spec in specs() {
+        let error = emit(&spec, Some(directory.path())).unwrap_err();
+        assert!(error.to_string().contains("did not write"), "{error}");
+    }
+    assert_eq!(fs::read_to_string(theirs).unwrap(), "fn main() {}");
+}
+
+#[test]
+fn an_emitted_crate_is_written_again_in_place() {
+    let directory = tempfile::tempdir().unwrap();
+    for spec in specs() {
+        emit(&spec, Some(directory.path())).unwrap();
+        let manifest = fs::read_to_string(directory.path().join("Cargo.toml")).unwrap();
+        assert!(manifest.starts_with(MARK) && manifest.contains(&spec.name), "{manifest}");
+    }
 }
 
 #[test]

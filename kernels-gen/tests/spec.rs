@@ -3,7 +3,7 @@
 
 use expect_test::expect_file;
 use kernels_gen::build::{captured, workspace};
-use kernels_gen::spec::{Spec, SpecError};
+use kernels_gen::spec::{REFERENCE, Spec, SpecError};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::fs;
 
@@ -40,6 +40,13 @@ fn presets_are_read() {
         found += 1;
     }
     assert!(found >= 2);
+}
+
+#[test]
+fn the_reference_says_what_is_read() {
+    let spec = Spec::parse("reference.toml", REFERENCE).unwrap();
+    let mask = "causal, window of 512 keys, first 4 keys always visible";
+    assert_eq!((spec.mask.to_string().as_str(), spec.max_kv, spec.captured.len()), (mask, 4096, 1));
 }
 
 #[test]
@@ -118,6 +125,11 @@ fn a_scale_is_finite() {
 fn the_name_must_do_for_a_crate() {
     report("name_with_a_space", "\"tiny\"", "\"Tiny model\"");
     report("name_of_a_keyword", "\"tiny\"", "\"match\"");
+}
+
+#[test]
+fn a_model_has_a_name_of_one_line() {
+    report("model_of_two_lines", "name", "model = \"a\\nb\"\nname");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
     });
     Ok(Spec {
         name: name(&at, &raw.name)?,
-        model: raw.model.unwrap_or_else(|| raw.name.get_ref().clone()),
+        model: model(&at, raw.model.as_ref().unwrap_or(&raw.name))?,
         heads,
         mask,
         max_q,
@@ -69,6 +69,16 @@ fn name(at: &Text<'_>, name: &Spanned<String>) -> Result<String, SpecError> {
         "it names a crate: lower-case letters, digits and `-`, a letter first"
     };
     Err(at.error(name.span(), format!("`{text}` cannot name the crate"), help))
+}
+
+/// The model's name goes into comments and tables, so it must stay on its line.
+fn model(at: &Text<'_>, model: &Spanned<String>) -> Result<String, SpecError> {
+    let text = model.get_ref();
+    if text.is_empty() || text.chars().any(char::is_control) {
+        let message = format!("{text:?} cannot name the model");
+        return Err(at.error(model.span(), message, "a name of one line"));
+    }
+    Ok(text.clone())
 }
 
 fn heads(at: &Text<'_>, raw: &RawHeads) -> Result<Heads, SpecError> {
@@ -161,13 +171,10 @@ fn lengths(at: &Text<'_>, raw: &Raw, heads: Heads) -> Result<(usize, usize), Spe
         let help = "a causal query is one of the keys' tokens: no more queries than keys";
         return Err(at.error(queries.span(), message, help));
     }
-    if let Err(error) = Attention::new(Shape { batch: 1, q_len, kv_len, heads }, Mask::full()) {
+    if Attention::new(Shape { batch: 1, q_len, kv_len, heads }, Mask::full()).is_err() {
         let longest = if q_len > kv_len { queries } else { keys };
-        return Err(at.error(
-            longest.span(),
-            error.to_string(),
-            "tensors of these lengths must fit the memory",
-        ));
+        let message = format!("{} tokens of these heads exceed any memory", longest.get_ref());
+        return Err(at.error(longest.span(), message, "their bytes must fit an address"));
     }
     Ok((q_len, kv_len))
 }

@@ -9,7 +9,7 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     pub(super) name: Spanned<String>,
-    pub(super) model: Option<String>,
+    pub(super) model: Option<Spanned<String>>,
     pub(super) levels: Spanned<Vec<Spanned<LevelName>>>,
     pub(super) tile_k: Option<Spanned<usize>>,
     pub(super) scale: Option<Spanned<f64>>,
