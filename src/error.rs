@@ -73,6 +73,8 @@ pub enum Error {
         /// Widths of the plan.
         given: [usize; 2],
     },
+    /// A mask has a window but does not say at which position the queries stand.
+    Offset,
     /// A size or an offset does not fit the address space.
     Overflow {
         /// `[batch, len, heads, dim]` of the tensor whose size overflows, by itself or by its
@@ -179,6 +181,9 @@ impl fmt::Display for Error {
                     "the entry is for heads of {expected:?} channels (key, value), not {given:?}"
                 )
             }
+            Error::Offset => f.write_str(
+                "a window needs the queries' positions: Mask::window(offset, window), not Mask::full()",
+            ),
             Error::Overflow { dims } => {
                 write!(f, "a tensor of {dims:?} with its strides does not fit the address space")
             }

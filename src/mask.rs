@@ -1,34 +1,36 @@
 //! Which keys a query may see, and what that says of a whole tile of keys.
 
+use crate::error::Error;
 use core::ops::{BitAnd, Range};
 
 /// The absolute position of query 0, where key `j` has position `j`. Alignment is always said, never
 /// guessed from a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offset {
-    /// Query `i` has position `i + offset`.
+pub struct Offset(Alignment);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alignment {
     At(i64),
-    /// The last query has the position of the last visible key of its sequence:
-    /// `offset = visible_len - q_len`.
     BottomRight,
 }
 
 impl Offset {
     /// Query `i` has position `i`: queries and keys start together.
-    pub const TOP_LEFT: Offset = Offset::At(0);
-    /// The last query stands at the last visible key, as in FlashAttention and in a decoder's step.
-    pub const BOTTOM_RIGHT: Offset = Offset::BottomRight;
+    pub const TOP_LEFT: Offset = Offset::at(0);
+    /// The last query stands at the last visible key of its sequence, as in FlashAttention and in a
+    /// decoder's step: query `i` has position `i + visible_len - q_len`.
+    pub const BOTTOM_RIGHT: Offset = Offset(Alignment::BottomRight);
 
     /// Query `i` has position `i + offset`: `offset` tokens came before.
     #[must_use]
     pub const fn at(offset: i64) -> Offset {
-        Offset::At(offset)
+        Offset(Alignment::At(offset))
     }
 
     const fn resolve(self, q_len: usize, visible_len: usize) -> i64 {
-        match self {
-            Offset::At(offset) => offset,
-            Offset::BottomRight => visible_len as i64 - q_len as i64,
+        match self.0 {
+            Alignment::At(offset) => offset,
+            Alignment::BottomRight => visible_len as i64 - q_len as i64,
         }
     }
 }
@@ -84,29 +86,31 @@ const fn reach(distance: usize) -> i64 {
 /// Combine parts by `&`: `Mask::causal(Offset::at(72)) & Window::keys(512)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask {
-    offset: Offset,
+    /// `None`: nothing has been said that would need one.
+    offset: Option<Offset>,
     left: i64,
     right: i64,
     sinks: usize,
 }
 
 impl Mask {
-    /// Every key, for every query.
+    /// Every key, for every query. Needs no positions; to add a window, start from [`Mask::window`],
+    /// which says them: a plan refuses `Mask::full() & window`.
     #[must_use]
     pub const fn full() -> Mask {
-        Mask { offset: Offset::TOP_LEFT, left: UNBOUNDED, right: UNBOUNDED, sinks: 0 }
+        Mask { offset: None, left: UNBOUNDED, right: UNBOUNDED, sinks: 0 }
     }
 
     /// Keys at or before the query's position.
     #[must_use]
     pub const fn causal(offset: Offset) -> Mask {
-        Mask { offset, right: 0, ..Mask::full() }
+        Mask { offset: Some(offset), right: 0, ..Mask::full() }
     }
 
     /// Keys in a window around the query's position.
     #[must_use]
     pub const fn window(offset: Offset, window: Window) -> Mask {
-        Mask { offset, left: window.left, right: window.right, sinks: 0 }
+        Mask { offset: Some(offset), left: window.left, right: window.right, sinks: 0 }
     }
 
     /// The first `sinks` keys stay visible when the window has moved past them (attention sinks, as
@@ -114,6 +118,14 @@ impl Mask {
     #[must_use]
     pub const fn sinks(self, sinks: usize) -> Mask {
         Mask { sinks, ..self }
+    }
+
+    /// A limit on one side means nothing without the queries' positions.
+    pub(crate) const fn check(&self) -> Result<(), Error> {
+        match self.offset {
+            None if self.left != UNBOUNDED || self.right != UNBOUNDED => Err(Error::Offset),
+            _ => Ok(()),
+        }
     }
 
     /// The mask of one sequence: alignment resolved, only keys of `keys` visible.
@@ -124,7 +136,11 @@ impl Mask {
         keys: &Range<usize>,
     ) -> Visible {
         // Beyond twice FAR nothing changes any more, and sums of three such numbers do not wrap.
-        let offset = self.offset.resolve(q_len, visible_len).clamp(-2 * FAR, 2 * FAR);
+        let offset = self
+            .offset
+            .unwrap_or(Offset::TOP_LEFT)
+            .resolve(q_len, visible_len)
+            .clamp(-2 * FAR, 2 * FAR);
         Visible {
             offset,
             left: self.left,

@@ -30,7 +30,7 @@ impl Attention {
     ///
     /// # Errors
     /// [`Error::ZeroHeads`], [`Error::HeadGroups`], [`Error::HeadDim`], [`Error::ValueDim`],
-    /// [`Error::Overflow`].
+    /// [`Error::Overflow`], [`Error::Offset`].
     pub fn new(shape: Shape, mask: Mask) -> Result<Self, Error> {
         shape.check()?;
         let entry = Entry::choose(Level::detect(), shape.heads, shape.q_len * shape.heads.group());
@@ -44,6 +44,7 @@ impl Attention {
     /// [`Error::EntryDims`] if it was made for other widths.
     pub fn with_entry(shape: Shape, mask: Mask, entry: Entry) -> Result<Self, Error> {
         shape.check()?;
+        mask.check()?;
         entry.check(shape.heads)?;
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
         Ok(Attention { shape, mask, keys: 0..shape.kv_len, scale, entry })

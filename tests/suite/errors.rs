@@ -4,7 +4,7 @@ use crate::case::{Case, Rule, shape};
 use flashlet::entry::Entry;
 use flashlet::{
     Attention, Error, Heads, Inputs, Level, Mask, Outputs, Shape, State, Strides, Tensor, View,
-    ViewMut,
+    ViewMut, Window,
 };
 
 fn plan(heads: Heads) -> Result<Attention, Error> {
@@ -26,6 +26,14 @@ fn heads_that_do_not_divide_are_refused() {
     let error = plan(Heads::new(9, 4, 8)).unwrap_err();
     assert_eq!(error, Error::HeadGroups { q_heads: 9, kv_heads: 4 });
     assert_eq!(error.to_string(), "9 query heads are no multiple of 4 key/value heads");
+}
+
+#[test]
+fn windows_without_positions_are_refused() {
+    let windowed = Mask::full() & Window::keys(4);
+    let refused = Attention::new(shape(1, 9, Heads::new(1, 1, 8)), windowed).unwrap_err();
+    assert_eq!(refused, Error::Offset);
+    assert!(refused.to_string().contains("Mask::window(offset, window)"));
 }
 
 #[test]
