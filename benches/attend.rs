@@ -1,13 +1,17 @@
 //! Prefill and decode on each level of this machine: `cargo bench --bench attend`.
 //!
 //! Throughput is in floating-point operations: 4 * head_dim for each pair of a query and a key that
-//! it may see, so causal and full rows compare.
+//! it may see, so causal and full rows compare. What was timed is checked against the oracle: a wrong
+//! kernel is not fast.
 
 use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use flashlet::{Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Shape, View, ViewMut};
+use flashlet::{
+    Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Shape, TILE_K, View, ViewMut,
+};
+use oracle::{Arithmetic, Form, Pair, Problem};
 
 fn numbers(dims: [usize; 4], seed: u64) -> Vec<f32> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -43,7 +47,34 @@ fn levels(
                 plan.bind(inputs, Outputs { o, lse: None }, &mut scratch).expect("bound").run();
             });
         });
+        certify(shape, mask != Mask::full(), level, [&q, &k, &v], &o);
     }
+}
+
+/// Panics unless a few rows of the output are within their certified bound.
+fn certify(shape: Shape, causal: bool, level: Level, [q, k, v]: [&[f32]; 3], o: &[f32]) {
+    let Shape { batch, q_len, kv_len, heads } = shape;
+    let problem = Problem {
+        shape: oracle::Shape {
+            batch,
+            q_len,
+            kv_len,
+            q_heads: heads.q,
+            kv_heads: heads.kv,
+            head_dim: heads.dim,
+            v_dim: heads.v_dim,
+        },
+        scale: 1.0 / (heads.dim as f64).sqrt(),
+        q,
+        k,
+        v,
+        visible: &|Pair { i, j, .. }| !causal || j <= i,
+    };
+    let fused = level.is_fused();
+    let arithmetic = if fused { Arithmetic::fused(TILE_K) } else { Arithmetic::unfused(TILE_K) };
+    let rows = [(0, 0, 0), (0, q_len / 2, heads.q / 2), (0, q_len - 1, heads.q - 1)];
+    let verdict = oracle::certify_rows(&problem, &arithmetic, Form::Running, rows, o, None);
+    assert!(verdict.holds() && verdict.uncertified == 0, "{level}: {verdict}");
 }
 
 fn prefill(criterion: &mut Criterion) {
