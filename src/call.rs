@@ -67,8 +67,30 @@ impl<'a> Call<'a> {
         Ok(Part { entry, shape, mask, keys, scale, inputs, claim, scratch: self.scratch })
     }
 
-    /// All `parts` shares at once, each with a scratch of its own cut from the call's, to be run on
-    /// as many threads. The output is the same to the bit for any number of parts.
+    /// All `parts` shares at once, to be run on as many threads. Each gets a scratch of its own, cut
+    /// from the call's, which must hold `parts` times [`crate::Attention::scratch_len`] floats. The
+    /// output is the same to the bit for any number of parts.
+    ///
+    /// ```
+    /// # use flashlet::{Attention, Heads, Inputs, Mask, Outputs, Shape, View, ViewMut};
+    /// # fn main() -> Result<(), flashlet::Error> {
+    /// # let shape = Shape { batch: 1, q_len: 9, kv_len: 9, heads: Heads::new(2, 2, 8) };
+    /// # let attention = Attention::new(shape, Mask::full())?;
+    /// # let (x, mut o) = ([0.5; 144], [0.0; 144]);
+    /// # let view = View::packed(&x, shape.q())?;
+    /// # let inputs = Inputs { q: view, k: view, v: view, kv_lens: None };
+    /// # let outputs = Outputs { o: ViewMut::packed(&mut o, shape.o())?, lse: None };
+    /// let mut scratch = vec![0.0; 3 * attention.scratch_len()];
+    /// let parts = attention.bind(inputs, outputs, &mut scratch)?.parts(3)?;
+    /// std::thread::scope(|scope| {
+    ///     for part in parts {
+    ///         scope.spawn(move || part.run());
+    ///     }
+    /// });
+    /// # assert!(o.iter().all(|x| (x - 0.5).abs() < 1e-6));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Part`] for no parts, [`Error::Scratch`] unless the scratch holds `parts` times

@@ -114,7 +114,8 @@ impl Mask {
     }
 
     /// The first `sinks` keys stay visible when the window has moved past them (attention sinks, as
-    /// in StreamingLLM). They lift the left limit only: a causal query still sees nothing after it.
+    /// in StreamingLLM). They lift the left limit only: a causal query still sees nothing after it, and without a
+    /// window there is nothing to lift.
     #[must_use]
     pub const fn sinks(self, sinks: usize) -> Mask {
         Mask { sinks, ..self }

@@ -50,22 +50,28 @@ impl Attention {
         Ok(Attention { shape, mask, keys: 0..shape.kv_len, scale, entry })
     }
 
-    /// Another factor for the scores. T5 has 1; the default is `1 / sqrt(head_dim)`.
+    /// The same plan with another factor for the scores. T5 has 1; the default is
+    /// `1 / sqrt(head_dim)`. A factor that is not finite in f32 gives NaN, as IEEE 754 says.
     #[must_use]
-    pub const fn scale(mut self, scale: f64) -> Self {
-        self.scale = scale;
-        self
+    pub const fn scale(&self, scale: f64) -> Self {
+        let (shape, mask, keys, entry) = (self.shape, self.mask, self.key_range(), self.entry);
+        Attention { shape, mask, keys, scale, entry }
+    }
+
+    /// `keys`, which is not `Copy`, where no trait can be called.
+    const fn key_range(&self) -> Range<usize> {
+        self.keys.start..self.keys.end
     }
 
     /// The same plan on one level, for tests and measurements.
     ///
     /// # Errors
     /// [`Error::Level`] where this processor lacks it.
-    pub fn level(self, level: Level) -> Result<Self, Error> {
+    pub fn level(&self, level: Level) -> Result<Self, Error> {
         let entry =
             Entry::choose(level, self.shape.heads, self.shape.q_len * self.shape.heads.group());
         entry.check(self.shape.heads)?;
-        Ok(Attention { entry, ..self })
+        Ok(Attention { entry, ..self.clone() })
     }
 
     /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with

@@ -35,7 +35,7 @@ pub struct Case {
 pub struct Judgement {
     /// Largest difference.
     pub max_error: f64,
-    /// Largest share of its certified bound that a difference takes.
+    /// Largest share of its certified bound that a difference takes; `f64::MAX` if one has no bound.
     pub err_over_bound: f64,
 }
 
@@ -52,7 +52,7 @@ pub fn cases(
     let (short, long) = (text.min(model.max_len), LONG.min(model.max_len));
     let mut cases = vec![Case::new(model, captured, format!("real {short}"), short, budget)?];
     if long > short {
-        let name = format!("real x{} {long}", long.div_euclid(text));
+        let name = format!("real x{} {long}", long.div_ceil(text));
         cases.push(Case::new(model, captured, name, long, budget)?);
     }
     Ok(cases)
@@ -111,7 +111,9 @@ impl Case {
             o,
             None,
         );
-        Judgement { max_error, err_over_bound: verdict.worst_ratio.min(f64::MAX) }
+        // An element without a bound was not judged: that is no pass.
+        let ratio = if verdict.uncertified > 0 { f64::MAX } else { verdict.worst_ratio };
+        Judgement { max_error, err_over_bound: ratio.min(f64::MAX) }
     }
 
     fn exact(&self, model: &Model) -> Vec<f64> {

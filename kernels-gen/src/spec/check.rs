@@ -53,7 +53,7 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
 /// Names that a crate cannot have where it is used: Rust's words, and the runner's other crates.
 const TAKEN: &str = "abstract alloc as async await become box break const continue core crate do dyn \
     else enum extern false final flashlet fn for gen if impl in let loop macro match measure mod move \
-    mut oracle override priv proc-macro pub ref return self static std struct super test trait true \
+    mut oracle override priv proc-macro pub ref return self serde-json static std struct super test trait true \
     try type typeof unsafe unsized use virtual where while yield";
 
 fn name(at: &Text<'_>, name: &Spanned<String>) -> Result<String, SpecError> {
@@ -194,8 +194,9 @@ fn tile_k(at: &Text<'_>, raw: Option<&Spanned<usize>>) -> Result<usize, SpecErro
 
 fn scale(at: &Text<'_>, raw: Option<&Spanned<f64>>) -> Result<Option<f64>, SpecError> {
     match raw {
-        Some(raw) if !raw.get_ref().is_finite() => {
-            let help = "a finite number; leave it out for 1 / sqrt(dim)";
+        // The kernels multiply by this f32.
+        Some(raw) if !((raw.get_ref() * std::f64::consts::LOG2_E) as f32).is_finite() => {
+            let help = "a number that is finite in f32; leave it out for 1 / sqrt(dim)";
             Err(at.error(raw.span(), format!("a scale of {}", raw.get_ref()), help))
         }
         raw => Ok(raw.map(|raw| *raw.get_ref())),
