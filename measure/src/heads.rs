@@ -156,12 +156,8 @@ pub fn check(captured: &Captured, heads: Heads) -> Result<(), HeadsError> {
 pub fn fill(captured: &[Captured], heads: Heads, len: usize) -> Result<Filled, HeadsError> {
     let sources: Vec<(&Captured, usize)> =
         captured.iter().flat_map(|file| (0..file.heads.kv).map(move |g| (file, g))).collect();
-    let Heads { dim: want_dim, v_dim: want_v_dim, .. } = heads;
-    if let Some(file) =
-        captured.iter().find(|file| [file.heads.dim, file.heads.v_dim] != [want_dim, want_v_dim])
-    {
-        let Heads { dim, v_dim, .. } = file.heads;
-        return Err(HeadsError::Width { dim, v_dim, want_dim, want_v_dim });
+    for file in captured {
+        check(file, heads)?;
     }
     if sources.is_empty() {
         return Err(HeadsError::None);

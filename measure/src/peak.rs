@@ -12,6 +12,13 @@ const ROUNDS: usize = 10_000;
 /// What one probe takes.
 const BUDGET: Duration = Duration::from_millis(40);
 
+/// Chains that fit 16 registers beside their factors,
+const CHAINS_OF_16: usize = 12;
+
+/// and that fit 32.
+#[cfg(target_arch = "x86_64")]
+const CHAINS_OF_32: usize = 16;
+
 /// Billions of f32 operations a second on one core, a multiply-add being two; `None` where this
 /// processor lacks the level.
 ///
@@ -24,11 +31,11 @@ pub fn gflops(level: Level) -> Option<f64> {
         return None;
     }
     let (flops, probe): (usize, fn()) = match level {
-        Level::Scalar | Level::Portable => (flops::<Portable, 12>(), portable),
+        Level::Scalar | Level::Portable => (flops::<Portable, CHAINS_OF_16>(), portable),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => (flops::<flashlet::simd::Avx2, 12>(), x86::avx2),
+        Level::Avx2 => (flops::<flashlet::simd::Avx2, CHAINS_OF_16>(), x86::avx2),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => (flops::<flashlet::simd::Avx512, 16>(), x86::avx512),
+        Level::Avx512 => (flops::<flashlet::simd::Avx512, CHAINS_OF_32>(), x86::avx512),
         #[cfg(not(target_arch = "x86_64"))]
         Level::Avx2 | Level::Avx512 => return None,
     };
@@ -57,18 +64,18 @@ fn chains<S: Simd, const CHAINS: usize>(simd: S) {
 }
 
 fn portable() {
-    chains::<Portable, 12>(Portable);
+    chains::<Portable, CHAINS_OF_16>(Portable);
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::chains;
+    use super::{CHAINS_OF_16, CHAINS_OF_32, chains};
     use flashlet::simd::{Avx2, Avx512};
 
     pub(super) fn avx2() {
         #[target_feature(enable = "avx2,fma,f16c")]
         fn probe(simd: Avx2) {
-            chains::<Avx2, 12>(simd);
+            chains::<Avx2, CHAINS_OF_16>(simd);
         }
         if let Some(simd) = Avx2::detect() {
             // SAFETY: the token proves the features that `probe` enables.
@@ -79,7 +86,7 @@ mod x86 {
     pub(super) fn avx512() {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
         fn probe(simd: Avx512) {
-            chains::<Avx512, 16>(simd);
+            chains::<Avx512, CHAINS_OF_32>(simd);
         }
         if let Some(simd) = Avx512::detect() {
             // SAFETY: the token proves the features that `probe` enables.
