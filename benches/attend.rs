@@ -39,14 +39,13 @@ fn levels(
         group.bench_function(BenchmarkId::new(case, level), |bencher| {
             timed = true;
             bencher.iter(|| {
-                let inputs = Inputs {
-                    q: View::packed(&q, shape.q()).expect("packed"),
-                    k: View::packed(&k, shape.k()).expect("packed"),
-                    v: View::packed(&v, shape.v()).expect("packed"),
-                    kv_lens: None,
-                };
+                let inputs = Inputs::new(
+                    View::packed(&q, shape.q()).expect("packed"),
+                    View::packed(&k, shape.k()).expect("packed"),
+                    View::packed(&v, shape.v()).expect("packed"),
+                );
                 let o = ViewMut::packed(&mut o, shape.o()).expect("packed");
-                plan.bind(inputs, Outputs { o, lse: None }, &mut scratch).expect("bound").run();
+                plan.bind(inputs, Outputs::new(o), &mut scratch).expect("bound").run();
             });
         });
         // A filter on the command line leaves cases out.

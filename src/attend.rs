@@ -1,4 +1,4 @@
-//! Attention of a part of the query tiles: queries in lanes, keys and values read in place.
+//! Attention of a part of the query tiles: queries in lanes.
 //!
 //! ```text
 //! for each query tile of this part            (rows of one key/value head: group x queries)
@@ -11,12 +11,18 @@
 //! ```
 //! A lane sums its own row's products in channel order and key order, and key tiles start at
 //! absolute multiples of `TILE_K`: a row's bits do not depend on lanes, on blocks, on how many
-//! queries are asked for at once, or on which part it falls in.
+//! queries are asked for at once, or on which part it falls in. Few queries leave most lanes idle;
+//! for them `decode.rs` puts keys into the lanes, with the same bits.
+//!
+//! Keys and values are read where they lie, unless they are not f32 or lie so that they fall on the
+//! same lines of a cache: then the tile is copied to scratch first (`Staged`).
 
 use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
+use crate::moves;
 use crate::online::Online;
 use crate::score;
+use crate::sight::Sight;
 use crate::simd::Simd;
 use core::ops::Range;
 
@@ -26,15 +32,48 @@ struct Workspace<'a, V, const N: usize> {
     o: &'a mut [[V; N]],
     ml: &'a mut [[[V; N]; 2]],
     s: &'a mut [[V; N]],
+    stage: &'a mut [f32],
+    widths: Widths,
+}
+
+/// Channels of a value, and columns of a block's queries, which also hold the rows of its
+/// output on their way out.
+#[derive(Clone, Copy)]
+struct Widths {
+    v: usize,
+    q_columns: usize,
 }
 
 /// The rows of one query tile.
-struct QueryTile {
+pub(crate) struct QueryTile {
     /// Sequence and key/value head.
-    b: usize,
-    g: usize,
+    pub(crate) b: usize,
+    pub(crate) g: usize,
     /// Rows of this key/value head: row `r` is query `r / group` of head `g * group + r % group`.
-    rows: Range<usize>,
+    pub(crate) rows: Range<usize>,
+}
+
+impl QueryTile {
+    /// The query tiles of a job's share, `tile_rows` rows each.
+    #[inline(always)]
+    pub(crate) fn of(job: &Job<'_>, tile_rows: usize) -> impl Iterator<Item = QueryTile> + use<> {
+        let heads = job.shape.heads;
+        // The plan has checked all of these; `max` tells the compiler that no division can fail.
+        let (kv_heads, tile_rows) = (heads.kv.max(1), tile_rows.max(1));
+        let head_rows = heads.group() * job.shape.q_len;
+        let tiles = head_rows.div_ceil(tile_rows).max(1);
+        job.out.items().map(move |item| {
+            let (head, start) = (item / tiles, item % tiles * tile_rows);
+            let rows = start..head_rows.min(start + tile_rows);
+            QueryTile { b: head / kv_heads, g: head % kv_heads, rows }
+        })
+    }
+
+    /// The first and the last query of some of its rows.
+    #[inline(always)]
+    pub(crate) fn queries(rows: &Range<usize>, group: usize) -> (usize, usize) {
+        (rows.start / group, (rows.end.max(1) - 1) / group)
+    }
 }
 
 /// Runs a job. `N` vectors of rows by `R` keys are one register tile.
@@ -48,25 +87,15 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     V: Dim,
 {
     let heads = job.shape.heads;
-    let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
+    let (k, v) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
+    let widths = Widths { v, q_columns: k.max(v.div_ceil(N)) };
+    let blocks = job.tile_rows / (N * S::LANES);
     let scratch = core::mem::take(&mut job.scratch);
-    let Some(mut work) = cut::<S, N>(simd, scratch, job.blocks, k_dim, v_dim, TILE_K) else {
+    let Some(mut work) = cut::<S, N>(simd, scratch, blocks, widths, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    // The plan has checked all of these; `max` tells the compiler that no division can fail.
-    let kv_heads = heads.kv.max(1);
-    let tile_rows = (job.blocks * N * S::LANES).max(1);
-    let head_rows = heads.group() * job.shape.q_len;
-    let tiles = head_rows.div_ceil(tile_rows).max(1);
-    for item in job.out.items() {
-        let (head, tile) = (item / tiles, item % tiles);
-        let start = tile * tile_rows;
-        let tile = QueryTile {
-            b: head / kv_heads,
-            g: head % kv_heads,
-            rows: start..head_rows.min(start + tile_rows),
-        };
+    for tile in QueryTile::of(&job, job.tile_rows) {
         attend_tile::<S, K, V, N, R, TILE_K>(simd, &mut job, &mut work, &tile);
     }
 }
@@ -76,16 +105,16 @@ fn cut<S: Simd, const N: usize>(
     simd: S,
     scratch: &mut [f32],
     blocks: usize,
-    k_dim: usize,
-    v_dim: usize,
+    widths: Widths,
     tile_k: usize,
 ) -> Option<Workspace<'_, S::F32, N>> {
     let (vectors, _) = simd.vectors_of(scratch).as_chunks_mut::<N>();
-    let (q, rest) = vectors.split_at_mut_checked(blocks * k_dim)?;
-    let (o, rest) = rest.split_at_mut_checked(blocks * v_dim)?;
+    let (q, rest) = vectors.split_at_mut_checked(blocks * widths.q_columns)?;
+    let (o, rest) = rest.split_at_mut_checked(blocks * widths.v)?;
     let (ml, rest) = rest.split_at_mut_checked(blocks * 2)?;
-    let (s, _) = rest.split_at_mut_checked(tile_k)?;
-    Some(Workspace { q, o, ml: ml.as_chunks_mut::<2>().0, s })
+    let (s, rest) = rest.split_at_mut_checked(tile_k)?;
+    let stage = simd.floats_of(rest.as_flattened_mut());
+    Some(Workspace { q, o, ml: ml.as_chunks_mut::<2>().0, s, stage, widths })
 }
 
 #[inline(always)]
@@ -100,49 +129,58 @@ fn attend_tile<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     V: Dim,
 {
     let heads = job.shape.heads;
-    let (k_dim, v_dim, group) =
-        (K::of(heads.dim).width(), V::of(heads.v_dim).width(), heads.group());
-    let (Some(keys), Some(values)) = (job.k.rows(tile.b, tile.g), job.v.rows(tile.b, tile.g))
-    else {
-        debug_assert!(false, "the plan checks the views");
-        return;
-    };
+    // Said again, for the compiler: constants of a specialised entry.
+    let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
+    let group = heads.group();
     let visible = job.visible(tile.b);
-    pack::<S, N>(simd, job, work, tile, k_dim, v_dim);
-    let blocks = || Blocks::new(tile, N * S::LANES, group);
+    pack::<S, N>(simd, job, work, tile);
+    let blocks = || Blocks::new(tile, N * S::LANES);
+    // One block needs its keys no more when it comes to its values; several share both.
+    let values_at = if blocks().count() > 1 { TILE_K * k_dim } else { 0 };
 
-    let all = (tile.rows.start / group, (tile.rows.end - 1) / group);
-    for keys_of_tile in key_tiles(&visible, all, TILE_K) {
-        let q = work.q.chunks_exact(k_dim);
+    let (first, last) = QueryTile::queries(&tile.rows, group);
+    for keys_of_tile in key_tiles(&visible, first, last, TILE_K) {
+        let range = match visible.classify(first, last, &keys_of_tile) {
+            Tile::Skip => continue,
+            Tile::Full(range) | Tile::Partial(range) => range,
+        };
+        let mut staged = false;
+        let q = work.q.chunks_exact(work.widths.q_columns);
         let o = work.o.chunks_exact_mut(v_dim);
         for (((block, q), o), [m, l]) in blocks().zip(q).zip(o).zip(work.ml.iter_mut()) {
-            let mut bits = [0; TILE_K];
-            let (range, seen) = match visible.classify(block.first, block.last, &keys_of_tile) {
-                Tile::Skip => continue,
-                Tile::Full(range) => (range, None),
-                Tile::Partial(range) => {
-                    let Some(bits) = bits.get_mut(..range.len()) else {
-                        continue;
-                    };
-                    block.see(&visible, group, &range, bits);
-                    (range, Some(&*bits))
-                }
-            };
-            let Some(s) = work.s.get_mut(..range.len()) else {
+            let Some((keys, sight)) =
+                block.sight::<TILE_K>(&visible, group, &keys_of_tile, S::LANES)
+            else {
                 continue;
             };
-            let max = score::tile::<S, N, R>(simd, q, keys, &range, seen, s, m);
-            Online { m, l, o }.absorb::<R>(simd, max, s, values, &range, seen);
+            let (seen, within) = (sight.view(), keys.start - range.start..keys.end - range.start);
+            let Some(s) = work.s.get_mut(..keys.len()) else {
+                continue;
+            };
+            if !staged {
+                job.stage_keys(tile, &range, work.stage);
+            }
+            let rows = job.keys(tile, &range, work.stage).slice(within.clone());
+            let q = q.get(..k_dim).unwrap_or(&[]);
+            let max = score::tile::<S, N, R>(simd, q, rows, seen, s, m);
+            let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
+            if !staged {
+                job.stage_values(tile, &range, stage);
+            }
+            staged = true;
+            let rows = job.values(tile, &range, stage).slice(within);
+            Online { m, l, o }.absorb::<R>(simd, max, s, rows, seen);
         }
     }
-    unpack::<S, N>(simd, job, work, tile, v_dim);
+    unpack::<S, N>(simd, job, work, tile);
 }
 
 /// Key tiles that some query of `first ..= last` may see into, in order, each once.
 #[inline(always)]
-fn key_tiles(
+pub(crate) fn key_tiles(
     visible: &Visible,
-    (first, last): (usize, usize),
+    first: usize,
+    last: usize,
     tile_k: usize,
 ) -> impl Iterator<Item = Range<usize>> {
     let [a, b] = visible.runs(first, last).map(|run| run.start / tile_k..run.end.div_ceil(tile_k));
@@ -150,25 +188,22 @@ fn key_tiles(
     a.chain(b).map(move |t| t * tile_k..(t + 1) * tile_k)
 }
 
-/// One block of a query tile: the queries of its first and last row, and where its rows start.
+/// One block of a query tile: its rows, in its last lanes.
 struct Block {
-    row: usize,
-    first: usize,
-    last: usize,
+    rows: Range<usize>,
+    width: usize,
 }
 
 /// The blocks of a query tile.
 struct Blocks {
-    row: usize,
-    end: usize,
+    rows: Range<usize>,
     width: usize,
-    group: usize,
 }
 
 impl Blocks {
     #[inline(always)]
-    fn new(tile: &QueryTile, width: usize, group: usize) -> Self {
-        Blocks { row: tile.rows.start, end: tile.rows.end, width, group }
+    fn new(tile: &QueryTile, width: usize) -> Self {
+        Blocks { rows: tile.rows.clone(), width }
     }
 }
 
@@ -177,26 +212,41 @@ impl Iterator for Blocks {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Block> {
-        let row = self.row;
-        let end = self.end.min(row + self.width);
-        self.row = end;
-        (row < end).then(|| Block { row, first: row / self.group, last: (end - 1) / self.group })
+        let (start, end) = (self.rows.start, self.rows.end.min(self.rows.start + self.width));
+        self.rows.start = end;
+        (start < end).then_some(Block { rows: start..end, width: self.width })
     }
 }
 
 impl Block {
-    /// Bit `i` of `bits[j - range.start]`: row `i` of this block may see key `j`.
-    fn see(&self, visible: &Visible, group: usize, range: &Range<usize>, bits: &mut [u64]) {
-        let row_of = |query: i64| {
-            // Queries are compared with rows, `group` rows a query.
-            let row = i128::from(query) * group as i128 - self.row as i128;
-            row.clamp(0, 64) as u32
-        };
-        for (j, bits) in range.clone().zip(bits) {
-            let queries = visible.queries_of(j);
-            let (low, high) = (row_of(queries.start), row_of(queries.end));
-            let below = |row: u32| 1_u64.checked_shl(row).map_or(u64::MAX, |bit| bit - 1);
-            *bits = below(high) & !below(low);
+    /// Lanes without a row: the first ones, so that what sees most comes last.
+    #[inline(always)]
+    fn pad(&self) -> usize {
+        self.width - self.rows.len()
+    }
+
+    /// What the block sees of a key tile, if anything: the keys, and who sees which.
+    #[inline(always)]
+    fn sight<const TILE_K: usize>(
+        &self,
+        visible: &Visible,
+        group: usize,
+        keys_of_tile: &Range<usize>,
+        lanes: usize,
+    ) -> Option<(Range<usize>, Sight<TILE_K>)> {
+        let (first, last) = QueryTile::queries(&self.rows, group);
+        match visible.classify(first, last, keys_of_tile) {
+            Tile::Skip => None,
+            Tile::Full(range) => {
+                let sight = Sight::full(range.len(), self.pad(), lanes);
+                Some((range, sight))
+            }
+            Tile::Partial(range) => {
+                let seen = visible.rows_that_see(range.clone(), &self.rows, group);
+                let seen = seen.map(|bits| bits << self.pad());
+                let sight = Sight::partial(seen, self.pad(), lanes, self.width);
+                Some((range, sight))
+            }
         }
     }
 }
@@ -208,21 +258,23 @@ fn pack<S: Simd, const N: usize>(
     job: &Job<'_>,
     work: &mut Workspace<'_, S::F32, N>,
     tile: &QueryTile,
-    k_dim: usize,
-    v_dim: usize,
 ) {
     let width = N * S::LANES;
-    let zero = simd.splat(0.0);
-    for (block, q) in Blocks::new(tile, width, 1).zip(work.q.chunks_exact_mut(k_dim)) {
-        if block.last + 1 - block.first < width {
-            q.fill([zero; N]);
-        }
+    let panels = work.q.chunks_exact_mut(work.widths.q_columns);
+    for (block, q) in Blocks::new(tile, width).zip(panels) {
         let columns = simd.floats_of(q.as_flattened_mut());
-        for (lane, row) in (block.first..=block.last).enumerate() {
-            job.write_query(tile.b, tile.g, row, lane, width, columns);
+        let pad = block.pad();
+        for lane in (pad / S::LANES * S::LANES..width).step_by(S::LANES) {
+            // Rows of this vector; the first one may have idle lanes before its rows.
+            let idle = pad.saturating_sub(lane);
+            let start = block.rows.start + (lane + idle - pad);
+            let end = block.rows.end.min(start + (S::LANES - idle));
+            if let Some(columns) = columns.get_mut(lane..) {
+                job.lay_queries(tile, start..end, idle, columns, width);
+            }
         }
     }
-    for ([m, l], o) in work.ml.iter_mut().zip(work.o.chunks_exact_mut(v_dim)) {
+    for ([m, l], o) in work.ml.iter_mut().zip(work.o.chunks_exact_mut(work.widths.v)) {
         Online { m, l, o }.clear(simd);
     }
 }
@@ -234,25 +286,25 @@ fn unpack<S: Simd, const N: usize>(
     job: &mut Job<'_>,
     work: &mut Workspace<'_, S::F32, N>,
     tile: &QueryTile,
-    v_dim: usize,
 ) {
-    let width = N * S::LANES;
-    let blocks = Blocks::new(tile, width, 1).zip(work.o.chunks_exact_mut(v_dim));
-    for ((block, o), [m, l]) in blocks.zip(work.ml.iter_mut()) {
+    let (width, v_dim) = (N * S::LANES, work.widths.v);
+    let blocks = Blocks::new(tile, width).zip(work.o.chunks_exact_mut(v_dim));
+    let panels = work.q.chunks_exact_mut(work.widths.q_columns);
+    for (((block, o), q), [m, l]) in blocks.zip(panels).zip(work.ml.iter_mut()) {
         if job.out.normalises() {
             Online { m, l, o: &mut *o }.finish(simd);
         }
         let columns = &*simd.floats_of(o.as_flattened_mut());
+        let rows = simd.floats_of(q.as_flattened_mut());
         let (m, l) = (&*simd.floats_of(m), &*simd.floats_of(l));
-        for (lane, row) in (block.first..=block.last).enumerate() {
-            let ml = (m.get(lane).copied().unwrap_or(0.0), l.get(lane).copied().unwrap_or(0.0));
-            job.write_row(
-                tile.b,
-                tile.g,
-                row,
-                ml,
-                columns.get(lane..).unwrap_or(&[]).iter().step_by(width).copied(),
-            );
+        let pad = block.pad();
+        for lane in (pad / S::LANES * S::LANES..width).step_by(S::LANES) {
+            moves::lift(simd, columns.get(lane..).unwrap_or(&[]), width, v_dim, rows);
+            for (lane, row) in (lane..lane + S::LANES).zip(rows.chunks_exact(v_dim)) {
+                if let (Some(m), Some(l), true) = (m.get(lane), l.get(lane), lane >= pad) {
+                    job.write_row(tile, block.rows.start + (lane - pad), (*m, *l), row);
+                }
+            }
         }
     }
 }

@@ -5,31 +5,61 @@ use crate::entry::Job;
 use crate::error::Error;
 use crate::mask::Mask;
 use crate::shape::Shape;
-use crate::view::{View, ViewMut};
+use crate::staged::Staged;
+use crate::view::{AnyView, AnyViewMut};
 use core::num::NonZero;
 use core::ops::Range;
 
-/// What attention reads.
+/// What attention reads. Each tensor is stored as f32, `half::f16` or `half::bf16`, in any mix; the
+/// arithmetic is f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// Queries, `[batch, q_len, q_heads, head_dim]`, not scaled.
-    pub q: View<'a>,
-    /// Keys, `[batch, kv_len, kv_heads, head_dim]`.
-    pub k: View<'a>,
-    /// Values, `[batch, kv_len, kv_heads, v_dim]`.
-    pub v: View<'a>,
+    pub(crate) q: AnyView<'a>,
+    pub(crate) k: AnyView<'a>,
+    pub(crate) v: AnyView<'a>,
+    pub(crate) kv_lens: Option<&'a [usize]>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Queries `[batch, q_len, q_heads, head_dim]`, not scaled; keys `[batch, kv_len, kv_heads,
+    /// head_dim]`; values `[batch, kv_len, kv_heads, v_dim]`.
+    #[must_use]
+    pub fn new(
+        q: impl Into<AnyView<'a>>,
+        k: impl Into<AnyView<'a>>,
+        v: impl Into<AnyView<'a>>,
+    ) -> Self {
+        Inputs { q: q.into(), k: k.into(), v: v.into(), kv_lens: None }
+    }
+
     /// How many keys of each sequence are visible, where a batch is padded: later ones are neither
-    /// seen nor read. `None`: all.
-    pub kv_lens: Option<&'a [usize]>,
+    /// seen nor read.
+    #[must_use]
+    pub fn kv_lens(self, kv_lens: impl Into<Option<&'a [usize]>>) -> Self {
+        Inputs { kv_lens: kv_lens.into(), ..self }
+    }
 }
 
 /// What attention writes.
 #[derive(Debug)]
 pub struct Outputs<'a> {
-    /// Output, `[batch, q_len, q_heads, v_dim]`.
-    pub o: ViewMut<'a>,
-    /// Natural log-sum-exp of each row's scaled scores, `[batch, q_heads, q_len]`, if it is wanted.
-    pub lse: Option<&'a mut [f32]>,
+    pub(crate) o: AnyViewMut<'a>,
+    pub(crate) lse: Option<&'a mut [f32]>,
+}
+
+impl<'a> Outputs<'a> {
+    /// Output `[batch, q_len, q_heads, v_dim]`, stored as f32, `half::f16` or `half::bf16`: rounded
+    /// once from f32.
+    #[must_use]
+    pub fn new(o: impl Into<AnyViewMut<'a>>) -> Self {
+        Outputs { o: o.into(), lse: None }
+    }
+
+    /// Also the natural log-sum-exp of each row's scaled scores, `[batch, q_heads, q_len]`.
+    #[must_use]
+    pub fn lse(self, lse: impl Into<Option<&'a mut [f32]>>) -> Self {
+        Outputs { lse: lse.into(), ..self }
+    }
 }
 
 /// A checked attention. Running it cannot fail, panic or allocate.
@@ -78,8 +108,8 @@ impl<'a> Call<'a> {
     /// # let attention = Attention::new(shape, Mask::full())?;
     /// # let (x, mut o) = ([0.5; 144], [0.0; 144]);
     /// # let view = View::packed(&x, shape.q())?;
-    /// # let inputs = Inputs { q: view, k: view, v: view, kv_lens: None };
-    /// # let outputs = Outputs { o: ViewMut::packed(&mut o, shape.o())?, lse: None };
+    /// # let inputs = Inputs::new(view, view, view);
+    /// # let outputs = Outputs::new(ViewMut::packed(&mut o, shape.o())?);
     /// let mut scratch = vec![0.0; 3 * attention.scratch_len()];
     /// let parts = attention.bind(inputs, outputs, &mut scratch)?.parts(3)?;
     /// std::thread::scope(|scope| {
@@ -143,17 +173,19 @@ impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
         let Inputs { q, k, v, kv_lens } = self.inputs;
+        let heads = self.shape.heads;
         self.entry.call(Job {
             shape: self.shape,
             mask: self.mask,
             keys: self.keys,
             scale: self.scale,
+            level: self.entry.level(),
             q,
-            k,
-            v,
+            k: Staged::new(k, heads.dim, self.entry, heads, self.scratch.len()),
+            v: Staged::new(v, heads.v_dim, self.entry, heads, self.scratch.len()),
             kv_lens,
             out: self.claim,
-            blocks: self.entry.tiling().blocks,
+            tile_rows: self.entry.tiling().rows,
             scratch: self.scratch,
         });
     }

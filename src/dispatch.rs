@@ -8,7 +8,9 @@
 
 mod claim;
 mod generic;
+mod moves;
 pub(crate) use claim::{Claim, check_len};
+pub(crate) use moves::MoveTable;
 
 use crate::entry::Job;
 use crate::shape::Heads;
@@ -101,10 +103,16 @@ impl Entry {
         self.tile_k
     }
 
-    /// Floats of scratch for `heads`.
+    /// Floats of scratch for `heads`, whatever their tensors are stored as.
     #[must_use]
     pub const fn scratch_len(&self, heads: Heads) -> usize {
         self.tiling.scratch_len(self.level, heads.dim, heads.v_dim, self.tile_k)
+    }
+
+    /// Floats of scratch for `heads` whose keys and values are f32.
+    #[must_use]
+    pub const fn scratch_len_in_place(&self, heads: Heads) -> usize {
+        self.tiling.scratch_len_in_place(self.level, heads.dim, heads.v_dim, self.tile_k)
     }
 
     /// Whether it can run `heads`.
@@ -132,7 +140,7 @@ impl Entry {
     pub(crate) fn choose(level: Level, heads: Heads, rows: usize) -> Entry {
         let pair = Entry::generated(level).iter().find(|pair| pair[0].fits(heads));
         let [many, few] = pair.copied().unwrap_or_else(|| Entry::generic(level, heads));
-        if rows <= 2 * level.lanes() { few } else { many }
+        if rows <= Tiling::few(level) { few } else { many }
     }
 
     /// The generated entries of a level: for many queries and for few, for each head size.
@@ -161,8 +169,6 @@ impl Entry {
     pub fn generic(level: Level, heads: Heads) -> [Entry; 2] {
         let [many, few] = [Tiling::attend(level, heads.dim, heads.v_dim), Tiling::decode(level)];
         let [attend, decode] = generic::entries(level);
-        // Heads too wide for a block of several registers take the tiles of `decode`.
-        let attend = if many == few { decode } else { attend };
         [(attend, many), (decode, few)].map(|((name, call), tiling)| Entry {
             name,
             level,

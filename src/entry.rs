@@ -3,7 +3,7 @@
 //! An entry is a function that runs one algorithm for one head size on one instruction set. It only
 //! names a combination:
 //! ```
-//! use flashlet::entry::{Entry, Fixed, Job, Tiling, attend};
+//! use flashlet::entry::{Entry, Fixed, Job, Lanes, Tiling, attend};
 //! use flashlet::{Level, simd::Scalar};
 //!
 //! fn attend_f32_hd8_q16_k48_scalar(job: Job<'_>) {
@@ -14,20 +14,22 @@
 //!     Level::Scalar,
 //!     [8, 8],
 //!     48,
-//!     Tiling { vectors: 4, keys: 4, blocks: 4 },
+//!     Tiling { lanes: Lanes::Queries, vectors: 4, scalars: 4, rows: 16 },
 //!     attend_f32_hd8_q16_k48_scalar,
 //! );
 //! assert_eq!(ENTRY.level(), Level::Scalar);
 //! ```
 
 pub use crate::dispatch::Entry;
-pub use crate::tiling::{TILE_K, Tiling};
+pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
+use crate::attend::QueryTile;
 use crate::dispatch::Claim;
 use crate::mask::{Mask, Visible};
 use crate::shape::Shape;
-use crate::simd::Simd;
-use crate::view::View;
+use crate::simd::{Level, MAX_LANES, Rows, Simd};
+use crate::staged::Staged;
+use crate::view::{AnyView, Stored, of_any};
 use core::ops::Range;
 
 /// The width of a head, known when compiling ([`Fixed`]) or when running ([`Dynamic`]).
@@ -85,6 +87,19 @@ where
     crate::attend::run::<S, K, V, N, R, TILE_K>(simd, job);
 }
 
+/// As [`attend`] for few queries, with keys in the lanes: `N` vectors of keys by `R` rows are one
+/// register tile. The same bits.
+#[inline(always)]
+pub fn decode<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(simd: S, job: Job<'_>)
+where
+    S: Simd,
+    K: Dim,
+    V: Dim,
+{
+    const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
+    crate::decode::run::<S, K, V, N, R, TILE_K>(simd, job);
+}
+
 /// A checked piece of work: what an entry is called with. Only a plan makes one.
 #[derive(Debug)]
 pub struct Job<'a> {
@@ -94,12 +109,14 @@ pub struct Job<'a> {
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
-    pub(crate) q: View<'a>,
-    pub(crate) k: View<'a>,
-    pub(crate) v: View<'a>,
+    pub(crate) level: Level,
+    pub(crate) q: AnyView<'a>,
+    pub(crate) k: Staged<'a>,
+    pub(crate) v: Staged<'a>,
     pub(crate) kv_lens: Option<&'a [usize]>,
     pub(crate) out: Claim<'a>,
-    pub(crate) blocks: usize,
+    /// Rows of a query tile.
+    pub(crate) tile_rows: usize,
     pub(crate) scratch: &'a mut [f32],
 }
 
@@ -118,33 +135,46 @@ impl Job<'_> {
         (row / group, g * group + row % group)
     }
 
-    /// Writes a scaled query down one lane: `columns[c * width + lane]`.
-    pub(crate) fn write_query(
+    /// Lays rows of a query tile down lanes, scaled: `columns[c * width + idle + r]`. At most as many
+    /// as a vector has lanes.
+    pub(crate) fn lay_queries(
         &self,
-        b: usize,
-        g: usize,
-        row: usize,
-        lane: usize,
-        width: usize,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        idle: usize,
         columns: &mut [f32],
+        width: usize,
     ) {
-        let (i, h) = self.query_of(g, row);
-        let column = columns.get_mut(lane..).unwrap_or(&mut []).iter_mut().step_by(width);
-        for (to, from) in column.zip(self.q.row(b, i, h)) {
-            *to = from * self.scale;
-        }
+        of_any!(Stored, self.q.0, (view, moves) => {
+            let mut lanes = [&[][..]; MAX_LANES];
+            for (lane, row) in lanes.iter_mut().skip(idle).zip(rows) {
+                let (i, h) = self.query_of(tile.g, row);
+                *lane = view.row(tile.b, i, h);
+            }
+            let lanes = lanes.get(..self.level.lanes()).unwrap_or(&[]);
+            moves.at(self.level).lay(lanes, self.scale, columns, width);
+        });
+    }
+
+    /// Copies the rows of a query tile one behind the other, scaled: `to[r * width + c]`.
+    pub(crate) fn flat_queries(&self, tile: &QueryTile, to: &mut [f32], width: usize) {
+        of_any!(Stored, self.q.0, (view, moves) => {
+            for (row, to) in tile.rows.clone().zip(to.chunks_exact_mut(width)) {
+                let (i, h) = self.query_of(tile.g, row);
+                moves.at(self.level).flat(Rows::one(view.row(tile.b, i, h)), self.scale, to, width);
+            }
+        });
     }
 
     /// Writes one row of output: its channels, and its sums.
     pub(crate) fn write_row(
         &mut self,
-        b: usize,
-        g: usize,
+        tile: &QueryTile,
         row: usize,
         sums: (f32, f32),
-        channels: impl Iterator<Item = f32>,
+        channels: &[f32],
     ) {
-        let (i, h) = self.query_of(g, row);
-        self.out.write([b, i, h], sums, channels);
+        let (i, h) = self.query_of(tile.g, row);
+        self.out.write([tile.b, i, h], sums, channels);
     }
 }

@@ -19,13 +19,12 @@
 //! let (q, k, v) = ([0.1; 4 * 6 * 64], [0.2; 4 * 2 * 64], [0.3; 4 * 2 * 64]);
 //! let mut o = [0.0; 4 * 6 * 64];
 //! let mut scratch = vec![0.0; attention.scratch_len()];
-//! let inputs = Inputs {
-//!     q: View::packed(&q, shape.q())?, // [batch, q_len, q_heads, head_dim]
-//!     k: View::packed(&k, shape.k())?, // [batch, kv_len, kv_heads, head_dim]
-//!     v: View::packed(&v, shape.v())?, // [batch, kv_len, kv_heads, v_dim]
-//!     kv_lens: None,
-//! };
-//! let outputs = Outputs { o: ViewMut::packed(&mut o, shape.o())?, lse: None };
+//! let inputs = Inputs::new(
+//!     View::packed(&q, shape.q())?, // [batch, q_len, q_heads, head_dim]
+//!     View::packed(&k, shape.k())?, // [batch, kv_len, kv_heads, head_dim]
+//!     View::packed(&v, shape.v())?, // [batch, kv_len, kv_heads, v_dim]
+//! );
+//! let outputs = Outputs::new(ViewMut::packed(&mut o, shape.o())?);
 //! attention.bind(inputs, outputs, &mut scratch)?.run();
 //! assert!((o[0] - 0.3).abs() < 1e-6);
 //! # Ok(())
@@ -48,9 +47,13 @@
 //! shape view mask error    what the caller says
 //! plan call                checked once, then run, whole or in parts
 //! tiling dispatch entry    which function, specialised for which head size and instruction set
+//! elem moves staged        how numbers are stored, and how a tile of them becomes f32
 //! attend                   for each query tile, for each key tile that its mask names:
+//!   sight                      who of a block sees which keys of the tile
 //!   score                      s = q . k
 //!   online                     m, l, o: the mathematics of flash attention on one screen
+//! decode                   the same for few queries, with keys in the lanes
+//! outer                    the one inner loop
 //! state                    partial results that merge
 //! math simd                2^x, and the lanes it is computed in: the only home of intrinsics
 //! generated                entries written by `cargo kernels`
@@ -68,23 +71,30 @@ extern crate std;
 
 mod attend;
 mod call;
+mod decode;
 mod dispatch;
+mod elem;
 pub mod entry;
 mod error;
 #[cfg(feature = "specialised")]
 mod generated;
 mod mask;
 pub mod math;
+mod moves;
 mod online;
+mod outer;
 mod plan;
 mod score;
 mod shape;
+mod sight;
 pub mod simd;
+mod staged;
 mod state;
 mod tiling;
 mod view;
 
 pub use call::{Call, Inputs, Outputs, Part};
+pub use elem::Elem;
 pub use error::{Error, Tensor};
 pub use mask::{Mask, Offset, Window};
 pub use plan::Attention;
@@ -92,7 +102,7 @@ pub use shape::{Heads, Shape};
 pub use simd::Level;
 pub use state::State;
 pub use tiling::TILE_K;
-pub use view::{Strides, View, ViewMut};
+pub use view::{AnyView, AnyViewMut, Strides, View, ViewMut};
 
 /// The README's example, compiled.
 #[cfg(doctest)]

@@ -230,8 +230,31 @@ impl Visible {
         if full { Tile::Full(range) } else { Tile::Partial(range) }
     }
 
+    /// For each key of `keys`, all within `start..end`, which of at most 64 rows may see it: bit `r` is
+    /// row `rows.start + r`, and `group` rows in turn belong to one query.
+    pub(crate) fn rows_that_see(
+        &self,
+        keys: Range<usize>,
+        rows: &Range<usize>,
+        group: usize,
+    ) -> impl Iterator<Item = u64> {
+        let (first, within) = ((rows.start / group) as i64, (rows.start % group) as i64);
+        let group = group as i64;
+        // Rows before query `i` is reached; a query far away stands for all beyond it.
+        let row_of = move |i: i64| {
+            let queries = i.saturating_sub(first).clamp(-1, 65);
+            (queries * group - within).clamp(0, 64) as u32
+        };
+        let below = |row: u32| 1_u64.checked_shl(row).map_or(u64::MAX, |bit| bit - 1);
+        let visible = *self;
+        keys.map(move |j| {
+            let queries = visible.queries_of(j);
+            below(row_of(queries.end)) & !below(row_of(queries.start))
+        })
+    }
+
     /// Queries `i` that see key `j`, for a `j` within `start..end`, as a range.
-    pub(crate) fn queries_of(&self, j: usize) -> Range<i64> {
+    fn queries_of(&self, j: usize) -> Range<i64> {
         let j_row = j as i64 - self.offset;
         let first = if self.right == UNBOUNDED { i64::MIN } else { j_row - self.right };
         let always = self.left == UNBOUNDED || j < self.sinks;

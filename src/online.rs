@@ -23,8 +23,9 @@
 //! 4. NaN scores never enter `m` (see [`Simd::max`]), but their weight is NaN, so `l` and `o` are.
 
 use crate::math::exp2;
+use crate::outer::{outer, outer_where};
+use crate::sight::{Seen, with_lo};
 use crate::simd::{Rows, Simd};
-use core::ops::Range;
 
 /// The running state of `N` vectors of query rows, one row a lane. `o` is `[v_dim, N vectors]`.
 #[derive(Debug)]
@@ -46,10 +47,9 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         self.o.fill([simd.splat(-0.0); N]);
     }
 
-    /// Joins one tile of keys. `s [range.len(), N vectors]` holds its scores and receives its
-    /// weights; `max` is the larger of `m` and the tile's maximum; `values` are read at `range`.
-    /// `seen` as in [`crate::score::tile`]: the value of a key is not added to a row that may not
-    /// see it, not even times 0, so it may be NaN.
+    /// Joins one tile of keys. `s [keys, N vectors]` holds its scores and receives its weights; `max`
+    /// is the larger of `m` and the tile's maximum; `values` are those of the keys. The value of a
+    /// key is not added to a row that may not see it, not even times 0, so it may be NaN.
     #[inline(always)]
     pub(crate) fn absorb<const C: usize>(
         &mut self,
@@ -57,38 +57,42 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         max: [S::F32; N],
         s: &mut [[S::F32; N]],
         values: Rows<'_>,
-        range: &Range<usize>,
-        seen: Option<&[u64]>,
+        seen: Seen<'_>,
     ) {
         let correction = self.raise(simd, &max);
+        self.weigh(simd, &correction, s, seen);
+        // Where one vector is live, more channels hide the latency.
+        if N > 1 && seen.lo() == N - 1 {
+            channels::<S, N, 8>(simd, self.o, &correction, s, values, seen);
+        } else {
+            channels::<S, N, C>(simd, self.o, &correction, s, values, seen);
+        }
+    }
+
+    /// Turns the scores of a tile into weights, and joins their sum.
+    #[inline(always)]
+    fn weigh(&mut self, simd: S, correction: &[S::F32; N], s: &mut [[S::F32; N]], seen: Seen<'_>) {
         let mut l = [simd.splat(-0.0); N];
         let mut m = *self.m;
         for m in &mut m {
             *m = finite(simd, *m);
         }
-        for p in s.iter_mut() {
-            for n in 0..N {
-                p[n] = exp2(simd, simd.sub(p[n], m[n]));
-                l[n] = simd.add(l[n], p[n]);
-            }
+        for run in seen.runs {
+            let Some(s) = s.get_mut(run.start..run.end) else {
+                continue;
+            };
+            with_lo!(run.lo, N, LO => {
+                for p in s {
+                    for n in LO..N {
+                        p[n] = exp2(simd, simd.sub(p[n], m[n]));
+                        l[n] = simd.add(l[n], p[n]);
+                    }
+                }
+            });
         }
         for n in 0..N {
             self.l[n] = simd.mul_add(self.l[n], correction[n], l[n]);
         }
-        let mut c = 0;
-        let o = &mut *self.o;
-        let o = join::<S, N, C>(simd, o, s, &correction, values, &mut c, range, seen);
-        let o = if C > 4 {
-            join::<S, N, 4>(simd, o, s, &correction, values, &mut c, range, seen)
-        } else {
-            o
-        };
-        let o = if C > 2 {
-            join::<S, N, 2>(simd, o, s, &correction, values, &mut c, range, seen)
-        } else {
-            o
-        };
-        join::<S, N, 1>(simd, o, s, &correction, values, &mut c, range, seen);
     }
 
     /// Joins the state `(m, l, o)` of the same rows over other keys. A state that has seen no key
@@ -130,7 +134,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
 
     /// Moves `m` up to `max`; returns what the sums must be multiplied by.
     #[inline(always)]
-    fn raise(&mut self, simd: S, max: &[S::F32; N]) -> [S::F32; N] {
+    pub(crate) fn raise(&mut self, simd: S, max: &[S::F32; N]) -> [S::F32; N] {
         let mut correction = *max;
         for n in 0..N {
             correction[n] = exp2(simd, simd.sub(self.m[n], finite(simd, max[n])));
@@ -142,39 +146,49 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
 
 /// `m`, or 0 where no key has been seen.
 #[inline(always)]
-fn finite<S: Simd>(simd: S, m: S::F32) -> S::F32 {
+pub(crate) fn finite<S: Simd>(simd: S, m: S::F32) -> S::F32 {
     simd.select(simd.eq(m, simd.splat(f32::NEG_INFINITY)), simd.splat(0.0), m)
 }
 
-/// `o[c] = o[c] * correction + sum p_j v_j[c]`, `C` channels at a time for as many as `o` has left;
-/// returns the rest of `o`.
+/// `o[c] = o[c] * correction + sum p_j v_j[c]` for all channels, `C` at a time.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the registers of one inner loop")]
+fn channels<S: Simd, const N: usize, const C: usize>(
+    simd: S,
+    o: &mut [[S::F32; N]],
+    correction: &[S::F32; N],
+    p: &[[S::F32; N]],
+    values: Rows<'_>,
+    seen: Seen<'_>,
+) {
+    let mut c = 0;
+    let o = join::<S, N, C>(simd, o, correction, p, values, seen, &mut c);
+    let o = if C > 4 { join::<S, N, 4>(simd, o, correction, p, values, seen, &mut c) } else { o };
+    let o = if C > 2 { join::<S, N, 2>(simd, o, correction, p, values, seen, &mut c) } else { o };
+    join::<S, N, 1>(simd, o, correction, p, values, seen, &mut c);
+}
+
+/// As many whole blocks of `C` channels as `o` holds, from channel `c` on; returns the rest of `o`.
+#[inline(always)]
 fn join<'a, S: Simd, const N: usize, const C: usize>(
     simd: S,
     o: &'a mut [[S::F32; N]],
-    p: &[[S::F32; N]],
     correction: &[S::F32; N],
+    p: &[[S::F32; N]],
     values: Rows<'_>,
+    seen: Seen<'_>,
     c: &mut usize,
-    range: &Range<usize>,
-    seen: Option<&[u64]>,
 ) -> &'a mut [[S::F32; N]] {
     let (blocks, rest) = o.as_chunks_mut::<C>();
     for block in blocks {
         let mut sum = [[simd.splat(-0.0); N]; C];
-        match seen {
-            None => {
-                for (v, p) in values.down::<C, _>(*c, range, p) {
-                    add_weighted(simd, &mut sum, v, p);
-                }
-            }
-            Some(seen) => {
-                let mut seen = seen.iter();
-                for (v, p) in values.down::<C, _>(*c, range, p) {
-                    let bits = seen.next().copied().unwrap_or(0);
-                    add_weighted_where(simd, &mut sum, v, p, bits);
-                }
+        for run in seen.runs {
+            let p = p.get(run.start..run.end).unwrap_or(&[]);
+            let steps = values.down::<C>(*c, &(run.start..run.end)).zip(p.iter().copied());
+            if run.masked {
+                let steps = steps.zip(seen.bits(run));
+                with_lo!(run.lo, N, LO => sum = outer_where::<S, N, LO, C>(simd, sum, steps));
+            } else {
+                with_lo!(run.lo, N, LO => sum = outer::<S, N, LO, C>(simd, sum, steps));
             }
         }
         for (o, sum) in block.iter_mut().zip(sum) {
@@ -185,38 +199,4 @@ fn join<'a, S: Simd, const N: usize, const C: usize>(
         *c += C;
     }
     rest
-}
-
-/// `sum[c] += p * v[c]`.
-#[inline(always)]
-fn add_weighted<S: Simd, const N: usize, const C: usize>(
-    simd: S,
-    sum: &mut [[S::F32; N]; C],
-    v: [f32; C],
-    p: &[S::F32; N],
-) {
-    for c in 0..C {
-        let v = simd.splat(v[c]);
-        for n in 0..N {
-            sum[c][n] = simd.mul_add(v, p[n], sum[c][n]);
-        }
-    }
-}
-
-/// `sum[c] += p * v[c]` in the rows whose bit is set; the others are left as they are.
-#[inline(always)]
-fn add_weighted_where<S: Simd, const N: usize, const C: usize>(
-    simd: S,
-    sum: &mut [[S::F32; N]; C],
-    v: [f32; C],
-    p: &[S::F32; N],
-    bits: u64,
-) {
-    for c in 0..C {
-        let v = simd.splat(v[c]);
-        for n in 0..N {
-            let new = simd.mul_add(v, p[n], sum[c][n]);
-            sum[c][n] = simd.select(simd.mask(bits >> (n * S::LANES)), new, sum[c][n]);
-        }
-    }
 }

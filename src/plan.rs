@@ -6,6 +6,7 @@ use crate::error::{Error, Tensor};
 use crate::mask::Mask;
 use crate::shape::{Heads, Shape};
 use crate::simd::Level;
+use crate::staged::Staged;
 use crate::state::State;
 use crate::tiling::{TILE_K, Tiling};
 use core::num::NonZero;
@@ -89,11 +90,18 @@ impl Attention {
         Ok(Attention { shape, mask, keys, scale, entry })
     }
 
-    /// Floats of scratch that [`Attention::bind`] wants. Depends on the heads and the level, not on
-    /// any length.
+    /// Floats of scratch that [`Attention::bind`] wants, whatever the tensors are stored as. Depends
+    /// on the heads and the level, not on any length.
     #[must_use]
     pub const fn scratch_len(&self) -> usize {
         self.entry.scratch_len(self.shape.heads)
+    }
+
+    /// Floats of scratch that are enough where keys and values are f32. With no more than these, rows
+    /// whose stride is a large power of two are slower: there is no room to copy them together.
+    #[must_use]
+    pub const fn scratch_len_in_place(&self) -> usize {
+        self.entry.scratch_len_in_place(self.shape.heads)
     }
 
     /// The entry that will run.
@@ -119,7 +127,13 @@ impl Attention {
         outputs: Outputs<'a>,
         scratch: &'a mut [f32],
     ) -> Result<Call<'a>, Error> {
-        let claim = Claim::output(self.shape, self.entry.tile_rows(), outputs.o, outputs.lse)?;
+        let claim = Claim::output(
+            self.shape,
+            self.entry.level(),
+            self.entry.tile_rows(),
+            outputs.o,
+            outputs.lse,
+        )?;
         self.bind_claim(inputs, claim, scratch)
     }
 
@@ -134,7 +148,7 @@ impl Attention {
         scratch: &'a mut [f32],
     ) -> Result<Call<'a>, Error> {
         let (o, m, l) = state.outputs()?;
-        let claim = Claim::state(self.shape, self.entry.tile_rows(), o, m, l)?;
+        let claim = Claim::state(self.shape, self.entry.level(), self.entry.tile_rows(), o, m, l)?;
         self.bind_claim(inputs, claim, scratch)
     }
 
@@ -145,7 +159,13 @@ impl Attention {
         scratch: &'a mut [f32],
     ) -> Result<Call<'a>, Error> {
         inputs.check(&self.shape)?;
-        let (needed, given) = (self.scratch_len(), scratch.len());
+        let (heads, given) = (self.shape.heads, scratch.len());
+        let is_copied = |view, dim| Staged::new(view, dim, self.entry, heads, given).needs_room();
+        let needed = if is_copied(inputs.k, heads.dim) || is_copied(inputs.v, heads.v_dim) {
+            self.scratch_len()
+        } else {
+            self.scratch_len_in_place()
+        };
         if given < needed {
             return Err(Error::Scratch { needed, given });
         }
@@ -165,8 +185,8 @@ impl Attention {
 }
 
 impl Heads {
-    /// Floats of scratch that are enough for these heads on `level`, whatever the lengths: for
-    /// arrays whose size must be known when compiling.
+    /// Floats of scratch that are enough for these heads on `level`, whatever the lengths and
+    /// whatever the tensors are stored as: for arrays whose size must be known when compiling.
     #[must_use]
     pub const fn scratch_len(self, level: Level) -> usize {
         let many = Tiling::attend(level, self.dim, self.v_dim);
@@ -175,12 +195,22 @@ impl Heads {
         let few = few.scratch_len(level, self.dim, self.v_dim, TILE_K);
         if many > few { many } else { few }
     }
+
+    /// As [`Heads::scratch_len`], where keys and values are f32.
+    #[must_use]
+    pub const fn scratch_len_in_place(self, level: Level) -> usize {
+        let many = Tiling::attend(level, self.dim, self.v_dim);
+        let few = Tiling::decode(level);
+        let many = many.scratch_len_in_place(level, self.dim, self.v_dim, TILE_K);
+        let few = few.scratch_len_in_place(level, self.dim, self.v_dim, TILE_K);
+        if many > few { many } else { few }
+    }
 }
 
 impl Entry {
     /// Rows of a query tile.
     fn tile_rows(&self) -> NonZero<usize> {
-        NonZero::new(self.tiling().tile_q(self.level())).unwrap_or(NonZero::<usize>::MIN)
+        NonZero::new(self.tiling().rows).unwrap_or(NonZero::<usize>::MIN)
     }
 
     fn check(&self, heads: Heads) -> Result<(), Error> {

@@ -24,6 +24,8 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use half::{bf16, f16};
+
 pub use level::Level;
 pub use portable::Portable;
 pub(crate) use rows::Rows;
@@ -33,6 +35,9 @@ pub use x86::{Avx2, Avx512};
 
 /// 1.5 * 2^23: adding it to `|x| < 2^22` rounds `x` to an integer, which then sits in the low bits.
 pub const ROUND: f32 = 12_582_912.0;
+
+/// Lanes of the widest vector.
+pub(crate) const MAX_LANES: usize = 16;
 
 /// Vectors of `f32` on one instruction set. The token `self` is the proof that it is there.
 ///
@@ -49,6 +54,8 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     type F32: Copy;
     /// One truth value a lane.
     type Mask: Copy;
+    /// [`Simd::LANES`] vectors.
+    type Square: Copy + AsRef<[Self::F32]> + AsMut<[Self::F32]>;
 
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F32;
@@ -76,11 +83,48 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     /// NaN if `x` is NaN, whatever `t` is, unless that is infinite.
     fn scale_by_exponent(self, x: Self::F32, t: Self::F32) -> Self::F32;
 
+    /// A square of zeros.
+    fn square(self) -> Self::Square;
+    /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
+    fn transpose(self, x: Self::Square) -> Self::Square;
+
+    /// The first [`Simd::LANES`] numbers of `from`; zeros where there are not as many.
+    fn load(self, from: &[f32]) -> Self::F32;
+    /// As [`Simd::load`], widened exactly.
+    fn load_f16(self, from: &[f16]) -> Self::F32;
+    /// As [`Simd::load`], widened exactly.
+    fn load_bf16(self, from: &[bf16]) -> Self::F32;
+    /// Writes the first [`Simd::LANES`] numbers of `to`, or as many as there are.
+    fn store(self, x: Self::F32, to: &mut [f32]);
+    /// As [`Simd::store`], rounded to nearest even.
+    fn store_f16(self, x: Self::F32, to: &mut [f16]);
+    /// As [`Simd::store`], rounded to nearest even.
+    fn store_bf16(self, x: Self::F32, to: &mut [bf16]);
+
     /// The longest run of whole aligned vectors inside `scratch`: at least
     /// `(scratch.len() + 1) / LANES - 1` of them.
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [Self::F32];
     /// The floats of some vectors, in memory order.
     fn floats_of(self, vectors: &mut [Self::F32]) -> &mut [f32];
+}
+
+/// Fewer numbers than a vector holds, with zeros behind them.
+#[inline(always)]
+fn load_part<S: Simd>(simd: S, from: impl Iterator<Item = f32>) -> S::F32 {
+    let mut x = [simd.splat(0.0)];
+    for (to, from) in simd.floats_of(&mut x).iter_mut().zip(from) {
+        *to = from;
+    }
+    x[0]
+}
+
+/// As many lanes as `to` takes, each through `round`.
+#[inline(always)]
+fn store_part<S: Simd, T>(simd: S, x: S::F32, to: &mut [T], round: impl Fn(f32) -> T) {
+    let mut x = [x];
+    for (to, from) in to.iter_mut().zip(simd.floats_of(&mut x)) {
+        *to = round(*from);
+    }
 }
 
 /// Only this crate implements [`Simd`]: its unsafe code relies on the layout of the vectors.

@@ -25,12 +25,11 @@ pub(crate) fn lse(m: f32, l: f32) -> f32 {
 /// let shape = Shape { batch: 1, q_len: 1, kv_len: 4, heads: Heads::new(1, 1, 2) };
 /// let attention = Attention::new(shape, Mask::full())?;
 /// let (q, k, v) = ([1.0, 0.5], [0.1; 8], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
-/// let inputs = Inputs {
-///     q: View::packed(&q, shape.q())?,
-///     k: View::packed(&k, shape.k())?,
-///     v: View::packed(&v, shape.v())?,
-///     kv_lens: None,
-/// };
+/// let inputs = Inputs::new(
+///     View::packed(&q, shape.q())?,
+///     View::packed(&k, shape.k())?,
+///     View::packed(&v, shape.v())?,
+/// );
 /// let mut scratch = vec![0.0; attention.scratch_len()];
 /// let mut storage = vec![0.0; 2 * State::storage_len(&shape)?];
 /// let (front, back) = storage.split_at_mut(State::storage_len(&shape)?);

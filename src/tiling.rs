@@ -4,75 +4,108 @@
 use crate::simd::Level;
 
 /// Keys in a tile, on every level. Bits depend on it: a tile's sums start at zero and join the
-/// running ones at its end. 96 is a multiple of every register tile's height (2, 4, 6, 8).
+/// running ones at its end. 96 is a multiple of every register tile's height (2, 3, 4, 6, 8) and of
+/// every vector.
 pub const TILE_K: usize = 96;
 
-/// Scratch stays under this many bytes for any shape.
+/// Scratch stays under this many bytes for heads of up to 256 channels, and at any length.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
-/// The tiles of one entry. Query rows of a key/value head (its group's heads, query by query) are
-/// cut to blocks of `vectors` registers; a tile is `blocks` of them, so that a key tile fetched once
-/// serves them all. None of this enters the bits of a result.
+/// What lies in the lanes of a vector. It does not enter the bits of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lanes {
+    /// Rows of queries: prefill.
+    Queries,
+    /// Keys, then channels of their values: few queries, as in a decoder's step.
+    Keys,
+}
+
+/// The tiles of one entry. A query tile is `rows` query rows of a key/value head (its group's heads,
+/// query by query), so that a key tile fetched once serves them all. None of this enters the bits of a
+/// result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
-    /// Registers of queries in a block: a block has `vectors * lanes` rows, at most 64.
+    /// What lies in the lanes.
+    pub lanes: Lanes,
+    /// Vectors of a register tile. With queries in lanes, `vectors * lanes` rows are a block: at most
+    /// 64, and a divisor of `rows`.
     pub vectors: usize,
-    /// Keys (and channels of a value) that a block is multiplied by at once.
-    pub keys: usize,
-    /// Blocks in a query tile.
-    pub blocks: usize,
+    /// Numbers that a register tile multiplies them by, broadcast one at a time: keys, or channels of
+    /// a value; rows of queries where keys lie in the lanes.
+    pub scalars: usize,
+    /// Rows of a query tile.
+    pub rows: usize,
+}
+
+/// Whether scratch has room for a copy of a key tile, which keys and values need that are not f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// For f32 alone, read where it lies.
+    InPlace,
+    /// For any element.
+    Staged,
 }
 
 impl Tiling {
     /// For many queries: as many accumulators as the level's registers hold without a spill.
     #[must_use]
     pub const fn attend(level: Level, head_dim: usize, v_dim: usize) -> Tiling {
-        let (vectors, keys) = match (level.registers(), level.is_fused()) {
+        let (vectors, scalars) = match (level.registers(), level.is_fused()) {
             (32, _) => (4, 4),
             (_, true) => (2, 6),
             // A separate product needs one more register.
             (_, false) => (4, 2),
         };
-        // 64 rows a tile; a core without vectors wants little memory more than reuse.
-        let rows = if level.lanes() == 1 { 16 } else { 64 };
-        let mut tiling = Tiling { vectors, keys, blocks: rows / (vectors * level.lanes()) };
-        while tiling.blocks > 1 && tiling.scratch_bytes(level, head_dim, v_dim) > SCRATCH_BYTES / 2
-        {
-            tiling.blocks /= 2;
-        }
-        if tiling.scratch_bytes(level, head_dim, v_dim) > SCRATCH_BYTES {
-            tiling = Tiling::decode(level);
+        // A core without vectors wants little memory more than reuse.
+        let rows = match level.lanes() {
+            1 => 16,
+            4 => 64,
+            _ => 128,
+        };
+        let mut tiling = Tiling { lanes: Lanes::Queries, vectors, scalars, rows };
+        let block = vectors * level.lanes();
+        while tiling.rows > block && !tiling.is_small(level, head_dim, v_dim) {
+            tiling.rows /= 2;
         }
         tiling
     }
 
-    /// For few queries: one register of rows, so that little of it is idle.
+    /// For few queries: one register of rows on a core without vectors, otherwise keys in the lanes.
     #[must_use]
     pub const fn decode(level: Level) -> Tiling {
-        Tiling { vectors: 1, keys: 8, blocks: if level.lanes() == 1 { 4 } else { 2 } }
+        if level.lanes() == 1 {
+            return Tiling { lanes: Lanes::Queries, vectors: 1, scalars: 8, rows: 4 };
+        }
+        Tiling { lanes: Lanes::Keys, vectors: 2, scalars: 4, rows: 16 }
     }
 
-    /// Whether there is a tile at all, and a block's rows have a bit each in a `u64`.
-    pub(crate) const fn is_sound(self, level: Level) -> bool {
-        let rows = self.vectors.saturating_mul(level.lanes());
-        self.vectors > 0 && self.keys > 0 && self.blocks > 0 && rows <= 64
-    }
-
-    /// Rows of a query tile.
+    /// Rows up to which [`Tiling::decode`] beats [`Tiling::attend`] on a level.
     #[must_use]
-    pub const fn tile_q(self, level: Level) -> usize {
-        self.blocks.saturating_mul(self.vectors).saturating_mul(level.lanes())
+    pub const fn few(level: Level) -> usize {
+        match level.lanes() {
+            1 => 2,
+            lanes => 3 * lanes / 4,
+        }
     }
 
-    /// Registers in use in the inner loops: accumulators, query vectors, one broadcast element, and
-    /// a product where multiply-add does not fuse.
+    /// Whether there is a tile at all, and its rows have a bit each in a `u64`.
+    pub(crate) const fn is_sound(self, level: Level) -> bool {
+        let Tiling { lanes, vectors, scalars, rows } = self;
+        let block = match lanes {
+            Lanes::Queries => vectors.saturating_mul(level.lanes()),
+            Lanes::Keys => rows,
+        };
+        vectors > 0 && scalars > 0 && rows > 0 && block > 0 && block <= 64 && rows % block == 0
+    }
+
+    /// Registers in use in the inner loops: accumulators, vectors, one broadcast element, and a
+    /// product where multiply-add does not fuse.
     #[must_use]
     pub const fn registers(self, level: Level) -> usize {
-        self.vectors * self.keys + self.vectors + if level.is_fused() { 1 } else { 2 }
+        self.vectors * self.scalars + self.vectors + if level.is_fused() { 1 } else { 2 }
     }
 
-    /// Floats of scratch: queries, outputs, `m` and `l` of each block, the scores of one key tile,
-    /// and the slack that aligning a slice of floats may take.
+    /// Floats of scratch that are enough for tensors of any element.
     #[must_use]
     pub const fn scratch_len(
         self,
@@ -81,14 +114,74 @@ impl Tiling {
         v_dim: usize,
         tile_k: usize,
     ) -> usize {
-        // Saturating: for widths that a plan would refuse the answer is merely too large.
-        let block = head_dim.saturating_add(v_dim).saturating_add(2);
-        let columns = self.blocks.saturating_mul(block).saturating_add(tile_k);
-        let floats = columns.saturating_mul(self.vectors).saturating_mul(level.lanes());
-        floats.saturating_add(level.lanes() - 1)
+        self.len(level, head_dim, v_dim, tile_k, Room::Staged)
     }
 
-    const fn scratch_bytes(self, level: Level, head_dim: usize, v_dim: usize) -> usize {
-        self.scratch_len(level, head_dim, v_dim, TILE_K).saturating_mul(size_of::<f32>())
+    /// Floats of scratch for keys and values in f32, read where they lie.
+    #[must_use]
+    pub const fn scratch_len_in_place(
+        self,
+        level: Level,
+        head_dim: usize,
+        v_dim: usize,
+        tile_k: usize,
+    ) -> usize {
+        self.len(level, head_dim, v_dim, tile_k, Room::InPlace)
     }
+
+    /// Saturating: for widths that a plan would refuse the answer is merely too large.
+    const fn len(
+        self,
+        level: Level,
+        head_dim: usize,
+        v_dim: usize,
+        tile_k: usize,
+        room: Room,
+    ) -> usize {
+        let Tiling { lanes, vectors, rows, .. } = self;
+        let width = level.lanes();
+        // Rows of keys and of values in whole vectors.
+        let keys = tile_k.next_multiple_of(width);
+        let values = v_dim.saturating_add(width - 1) / width * width;
+        let key_tile = tile_k.saturating_mul(head_dim);
+        let value_tile = tile_k.saturating_mul(values);
+        let floats = match lanes {
+            Lanes::Queries => {
+                let block = vectors * width;
+                let q = max(head_dim, v_dim.div_ceil(vectors));
+                let columns = q.saturating_add(v_dim).saturating_add(2);
+                let states = columns.saturating_mul(rows);
+                let stage = match room {
+                    Room::InPlace => 0,
+                    // One block is done with its keys when it comes to its values.
+                    Room::Staged if rows > block => key_tile.saturating_add(value_tile),
+                    Room::Staged => max(key_tile, value_tile),
+                };
+                states.saturating_add(tile_k.saturating_mul(block)).saturating_add(stage)
+            }
+            Lanes::Keys => {
+                let row = values.saturating_add(keys).saturating_add(3 * width);
+                let q = head_dim.saturating_mul(rows).saturating_add(width - 1);
+                // Keys are always transposed, a register tile's at a time; values in whole vectors are
+                // read where they lie.
+                let some_keys = (vectors * width).saturating_mul(head_dim);
+                let stage = match room {
+                    Room::InPlace if v_dim % width == 0 => some_keys,
+                    Room::InPlace | Room::Staged => max(some_keys, value_tile),
+                };
+                q.saturating_add(row.saturating_mul(rows)).saturating_add(stage)
+            }
+        };
+        // The slack that aligning a slice of floats may take.
+        floats.saturating_add(width - 1)
+    }
+
+    const fn is_small(self, level: Level, head_dim: usize, v_dim: usize) -> bool {
+        let floats = self.scratch_len(level, head_dim, v_dim, TILE_K);
+        floats.saturating_mul(size_of::<f32>()) <= SCRATCH_BYTES
+    }
+}
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
 }

@@ -1,8 +1,11 @@
 //! Borrowed tensors of shape `[batch, len, heads, dim]`, of any strides.
 
+use crate::dispatch::MoveTable;
+use crate::elem::Elem;
 use crate::error::Error;
 use crate::shape::len_of;
 use crate::simd::Rows;
+use half::{bf16, f16};
 
 /// Elements from one index to the next. Channels of a row always lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,10 @@ impl<'a, T: Copy> View<'a, T> {
         self.dims
     }
 
+    pub(crate) const fn strides(&self) -> Strides {
+        self.strides
+    }
+
     /// The channels of one token in one head; empty if there is no such row.
     #[inline(always)]
     pub(crate) fn row(&self, b: usize, i: usize, h: usize) -> &'a [T] {
@@ -160,5 +167,71 @@ impl<'a, T: Copy> ViewMut<'a, T> {
     #[must_use]
     pub const fn dims(&self) -> [usize; 4] {
         self.dims
+    }
+}
+
+/// An input whose type says nothing of its element: what [`crate::Inputs`] holds. Made from a
+/// [`View`] of any element by `into`.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyView<'a>(pub(crate) Stored<'a>);
+
+/// An output whose type says nothing of its element: what [`crate::Outputs`] holds. Made from a
+/// [`ViewMut`] of any element by `into`.
+#[derive(Debug)]
+pub struct AnyViewMut<'a>(pub(crate) StoredMut<'a>);
+
+/// A view of some element, and how to move its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stored<'a> {
+    F32(View<'a, f32>, &'static MoveTable<f32>),
+    F16(View<'a, f16>, &'static MoveTable<f16>),
+    Bf16(View<'a, bf16>, &'static MoveTable<bf16>),
+}
+
+/// A view of some element, and how to move its rows.
+#[derive(Debug)]
+pub(crate) enum StoredMut<'a> {
+    F32(ViewMut<'a, f32>, &'static MoveTable<f32>),
+    F16(ViewMut<'a, f16>, &'static MoveTable<f16>),
+    Bf16(ViewMut<'a, bf16>, &'static MoveTable<bf16>),
+}
+
+/// The same expression for whatever element a view holds.
+macro_rules! of_any {
+    ($enum:ident, $any:expr, ($view:pat, $moves:pat) => $body:expr) => {
+        match $any {
+            $enum::F32($view, $moves) => $body,
+            $enum::F16($view, $moves) => $body,
+            $enum::Bf16($view, $moves) => $body,
+        }
+    };
+}
+pub(crate) use of_any;
+
+impl<'a, T: Elem> From<View<'a, T>> for AnyView<'a> {
+    fn from(view: View<'a, T>) -> Self {
+        T::any(view)
+    }
+}
+
+impl<'a, T: Elem> From<ViewMut<'a, T>> for AnyViewMut<'a> {
+    fn from(view: ViewMut<'a, T>) -> Self {
+        T::any_mut(view)
+    }
+}
+
+impl AnyView<'_> {
+    /// `[batch, len, heads, dim]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 4] {
+        of_any!(Stored, &self.0, (view, _) => view.dims())
+    }
+}
+
+impl AnyViewMut<'_> {
+    /// `[batch, len, heads, dim]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 4] {
+        of_any!(StoredMut, &self.0, (view, _) => view.dims())
     }
 }

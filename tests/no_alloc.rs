@@ -47,14 +47,13 @@ fn nothing_is_allocated_from_plan_to_merged_state() {
     for &level in &levels {
         let mask = Mask::causal(Offset::BOTTOM_RIGHT) & Window::keys(50);
         let plan = Attention::new(shape, mask.sinks(2)).unwrap().level(level).unwrap();
-        let inputs = Inputs {
-            q: View::packed(&q, shape.q()).unwrap(),
-            k: View::packed(&k, shape.k()).unwrap(),
-            v: View::packed(&v, shape.v()).unwrap(),
-            kv_lens: Some(&lens),
-        };
-        let outputs =
-            Outputs { o: ViewMut::packed(&mut o, shape.o()).unwrap(), lse: Some(&mut lse) };
+        let inputs = Inputs::new(
+            View::packed(&q, shape.q()).unwrap(),
+            View::packed(&k, shape.k()).unwrap(),
+            View::packed(&v, shape.v()).unwrap(),
+        )
+        .kv_lens(&lens[..]);
+        let outputs = Outputs::new(ViewMut::packed(&mut o, shape.o()).unwrap()).lse(&mut lse[..]);
         for part in plan.bind(inputs, outputs, &mut scratch).unwrap().parts(3).unwrap() {
             part.run();
         }

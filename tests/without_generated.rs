@@ -27,13 +27,12 @@ macro_rules! digests {
                 let plan = Attention::new(shape, mask).unwrap().level(level).unwrap();
                 let mut o = vec![0.0; shape.o().iter().product()];
                 let mut scratch = vec![0.0; plan.scratch_len()];
-                let inputs = Inputs {
-                    q: View::packed(&q, shape.q()).unwrap(),
-                    k: View::packed(&k, shape.k()).unwrap(),
-                    v: View::packed(&v, shape.v()).unwrap(),
-                    kv_lens: None,
-                };
-                let outputs = Outputs { o: ViewMut::packed(&mut o, shape.o()).unwrap(), lse: None };
+                let inputs = Inputs::new(
+                    View::packed(&q, shape.q()).unwrap(),
+                    View::packed(&k, shape.k()).unwrap(),
+                    View::packed(&v, shape.v()).unwrap(),
+                );
+                let outputs = Outputs::new(ViewMut::packed(&mut o, shape.o()).unwrap());
                 plan.bind(inputs, outputs, &mut scratch).unwrap().run();
                 let digest = o.iter().fold(0_u64, |digest, x| {
                     (digest ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01b3)

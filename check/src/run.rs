@@ -66,13 +66,12 @@ pub fn run(case: &Case, level: Level, workspace: &mut Workspace) -> Result<Outco
     o.fill(f32::NAN);
     lse.fill(f32::NAN);
 
-    let inputs = Inputs {
-        q: View::packed(case.q, shape.q())?,
-        k: View::packed(case.k, shape.k())?,
-        v: View::packed(case.v, shape.v())?,
-        kv_lens: None,
-    };
-    let outputs = Outputs { o: ViewMut::packed(o, shape.o())?, lse: Some(lse) };
+    let inputs = Inputs::new(
+        View::packed(case.q, shape.q())?,
+        View::packed(case.k, shape.k())?,
+        View::packed(case.v, shape.v())?,
+    );
+    let outputs = Outputs::new(ViewMut::packed(o, shape.o())?).lse(lse);
     attention.bind(inputs, outputs, &mut workspace.scratch)?.run();
 
     let (o, lse) = (&workspace.o[..case.exact.o.len()], &workspace.lse[..case.exact.lse.len()]);

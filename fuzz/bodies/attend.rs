@@ -121,14 +121,14 @@ impl Case {
         let mut o = vec![f32::NAN; shape.o().iter().product()];
         let mut lse = vec![f32::NAN; shape.rows()];
         let mut scratch = vec![f32::NAN; plan.scratch_len()];
-        let inputs = Inputs {
-            q: View::packed(&self.q, shape.q()).expect("packed"),
-            k: View::packed(&self.k, shape.k()).expect("packed"),
-            v: View::packed(&self.v, shape.v()).expect("packed"),
-            kv_lens: Some(&self.kv_lens),
-        };
+        let inputs = Inputs::new(
+            View::packed(&self.q, shape.q()).expect("packed"),
+            View::packed(&self.k, shape.k()).expect("packed"),
+            View::packed(&self.v, shape.v()).expect("packed"),
+        )
+        .kv_lens(&self.kv_lens[..]);
         let view = ViewMut::packed(&mut o, shape.o()).expect("packed");
-        let outputs = Outputs { o: view, lse: Some(&mut lse) };
+        let outputs = Outputs::new(view).lse(&mut lse[..]);
         plan.bind(inputs, outputs, &mut scratch).expect("views of the plan's shape").run();
         (o, lse)
     }

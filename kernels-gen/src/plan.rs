@@ -71,7 +71,7 @@ impl Planned<'_> {
     /// Rows of a query tile.
     #[must_use]
     pub fn tile_q(&self) -> usize {
-        self.tiling.tile_q(self.level)
+        self.tiling.rows
     }
 
     /// Registers that the inner loops fill.
@@ -83,7 +83,8 @@ impl Planned<'_> {
     /// Bytes of scratch.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        let floats = self.tiling.scratch_len(self.level, self.dim, self.v_dim, self.tile_k);
+        let floats =
+            self.tiling.scratch_len_in_place(self.level, self.dim, self.v_dim, self.tile_k);
         floats * size_of::<f32>()
     }
 }

@@ -1,10 +1,13 @@
 //! An output lent in shares: the right to write some of its rows, from any thread.
 
+use super::moves::MoveTable;
 use crate::error::{Error, Tensor};
 use crate::shape::Shape;
-use crate::view::{Strides, ViewMut};
+use crate::simd::Level;
+use crate::view::{AnyViewMut, StoredMut, Strides, ViewMut};
 use core::marker::PhantomData;
 use core::num::NonZero;
+use half::{bf16, f16};
 
 /// What becomes of the sums of a row.
 #[derive(Clone, Copy, Debug)]
@@ -17,13 +20,22 @@ enum Sums {
     State { m: *mut f32, l: *mut f32 },
 }
 
+/// Where rows begin, and how they are rounded to what is stored there.
+#[derive(Clone, Copy, Debug)]
+enum Out {
+    F32(*mut f32, &'static MoveTable<f32>),
+    F16(*mut f16, &'static MoveTable<f16>),
+    Bf16(*mut bf16, &'static MoveTable<bf16>),
+}
+
 /// The right to write some rows of an output: those of every `count`-th query tile, from `index` on.
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
-    o: *mut f32,
+    o: Out,
     strides: Strides,
     sums: Sums,
     shape: Shape,
+    level: Level,
     /// Rows of a query tile, and query tiles of a key/value head.
     tile_rows: NonZero<usize>,
     tiles: NonZero<usize>,
@@ -40,11 +52,12 @@ impl<'a> Claim<'a> {
     /// All rows of an output. `lse` is `[batch, q_heads, q_len]` of `shape`, or absent.
     pub(crate) fn output(
         shape: Shape,
+        level: Level,
         tile_rows: NonZero<usize>,
-        o: ViewMut<'a>,
+        o: AnyViewMut<'a>,
         lse: Option<&'a mut [f32]>,
     ) -> Result<Self, Error> {
-        let mut claim = Self::rows(shape, tile_rows, o, Tensor::O)?;
+        let mut claim = Self::rows(shape, level, tile_rows, o, Tensor::O)?;
         if let Some(lse) = lse {
             check_len(Tensor::Lse, shape.rows(), lse.len())?;
             claim.sums = Sums::Lse(lse.as_mut_ptr());
@@ -55,12 +68,13 @@ impl<'a> Claim<'a> {
     /// All rows of a state; `m` and `l` are `[batch, q_len, q_heads]` of `shape`.
     pub(crate) fn state(
         shape: Shape,
+        level: Level,
         tile_rows: NonZero<usize>,
         o: ViewMut<'a>,
         m: &'a mut [f32],
         l: &'a mut [f32],
     ) -> Result<Self, Error> {
-        let mut claim = Self::rows(shape, tile_rows, o, Tensor::State)?;
+        let mut claim = Self::rows(shape, level, tile_rows, o.into(), Tensor::State)?;
         check_len(Tensor::State, shape.rows(), m.len())?;
         check_len(Tensor::State, shape.rows(), l.len())?;
         claim.sums = Sums::State { m: m.as_mut_ptr(), l: l.as_mut_ptr() };
@@ -69,8 +83,9 @@ impl<'a> Claim<'a> {
 
     fn rows(
         shape: Shape,
+        level: Level,
         tile_rows: NonZero<usize>,
-        o: ViewMut<'a>,
+        o: AnyViewMut<'a>,
         tensor: Tensor,
     ) -> Result<Self, Error> {
         if o.dims() != shape.o() {
@@ -78,9 +93,17 @@ impl<'a> Claim<'a> {
         }
         let head_rows = shape.heads.group() * shape.q_len;
         let tiles = head_rows / tile_rows + usize::from(head_rows % tile_rows != 0);
+        let (o, strides) = match o.0 {
+            StoredMut::F32(view, moves) => (Out::F32(view.data.as_mut_ptr(), moves), view.strides),
+            StoredMut::F16(view, moves) => (Out::F16(view.data.as_mut_ptr(), moves), view.strides),
+            StoredMut::Bf16(view, moves) => {
+                (Out::Bf16(view.data.as_mut_ptr(), moves), view.strides)
+            }
+        };
         Ok(Claim {
-            o: o.data.as_mut_ptr(),
-            strides: o.strides,
+            o,
+            strides,
+            level,
             sums: Sums::Dropped,
             shape,
             tile_rows,
@@ -140,12 +163,7 @@ impl<'a> Claim<'a> {
 
     /// Writes query `i` of head `h` of sequence `b`: its channels, and what is wanted of `m` and `l`.
     /// Does nothing for a row of another share.
-    pub(crate) fn write(
-        &mut self,
-        [b, i, h]: [usize; 3],
-        (m, l): (f32, f32),
-        channels: impl Iterator<Item = f32>,
-    ) {
+    pub(crate) fn write(&mut self, [b, i, h]: [usize; 3], (m, l): (f32, f32), channels: &[f32]) {
         let Shape { batch, q_len, heads, .. } = self.shape;
         let group = heads.group();
         let tile = (i * group + h % group) / self.tile_rows;
@@ -153,14 +171,17 @@ impl<'a> Claim<'a> {
         if b >= batch || i >= q_len || h >= heads.q || !self.owns(item) {
             return;
         }
+        let (at, level) = (self.strides.offset(b, i, h), self.level);
+        let row = channels.get(..heads.v_dim).unwrap_or(channels);
         // SAFETY: `b`, `i`, `h` lie within the dimensions for which `ViewMut` checked that every
         // row lies inside its slice and apart from every other, and `rows` that they are these. The
         // tests above give each row to one share alone, and each share exists once.
-        let o = unsafe {
-            core::slice::from_raw_parts_mut(self.o.add(self.strides.offset(b, i, h)), heads.v_dim)
-        };
-        for (to, from) in o.iter_mut().zip(channels) {
-            *to = from;
+        unsafe {
+            match self.o {
+                Out::F32(o, moves) => moves.at(level).round(row, row_at(o, at, row)),
+                Out::F16(o, moves) => moves.at(level).round(row, row_at(o, at, row)),
+                Out::Bf16(o, moves) => moves.at(level).round(row, row_at(o, at, row)),
+            }
         }
         let state_row = (b * q_len + i) * heads.q + h;
         // SAFETY: both indices are below `batch * q_len * q_heads`, the length that `output` and
@@ -178,6 +199,15 @@ impl<'a> Claim<'a> {
             }
         }
     }
+}
+
+/// The elements that a row of results goes to.
+///
+/// # Safety
+/// `at` and the length of `row` lie within the output that `o` begins, and nobody else reaches them.
+unsafe fn row_at<'o, T>(o: *mut T, at: usize, row: &[f32]) -> &'o mut [T] {
+    // SAFETY: as the caller promises.
+    unsafe { core::slice::from_raw_parts_mut(o.add(at), row.len()) }
 }
 
 /// Which place of a round a share has, and equally which share has a place: there and back.

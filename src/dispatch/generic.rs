@@ -1,6 +1,6 @@
 //! Entries for a head size known when running, one pair a level: what there is without a generator.
 
-use crate::entry::{Dynamic, Job, attend};
+use crate::entry::{Dynamic, Job, attend, decode};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, Portable, Scalar};
@@ -14,18 +14,18 @@ type Named = (&'static str, unsafe fn(Job<'_>));
 ///
 /// `$token` makes a `$backend` where `$features` are enabled, which are those of `$level`.
 macro_rules! entries {
-    ($name:ident, $backend:ty, $token:expr, $level:expr $(, $features:literal)?) => {
+    ($name:ident, $backend:ty, $token:expr, $level:expr, $few:ident $(, $features:literal)?) => {
         fn $name() -> [Named; 2] {
             const LEVEL: &str = $level.name();
             $(#[target_feature(enable = $features)])?
             fn many(job: Job<'_>) {
                 const T: Tiling = Tiling::attend($level, 1, 1);
-                attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.keys }, TILE_K>($token, job);
+                attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>($token, job);
             }
             $(#[target_feature(enable = $features)])?
             fn few(job: Job<'_>) {
                 const T: Tiling = Tiling::decode($level);
-                attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.keys }, TILE_K>($token, job);
+                $few::<$backend, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>($token, job);
             }
             [
                 (concatcp!("attend_f32_generic_k", TILE_K, "_", LEVEL), many),
@@ -35,12 +35,19 @@ macro_rules! entries {
     };
 }
 
-entries!(scalar, Scalar, Scalar, Level::Scalar);
-entries!(portable, Portable, Portable, Level::Portable);
+entries!(scalar, Scalar, Scalar, Level::Scalar, attend);
+entries!(portable, Portable, Portable, Level::Portable, decode);
 #[cfg(target_arch = "x86_64")]
-entries!(avx2, Avx2, Avx2::here(), Level::Avx2, "avx2,fma,f16c");
+entries!(avx2, Avx2, Avx2::here(), Level::Avx2, decode, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
-entries!(avx512, Avx512, Avx512::here(), Level::Avx512, "avx512f,avx512bw,avx512dq,avx512vl");
+entries!(
+    avx512,
+    Avx512,
+    Avx512::here(),
+    Level::Avx512,
+    decode,
+    "avx512f,avx512bw,avx512dq,avx512vl"
+);
 
 /// The generic functions of a level, for many queries and for few.
 pub(super) fn entries(level: Level) -> [Named; 2] {

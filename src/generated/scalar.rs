@@ -1,21 +1,23 @@
 // Written by `cargo kernels`: do not edit.
 //! Entries of the level scalar.
 
-use crate::entry::{Entry, Fixed, Job, TILE_K, Tiling, attend};
+use crate::entry::{self, Entry, Fixed, Job, Lanes, TILE_K, Tiling};
 use crate::simd::{Level, Scalar};
 
 /// 4 rows: 11 of 32 registers.
-const T1X8X4: Tiling = Tiling {
+const QUERIES_1X8_Q4: Tiling = Tiling {
+    lanes: Lanes::Queries,
     vectors: 1, // of 1
-    keys: 8,
-    blocks: 4,
+    scalars: 8,
+    rows: 4,
 };
 
 /// 16 rows: 22 of 32 registers.
-const T4X4X4: Tiling = Tiling {
+const QUERIES_4X4_Q16: Tiling = Tiling {
+    lanes: Lanes::Queries,
     vectors: 4, // of 1
-    keys: 4,
-    blocks: 4,
+    scalars: 4,
+    rows: 16,
 };
 
 /// `[attend, decode]` for each head size.
@@ -26,7 +28,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [32, 32],
             TILE_K,
-            T4X4X4,
+            QUERIES_4X4_Q16,
             attend_f32_hd32_q16_k96_scalar,
         ),
         Entry::new(
@@ -34,7 +36,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [32, 32],
             TILE_K,
-            T1X8X4,
+            QUERIES_1X8_Q4,
             decode_f32_hd32_q4_k96_scalar,
         ),
     ],
@@ -44,7 +46,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [64, 64],
             TILE_K,
-            T4X4X4,
+            QUERIES_4X4_Q16,
             attend_f32_hd64_q16_k96_scalar,
         ),
         Entry::new(
@@ -52,7 +54,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [64, 64],
             TILE_K,
-            T1X8X4,
+            QUERIES_1X8_Q4,
             decode_f32_hd64_q4_k96_scalar,
         ),
     ],
@@ -62,7 +64,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [80, 80],
             TILE_K,
-            T4X4X4,
+            QUERIES_4X4_Q16,
             attend_f32_hd80_q16_k96_scalar,
         ),
         Entry::new(
@@ -70,7 +72,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [80, 80],
             TILE_K,
-            T1X8X4,
+            QUERIES_1X8_Q4,
             decode_f32_hd80_q4_k96_scalar,
         ),
     ],
@@ -80,7 +82,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [96, 96],
             TILE_K,
-            T4X4X4,
+            QUERIES_4X4_Q16,
             attend_f32_hd96_q16_k96_scalar,
         ),
         Entry::new(
@@ -88,7 +90,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [96, 96],
             TILE_K,
-            T1X8X4,
+            QUERIES_1X8_Q4,
             decode_f32_hd96_q4_k96_scalar,
         ),
     ],
@@ -98,7 +100,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [128, 128],
             TILE_K,
-            T4X4X4,
+            QUERIES_4X4_Q16,
             attend_f32_hd128_q16_k96_scalar,
         ),
         Entry::new(
@@ -106,7 +108,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [128, 128],
             TILE_K,
-            T1X8X4,
+            QUERIES_1X8_Q4,
             decode_f32_hd128_q4_k96_scalar,
         ),
     ],
@@ -116,7 +118,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [192, 128],
             TILE_K,
-            T4X4X4,
+            QUERIES_4X4_Q16,
             attend_f32_hd192x128_q16_k96_scalar,
         ),
         Entry::new(
@@ -124,7 +126,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [192, 128],
             TILE_K,
-            T1X8X4,
+            QUERIES_1X8_Q4,
             decode_f32_hd192x128_q4_k96_scalar,
         ),
     ],
@@ -134,7 +136,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [256, 256],
             TILE_K,
-            T4X4X4,
+            QUERIES_4X4_Q16,
             attend_f32_hd256_q16_k96_scalar,
         ),
         Entry::new(
@@ -142,7 +144,7 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             Level::Scalar,
             [256, 256],
             TILE_K,
-            T1X8X4,
+            QUERIES_1X8_Q4,
             decode_f32_hd256_q4_k96_scalar,
         ),
     ],
@@ -150,70 +152,70 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
 
 /// MiniLM-L6. 4 x 4 tile, 22 of 32 registers, 5,760 B of scratch.
 fn attend_f32_hd32_q16_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<32>, Fixed<32>, 4, 4, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<32>, Fixed<32>, 4, 4, TILE_K>(Scalar, job);
 }
 
 /// MiniLM-L6. 1 x 8 tile, 11 of 32 registers, 1,440 B of scratch.
 fn decode_f32_hd32_q4_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<32>, Fixed<32>, 1, 8, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<32>, Fixed<32>, 1, 8, TILE_K>(Scalar, job);
 }
 
 /// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 4 x 4 tile, 22 of 32 registers, 9,856 B of scratch.
 fn attend_f32_hd64_q16_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<64>, Fixed<64>, 4, 4, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<64>, Fixed<64>, 4, 4, TILE_K>(Scalar, job);
 }
 
 /// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 1 x 8 tile, 11 of 32 registers, 2,464 B of scratch.
 fn decode_f32_hd64_q4_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<64>, Fixed<64>, 1, 8, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<64>, Fixed<64>, 1, 8, TILE_K>(Scalar, job);
 }
 
 /// Phi-2, ViT-H. 4 x 4 tile, 22 of 32 registers, 11,904 B of scratch.
 fn attend_f32_hd80_q16_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<80>, Fixed<80>, 4, 4, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<80>, Fixed<80>, 4, 4, TILE_K>(Scalar, job);
 }
 
 /// Phi-2, ViT-H. 1 x 8 tile, 11 of 32 registers, 2,976 B of scratch.
 fn decode_f32_hd80_q4_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<80>, Fixed<80>, 1, 8, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<80>, Fixed<80>, 1, 8, TILE_K>(Scalar, job);
 }
 
 /// Phi-3-mini. 4 x 4 tile, 22 of 32 registers, 13,952 B of scratch.
 fn attend_f32_hd96_q16_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<96>, Fixed<96>, 4, 4, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<96>, Fixed<96>, 4, 4, TILE_K>(Scalar, job);
 }
 
 /// Phi-3-mini. 1 x 8 tile, 11 of 32 registers, 3,488 B of scratch.
 fn decode_f32_hd96_q4_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<96>, Fixed<96>, 1, 8, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<96>, Fixed<96>, 1, 8, TILE_K>(Scalar, job);
 }
 
 /// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 4 x 4 tile, 22 of 32 registers, 18,048 B of scratch.
 fn attend_f32_hd128_q16_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<128>, Fixed<128>, 4, 4, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<128>, Fixed<128>, 4, 4, TILE_K>(Scalar, job);
 }
 
 /// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 1 x 8 tile, 11 of 32 registers, 4,512 B of scratch.
 fn decode_f32_hd128_q4_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<128>, Fixed<128>, 1, 8, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<128>, Fixed<128>, 1, 8, TILE_K>(Scalar, job);
 }
 
 /// DeepSeek-V3, Kimi-Linear. 4 x 4 tile, 22 of 32 registers, 22,144 B of scratch.
 fn attend_f32_hd192x128_q16_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<192>, Fixed<128>, 4, 4, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<192>, Fixed<128>, 4, 4, TILE_K>(Scalar, job);
 }
 
 /// DeepSeek-V3, Kimi-Linear. 1 x 8 tile, 11 of 32 registers, 5,536 B of scratch.
 fn decode_f32_hd192x128_q4_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<192>, Fixed<128>, 1, 8, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<192>, Fixed<128>, 1, 8, TILE_K>(Scalar, job);
 }
 
 /// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 4 x 4 tile, 22 of 32 registers, 34,432 B of scratch.
 fn attend_f32_hd256_q16_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<256>, Fixed<256>, 4, 4, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<256>, Fixed<256>, 4, 4, TILE_K>(Scalar, job);
 }
 
 /// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 1 x 8 tile, 11 of 32 registers, 8,608 B of scratch.
 fn decode_f32_hd256_q4_k96_scalar(job: Job<'_>) {
-    attend::<Scalar, Fixed<256>, Fixed<256>, 1, 8, TILE_K>(Scalar, job);
+    entry::attend::<Scalar, Fixed<256>, Fixed<256>, 1, 8, TILE_K>(Scalar, job);
 }

@@ -3,7 +3,8 @@
 //! `wide` chooses its instructions when it is compiled, so this backend asks for the vector that
 //! fits one register there: four lanes, or eight where AVX is compiled in.
 
-use super::{Level, ROUND, Simd, align_vectors, flatten_vectors};
+use super::{Level, ROUND, Simd, align_vectors, flatten_vectors, load_part, store_part};
+use half::{bf16, f16};
 use wide::bytemuck::cast;
 
 #[cfg(not(target_feature = "avx"))]
@@ -29,15 +30,18 @@ const BITS: Integers = Integers::new([1, 2, 4, 8, 16, 32, 64, 128]);
 #[cfg(not(target_feature = "avx"))]
 const BITS: Integers = Integers::new([1, 2, 4, 8]);
 
+const LANES: usize = size_of::<Vector>() / size_of::<f32>();
+
 impl Simd for Portable {
     const LEVEL: Level = Level::Portable;
-    const LANES: usize = size_of::<Vector>() / size_of::<f32>();
+    const LANES: usize = LANES;
     const FUSED: bool = cfg!(any(
         all(target_feature = "sse2", target_feature = "fma"),
         all(target_arch = "aarch64", target_feature = "neon")
     ));
     type F32 = Vector;
     type Mask = Vector;
+    type Square = [Vector; LANES];
 
     #[inline(always)]
     fn splat(self, x: f32) -> Vector {
@@ -91,6 +95,50 @@ impl Simd for Portable {
         let bits: Integers = cast(t);
         let power: Vector = cast((bits << 23_u32) + Integers::splat(1.0_f32.to_bits()));
         x * power
+    }
+    #[inline(always)]
+    fn square(self) -> [Vector; LANES] {
+        [Vector::splat(0.0); LANES]
+    }
+    #[inline(always)]
+    fn transpose(self, x: [Vector; LANES]) -> [Vector; LANES] {
+        Vector::transpose(x)
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Vector {
+        match from.first_chunk::<LANES>() {
+            Some(from) => cast(*from),
+            None => load_part(self, from.iter().copied()),
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16]) -> Vector {
+        match from.first_chunk::<LANES>() {
+            Some(from) => cast(from.map(crate::elem::widen)),
+            None => load_part(self, from.iter().map(|x| crate::elem::widen(*x))),
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16]) -> Vector {
+        match from.first_chunk::<LANES>() {
+            Some(from) => cast(from.map(|x| u32::from(x.to_bits()) << 16)),
+            None => load_part(self, from.iter().map(|x| x.to_f32())),
+        }
+    }
+    #[inline(always)]
+    fn store(self, x: Vector, to: &mut [f32]) {
+        match to.first_chunk_mut::<LANES>() {
+            Some(to) => *to = cast(x),
+            None => store_part(self, x, to, |x| x),
+        }
+    }
+    #[inline(always)]
+    fn store_f16(self, x: Vector, to: &mut [f16]) {
+        store_part(self, x, to, f16::from_f32);
+    }
+    #[inline(always)]
+    fn store_bf16(self, x: Vector, to: &mut [bf16]) {
+        store_part(self, x, to, bf16::from_f32);
     }
     #[inline(always)]
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [Vector] {

@@ -3,8 +3,9 @@
 //! The loops are iterators, not functions that take a closure: a closure cannot be
 //! `#[inline(always)]`, and one that is left out of line calls every intrinsic as a function.
 
+use super::Simd;
+use core::marker::PhantomData;
 use core::ops::Range;
-use core::slice;
 
 /// `len` rows of `width` elements, `stride` elements apart.
 #[derive(Clone, Copy, Debug)]
@@ -23,74 +24,151 @@ impl<'a, T: Copy> Rows<'a, T> {
         fits.then_some(Rows { data, stride, len, width })
     }
 
-    /// Along the channels of the `R` rows from row `first`:
-    /// `([row[first][c], .., row[first + R - 1][c]], &with[c])` for each `c` of `with`.
+    /// A single row.
+    pub(crate) fn one(row: &'a [T]) -> Self {
+        Rows { data: row, stride: 0, len: 1, width: row.len() }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Row `j`; empty if there is no such row.
+    #[inline(always)]
+    pub(crate) fn row(&self, j: usize) -> &'a [T] {
+        if j >= self.len {
+            return &[];
+        }
+        self.data.get(j * self.stride..).and_then(|row| row.get(..self.width)).unwrap_or(&[])
+    }
+
+    /// The rows of a range, or as many of them as there are.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        let end = range.end.min(self.len);
+        if range.start >= end {
+            return Rows { data: &[], len: 0, ..*self };
+        }
+        let data = self.data.get(range.start * self.stride..).unwrap_or(&[]);
+        Rows { data, len: end - range.start, ..*self }
+    }
+
+    /// Along the first `steps` channels of the `R` rows from row `first`: at step `c`,
+    /// `[row[first][c], .., row[first + R - 1][c]]`.
     ///
     /// Empty if there are not as many rows or channels.
     #[inline(always)]
-    pub(crate) fn across<const R: usize, W>(
-        self,
-        first: usize,
-        with: &'a [W],
-    ) -> Steps<'a, T, W, R> {
-        let fits = R > 0 && first < self.len && R <= self.len - first && with.len() <= self.width;
-        let (start, with) = if fits { (first * self.stride, with) } else { (0, &[][..]) };
+    pub(crate) fn across<const R: usize>(self, first: usize, steps: usize) -> Lines<'a, T, R> {
+        let fits = R > 0 && first < self.len && R <= self.len - first && steps <= self.width;
+        let (start, left) = if fits { (first * self.stride, steps) } else { (0, 0) };
         // Element `c` of row `first + r` lies at `start + r * stride + c`: step `c` reads inside
         // row `first + r < len` and below `width`, so by the check in `new` inside `data`.
         let next = self.data.as_ptr().wrapping_add(start);
-        Steps { next, step: 1, apart: self.stride, with: with.iter() }
+        Lines { next, step: 1, apart: self.stride, left, of: PhantomData }
     }
 
-    /// Down the rows of `range`, over the `C` channels from channel `first`:
-    /// `([row[j][first], .., row[j][first + C - 1]], &with[j - range.start])`.
+    /// Down the rows of `range`, over the `C` channels from channel `first`: at step `j`,
+    /// `[row[range.start + j][first], .., row[range.start + j][first + C - 1]]`.
     ///
-    /// Empty if there are not as many rows or channels, or if `with` has another length.
+    /// Empty if there are not as many rows or channels.
     #[inline(always)]
-    pub(crate) fn down<const C: usize, W>(
+    pub(crate) fn down<const C: usize>(
         self,
         first: usize,
         range: &Range<usize>,
-        with: &'a [W],
-    ) -> Steps<'a, T, W, C> {
+    ) -> Lines<'a, T, C> {
         let fits = C > 0
             && range.start < range.end
             && range.end <= self.len
-            && range.end - range.start == with.len()
             && first < self.width
             && C <= self.width - first;
-        let (start, with) =
-            if fits { (range.start * self.stride + first, with) } else { (0, &[][..]) };
+        let (start, left) = if fits {
+            (range.start * self.stride + first, range.end - range.start)
+        } else {
+            (0, 0)
+        };
         // Channel `first + c` of row `range.start + j` lies at `start + j * stride + c`: step `j`
         // reads below `width` of a row below `len`, so by the check in `new` inside `data`.
         let next = self.data.as_ptr().wrapping_add(start);
-        Steps { next, step: self.stride, apart: 1, with: with.iter() }
+        Lines { next, step: self.stride, apart: 1, left, of: PhantomData }
     }
 }
 
-/// `L` elements `apart` from each other at every step, beside an element of a slice. Made only where
-/// every step of `with` reads inside the rows.
+impl<'a> Rows<'a, f32> {
+    /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on.
+    #[inline(always)]
+    pub(crate) fn vectors<S: Simd, const N: usize>(
+        self,
+        first: usize,
+        range: &Range<usize>,
+    ) -> Vectors<'a, S, N> {
+        let floats = N * S::LANES;
+        let fits = floats > 0
+            && range.start < range.end
+            && range.end <= self.len
+            && first < self.width
+            && floats <= self.width - first;
+        let (start, left) = if fits {
+            (range.start * self.stride + first, range.end - range.start)
+        } else {
+            (0, 0)
+        };
+        // As for `down`, with `floats` channels a step.
+        let next = self.data.as_ptr().wrapping_add(start);
+        Vectors { next, step: self.stride, left, of: PhantomData }
+    }
+}
+
+/// `L` elements `apart` from each other at every step. Made only where each of the `left` steps reads
+/// inside the rows.
 #[derive(Debug)]
-pub(crate) struct Steps<'a, T, W, const L: usize> {
+pub(crate) struct Lines<'a, T, const L: usize> {
     next: *const T,
     step: usize,
     apart: usize,
-    with: slice::Iter<'a, W>,
+    left: usize,
+    of: PhantomData<&'a T>,
 }
 
-impl<'a, T: Copy, W, const L: usize> Iterator for Steps<'a, T, W, L> {
-    type Item = ([T; L], &'a W);
+impl<T: Copy, const L: usize> Iterator for Lines<'_, T, L> {
+    type Item = [T; L];
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let with = self.with.next()?;
-        // SAFETY: `with` has an element for each step whose reads `across` or `down` found to lie
-        // inside the rows; `L > 0`, or there is none.
+    fn next(&mut self) -> Option<[T; L]> {
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: `across` and `down` found that each of the steps that were left reads inside the
+        // rows; `L > 0`, or there were none.
         let mut elements = [unsafe { *self.next }; L];
         for (l, element) in elements.iter_mut().enumerate() {
             // SAFETY: as above, for element `l < L` of this step.
             *element = unsafe { *self.next.add(l * self.apart) };
         }
         self.next = self.next.wrapping_add(self.step);
-        Some((elements, with))
+        Some(elements)
+    }
+}
+
+/// `N` vectors side by side at every step. Made only where each of the `left` steps reads inside the
+/// rows.
+#[derive(Debug)]
+pub(crate) struct Vectors<'a, S: Simd, const N: usize> {
+    next: *const f32,
+    step: usize,
+    left: usize,
+    of: PhantomData<&'a S::F32>,
+}
+
+impl<S: Simd, const N: usize> Iterator for Vectors<'_, S, N> {
+    type Item = [S::F32; N];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<[S::F32; N]> {
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: `vectors` found that each of the steps that were left reads `N * LANES` floats
+        // inside the rows. `Simd` is sealed, and every `F32` is so many floats in memory order; the
+        // read asks for no alignment.
+        let vectors = unsafe { self.next.cast::<[S::F32; N]>().read_unaligned() };
+        self.next = self.next.wrapping_add(self.step);
+        Some(vectors)
     }
 }

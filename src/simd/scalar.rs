@@ -1,6 +1,7 @@
 //! One lane: the definition of every operation, and the backend of cores without vectors.
 
-use super::{Level, ROUND, Simd};
+use super::{Level, ROUND, Simd, store_part};
+use half::{bf16, f16};
 
 /// One lane, two roundings a multiply-add on every host: its bits are those of [`super::Portable`]
 /// wherever that does not fuse.
@@ -13,6 +14,7 @@ impl Simd for Scalar {
     const FUSED: bool = false;
     type F32 = f32;
     type Mask = bool;
+    type Square = [f32; 1];
 
     #[inline(always)]
     fn splat(self, x: f32) -> f32 {
@@ -63,6 +65,38 @@ impl Simd for Scalar {
         // The integer in `t` moves to the exponent field; the exponent of ROUND is shifted out.
         const _: () = assert!(ROUND.to_bits() << 23 == 0);
         x * f32::from_bits((t.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
+    }
+    #[inline(always)]
+    fn square(self) -> [f32; 1] {
+        [0.0]
+    }
+    #[inline(always)]
+    fn transpose(self, x: [f32; 1]) -> [f32; 1] {
+        x
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> f32 {
+        from.first().copied().unwrap_or(0.0)
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16]) -> f32 {
+        from.first().map_or(0.0, |x| crate::elem::widen(*x))
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16]) -> f32 {
+        from.first().map_or(0.0, |x| x.to_f32())
+    }
+    #[inline(always)]
+    fn store(self, x: f32, to: &mut [f32]) {
+        store_part(self, x, to, |x| x);
+    }
+    #[inline(always)]
+    fn store_f16(self, x: f32, to: &mut [f16]) {
+        store_part(self, x, to, f16::from_f32);
+    }
+    #[inline(always)]
+    fn store_bf16(self, x: f32, to: &mut [bf16]) {
+        store_part(self, x, to, bf16::from_f32);
     }
     #[inline(always)]
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [f32] {

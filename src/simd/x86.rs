@@ -1,7 +1,8 @@
 //! AVX2 and AVX-512, chosen at run time: `wide` cannot, since it chooses when it is compiled.
 
-use super::{Level, ROUND, Simd, align_vectors, flatten_vectors};
+use super::{Level, ROUND, Simd, align_vectors, flatten_vectors, load_part, store_part};
 use core::arch::x86_64::*;
+use half::{bf16, f16};
 
 /// Proof of AVX2, FMA and F16C: eight lanes, fused.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +64,46 @@ macro_rules! methods {
     )*};
 }
 
+/// Loads and stores: one instruction or two on a whole vector, numbers one by one where there are fewer.
+macro_rules! memory {
+    ($vector:ty, $lanes:literal:
+        $(load $load:ident($from:ident: $load_type:ty) = $whole:expr, $widen:expr;)*
+        $(store $store:ident($x:ident, $to:ident: $store_type:ty) = $write:expr, $round:expr;)*
+    ) => {
+        $(#[inline(always)]
+        fn $load(self, from: &[$load_type]) -> $vector {
+            match from.first_chunk::<$lanes>() {
+                Some(from) => {
+                    let $from = from.as_ptr();
+                    // SAFETY: the token proves the instructions, and the chunk that the pointer
+                    // reads a whole vector of numbers.
+                    unsafe { $whole }
+                }
+                None => load_part(self, from.iter().map($widen)),
+            }
+        })*
+        $(#[inline(always)]
+        fn $store(self, $x: $vector, to: &mut [$store_type]) {
+            match to.first_chunk_mut::<$lanes>() {
+                Some(to) => {
+                    let $to = to.as_mut_ptr();
+                    // SAFETY: the token proves the instructions, and the chunk that the pointer
+                    // takes a whole vector of numbers.
+                    unsafe { $write }
+                }
+                None => store_part(self, $x, to, $round),
+            }
+        })*
+    };
+}
+
 impl Simd for Avx2 {
     const LEVEL: Level = Level::Avx2;
     const LANES: usize = 8;
     const FUSED: bool = true;
     type F32 = __m256;
     type Mask = __m256;
+    type Square = [__m256; 8];
 
     methods! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
@@ -91,6 +126,57 @@ impl Simd for Avx2 {
             let power = _mm256_add_epi32(exponent, _mm256_set1_epi32(1.0_f32.to_bits() as i32));
             _mm256_mul_ps(x, _mm256_castsi256_ps(power))
         };
+        square() -> [__m256; 8] = [_mm256_setzero_ps(); 8];
+        transpose(x: [__m256; 8]) -> [__m256; 8] = {
+            // Pairs of rows, then quads of rows, then halves.
+            let [a, b, c, d, e, f, g, h] = x;
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ef, gh) = (_mm256_unpacklo_ps(e, f), _mm256_unpacklo_ps(g, h));
+            let (ab2, cd2) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            let (ef2, gh2) = (_mm256_unpackhi_ps(e, f), _mm256_unpackhi_ps(g, h));
+            let top = [
+                _mm256_shuffle_ps::<0x44>(ab, cd),
+                _mm256_shuffle_ps::<0xee>(ab, cd),
+                _mm256_shuffle_ps::<0x44>(ab2, cd2),
+                _mm256_shuffle_ps::<0xee>(ab2, cd2),
+            ];
+            let bottom = [
+                _mm256_shuffle_ps::<0x44>(ef, gh),
+                _mm256_shuffle_ps::<0xee>(ef, gh),
+                _mm256_shuffle_ps::<0x44>(ef2, gh2),
+                _mm256_shuffle_ps::<0xee>(ef2, gh2),
+            ];
+            let mut y = x;
+            for i in 0..4 {
+                y[i] = _mm256_permute2f128_ps::<0x20>(top[i], bottom[i]);
+                y[i + 4] = _mm256_permute2f128_ps::<0x31>(top[i], bottom[i]);
+            }
+            y
+        };
+    }
+
+    memory! { __m256, 8:
+        load load(from: f32) = _mm256_loadu_ps(from), |x| *x;
+        load load_f16(from: f16) = _mm256_cvtph_ps(_mm_loadu_si128(from.cast())), |x| x.to_f32();
+        load load_bf16(from: bf16) = {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        }, |x| x.to_f32();
+        store store(x, to: f32) = _mm256_storeu_ps(to, x), |x| x;
+        store store_f16(x, to: f16) =
+            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)),
+            f16::from_f32;
+        store store_bf16(x, to: bf16) = {
+            // Ties to even; a NaN gets the top bit of its fraction instead, or it might become Inf.
+            let bits = _mm256_castps_si256(x);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let near = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x40_0000));
+            let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+            let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(near, quiet, is_nan));
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(high, high));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed))
+        }, bf16::from_f32;
     }
 
     #[inline(always)]
@@ -109,6 +195,7 @@ impl Simd for Avx512 {
     const FUSED: bool = true;
     type F32 = __m512;
     type Mask = __mmask16;
+    type Square = [__m512; 16];
 
     methods! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
@@ -124,6 +211,57 @@ impl Simd for Avx512 {
         // One instruction instead of three; exact, so the bits are those of the other backends.
         scale_by_exponent(x: __m512, t: __m512) -> __m512 =
             _mm512_scalef_ps(x, _mm512_sub_ps(t, _mm512_set1_ps(ROUND)));
+        square() -> [__m512; 16] = [_mm512_setzero_ps(); 16];
+        transpose(x: [__m512; 16]) -> [__m512; 16] = {
+            // Within each quarter: pairs of rows, then quads; then quarters, twice.
+            let mut quads = x;
+            for i in 0..4 {
+                let [a, b, c, d] = [x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]];
+                let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+                let (ab2, cd2) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+                quads[4 * i] = _mm512_shuffle_ps::<0x44>(ab, cd);
+                quads[4 * i + 1] = _mm512_shuffle_ps::<0xee>(ab, cd);
+                quads[4 * i + 2] = _mm512_shuffle_ps::<0x44>(ab2, cd2);
+                quads[4 * i + 3] = _mm512_shuffle_ps::<0xee>(ab2, cd2);
+            }
+            let mut y = x;
+            for i in 0..4 {
+                let [a, b, c, d] = [quads[i], quads[i + 4], quads[i + 8], quads[i + 12]];
+                let (ab, cd) =
+                    (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+                let (ab2, cd2) =
+                    (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                y[i] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                y[i + 8] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+                y[i + 4] = _mm512_shuffle_f32x4::<0x88>(ab2, cd2);
+                y[i + 12] = _mm512_shuffle_f32x4::<0xdd>(ab2, cd2);
+            }
+            y
+        };
+    }
+
+    memory! { __m512, 16:
+        load load(from: f32) = _mm512_loadu_ps(from), |x| *x;
+        load load_f16(from: f16) =
+            _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())), |x| x.to_f32();
+        load load_bf16(from: bf16) = {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }, |x| x.to_f32();
+        store store(x, to: f32) = _mm512_storeu_ps(to, x), |x| x;
+        store store_f16(x, to: f16) =
+            _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)),
+            f16::from_f32;
+        store store_bf16(x, to: bf16) = {
+            // Ties to even; a NaN gets the top bit of its fraction instead, or it might become Inf.
+            let bits = _mm512_castps_si512(x);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let near = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+            let round = _mm512_mask_or_epi32(near, is_nan, bits, _mm512_set1_epi32(0x40_0000));
+            let high = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(round));
+            _mm256_storeu_si256(to.cast(), high)
+        }, bf16::from_f32;
     }
 
     #[inline(always)]

@@ -229,21 +229,14 @@ fn strides_do_not_change_bits() {
         let mut o = vec![f32::NAN; case.shape.o().iter().product()];
         let mut scratch = vec![0.0; plan.scratch_len()];
         let strides = Strides { batch: 100 * token, token, head: heads.dim };
-        let inputs = Inputs {
-            q: View::strided(&q, case.shape.q(), Strides::by_head(case.shape.q()).unwrap())
+        let inputs = Inputs::new(
+            View::strided(&q, case.shape.q(), Strides::by_head(case.shape.q()).unwrap()).unwrap(),
+            View::strided(&kv, case.shape.k(), strides).unwrap(),
+            View::strided(&kv[k_row..], case.shape.v(), Strides { head: heads.v_dim, ..strides })
                 .unwrap(),
-            k: View::strided(&kv, case.shape.k(), strides).unwrap(),
-            v: View::strided(
-                &kv[k_row..],
-                case.shape.v(),
-                Strides { head: heads.v_dim, ..strides },
-            )
-            .unwrap(),
-            kv_lens: None,
-        };
+        );
         let o_strides = Strides::by_head(case.shape.o()).unwrap();
-        let outputs =
-            Outputs { o: ViewMut::strided(&mut o, case.shape.o(), o_strides).unwrap(), lse: None };
+        let outputs = Outputs::new(ViewMut::strided(&mut o, case.shape.o(), o_strides).unwrap());
         plan.bind(inputs, outputs, &mut scratch).unwrap().run();
         let expected = by_head(&case.run(&plan).o, case.shape.o());
         assert!(expected.iter().zip(&o).all(|(a, b)| a.to_bits() == b.to_bits()), "{level}");

@@ -118,13 +118,15 @@ impl Case {
         }
     }
 
+    pub(crate) fn views(&self) -> (View<'_>, View<'_>, View<'_>) {
+        let q = View::packed(&self.q, self.shape.q()).unwrap();
+        let k = View::packed(&self.k, self.shape.k()).unwrap();
+        (q, k, View::packed(&self.v, self.shape.v()).unwrap())
+    }
+
     pub(crate) fn inputs(&self) -> Inputs<'_> {
-        Inputs {
-            q: View::packed(&self.q, self.shape.q()).unwrap(),
-            k: View::packed(&self.k, self.shape.k()).unwrap(),
-            v: View::packed(&self.v, self.shape.v()).unwrap(),
-            kv_lens: self.kv_lens.as_deref(),
-        }
+        let (q, k, v) = self.views();
+        Inputs::new(q, k, v).kv_lens(self.kv_lens.as_deref())
     }
 
     pub(crate) fn visible_len(&self, b: usize) -> usize {
@@ -206,7 +208,7 @@ pub(crate) fn arithmetic_of(entry: &Entry) -> Arithmetic {
 
 impl Output {
     pub(crate) fn as_outputs(&mut self, shape: Shape) -> Outputs<'_> {
-        Outputs { o: ViewMut::packed(&mut self.o, shape.o()).unwrap(), lse: Some(&mut self.lse) }
+        Outputs::new(ViewMut::packed(&mut self.o, shape.o()).unwrap()).lse(&mut self.lse[..])
     }
 }
 

@@ -96,7 +96,8 @@ fn other_key_tiles_are_certified() {
         type Width = flashlet::entry::Fixed<8>;
         flashlet::entry::attend::<Scalar, Width, Width, 4, 4, 24>(Scalar, job);
     }
-    let tiling = flashlet::entry::Tiling { vectors: 4, keys: 4, blocks: 4 };
+    let lanes = flashlet::entry::Lanes::Queries;
+    let tiling = flashlet::entry::Tiling { lanes, vectors: 4, scalars: 4, rows: 16 };
     let name = "attend_f32_hd8_q16_k24_scalar";
     let entry = Entry::new(name, Level::Scalar, [8, 8], 24, tiling, attend_f32_hd8_q16_k24_scalar);
     for rule in rules(37, 131) {

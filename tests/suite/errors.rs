@@ -117,17 +117,18 @@ fn views_of_another_shape_are_refused() {
     let mut output = case.unwritten();
     let wrong = View::packed(&case.q, [1, 4, 3, 8]).unwrap();
     let good = case.inputs();
+    let (q, k, v) = case.views();
     let bad = [
-        (Tensor::Q, case.shape.q(), Inputs { q: wrong, ..good }),
-        (Tensor::K, case.shape.k(), Inputs { k: wrong, ..good }),
-        (Tensor::V, case.shape.v(), Inputs { v: wrong, ..good }),
+        (Tensor::Q, case.shape.q(), Inputs::new(wrong, k, v)),
+        (Tensor::K, case.shape.k(), Inputs::new(q, wrong, v)),
+        (Tensor::V, case.shape.v(), Inputs::new(q, k, wrong)),
     ];
     for (tensor, expected, inputs) in bad {
         let error = plan.bind(inputs, output.as_outputs(case.shape), &mut scratch).unwrap_err();
         assert_eq!(error, Error::Shape { tensor, expected, given: [1, 4, 3, 8] });
     }
     let mut o = vec![0.0; 72];
-    let outputs = Outputs { o: ViewMut::packed(&mut o, [1, 3, 3, 8]).unwrap(), lse: None };
+    let outputs = Outputs::new(ViewMut::packed(&mut o, [1, 3, 3, 8]).unwrap());
     let error = plan.bind(good, outputs, &mut scratch).unwrap_err();
     assert_eq!(
         error,

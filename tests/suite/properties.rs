@@ -78,13 +78,8 @@ proptest! {
         o.data.fill(f32::NAN);
         let plan = case.plan();
         let mut scratch = vec![0.0; plan.scratch_len()];
-        let inputs = Inputs {
-            q: View::strided(&q.data, case.shape.q(), q.strides).unwrap(),
-            k: View::strided(&k.data, case.shape.k(), k.strides).unwrap(),
-            v: View::strided(&v.data, case.shape.v(), v.strides).unwrap(),
-            kv_lens: case.kv_lens.as_deref(),
-        };
-        let outputs = Outputs { o: ViewMut::strided(&mut o.data, case.shape.o(), o.strides).unwrap(), lse: None };
+        let inputs = Inputs::new(View::strided(&q.data, case.shape.q(), q.strides).unwrap(), View::strided(&k.data, case.shape.k(), k.strides).unwrap(), View::strided(&v.data, case.shape.v(), v.strides).unwrap()).kv_lens(case.kv_lens.as_deref());
+        let outputs = Outputs::new(ViewMut::strided(&mut o.data, case.shape.o(), o.strides).unwrap());
         plan.bind(inputs, outputs, &mut scratch).unwrap().run();
         // Gaps hold NaN in both: nothing but the output was written.
         let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();

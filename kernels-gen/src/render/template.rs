@@ -3,7 +3,7 @@
 use super::thousands;
 use crate::plan::{Op, Planned};
 use flashlet::Level;
-use flashlet::entry::Tiling;
+use flashlet::entry::{Lanes, Tiling};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -78,10 +78,11 @@ pub(crate) struct LevelView {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct TilingView {
     name: String,
+    /// `Queries` or `Keys`.
+    in_lanes: String,
     vectors: usize,
-    keys: usize,
-    blocks: usize,
-    tile_q: usize,
+    scalars: usize,
+    rows: usize,
     registers: usize,
 }
 
@@ -95,6 +96,8 @@ struct EntryView {
     scratch_bytes: String,
     /// Its tiling, as an expression.
     tiling: String,
+    /// The algorithm: `attend` or `decode`.
+    algorithm: &'static str,
     /// The const arguments that name its register tile.
     tile: String,
     /// Who wants it, and what was derived for it.
@@ -142,23 +145,23 @@ impl LevelView {
 
 impl TilingView {
     fn new(entry: &Planned<'_>) -> Self {
-        let Tiling { vectors, keys, blocks } = entry.tiling;
-        let name = format!("T{vectors}X{keys}X{blocks}");
-        TilingView {
-            name,
-            vectors,
-            keys,
-            blocks,
-            tile_q: entry.tile_q(),
-            registers: entry.registers(),
-        }
+        let Tiling { lanes, vectors, scalars, rows } = entry.tiling;
+        let in_lanes = format!("{lanes:?}");
+        let name = format!("{}_{vectors}X{scalars}_Q{rows}", in_lanes.to_uppercase());
+        TilingView { name, in_lanes, vectors, scalars, rows, registers: entry.registers() }
     }
 }
 
 impl EntryView {
     fn new(entry: &Planned<'_>) -> Self {
         let &Planned {
-            op, level, dim, v_dim, tiling: Tiling { vectors, keys, .. }, models, ..
+            op,
+            level,
+            dim,
+            v_dim,
+            tiling: Tiling { lanes, vectors, scalars, .. },
+            models,
+            ..
         } = entry;
         let scratch_bytes = thousands(entry.scratch_bytes() as u64);
         let (tiling, tile, facts) = match (level, op) {
@@ -167,17 +170,22 @@ impl EntryView {
                     Op::Attend => format!("Tiling::attend(Level::Portable, {dim}, {v_dim})"),
                     Op::Decode => "Tiling::decode(Level::Portable)".to_owned(),
                 };
-                (tiling, "{ T.vectors }, { T.keys }".to_owned(), format!("{models}."))
+                (tiling, "{ T.vectors }, { T.scalars }".to_owned(), format!("{models}."))
             }
             _ => {
                 let registers = format!("{} of {} registers", entry.registers(), level.registers());
-                let tile = format!("{vectors} x {keys} tile");
+                let tile = format!("{vectors} x {scalars} tile");
                 let facts = format!("{models}. {tile}, {registers}, {scratch_bytes} B of scratch.");
-                (TilingView::new(entry).name, format!("{vectors}, {keys}"), facts)
+                (TilingView::new(entry).name, format!("{vectors}, {scalars}"), facts)
             }
+        };
+        let algorithm = match lanes {
+            Lanes::Queries => "attend",
+            Lanes::Keys => "decode",
         };
         EntryView {
             name: entry.name(),
+            algorithm,
             dim,
             v_dim,
             tile_q: entry.tile_q(),

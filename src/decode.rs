@@ -1,0 +1,401 @@
+//! Attention of few query rows: keys in lanes, then channels in lanes.
+//!
+//! With queries in lanes a decoder's step would leave most lanes idle. The same products in the same
+//! order can be had the other way round:
+//! ```text
+//! for each key tile the mask names
+//!     for each few vectors of its keys
+//!         kt = transpose(K)                [head_dim, keys]: a lane is a key
+//!         s  = q kt                        [rows, keys]
+//!     p  = 2^(s - max s)                   its maximum and its sum are one row's, across lanes
+//!     o  = o * correction + p V            [rows, v_dim]: a lane is a channel
+//! ```
+//! A score is one chain over the channels and a sum one chain over the keys, as in `attend.rs`, and the
+//! inner loop is the same (`outer.rs`) with its operands exchanged: so are the bits. The price is a
+//! transposition of each key tile, which a wait for memory hides.
+
+use crate::attend::{QueryTile, key_tiles};
+use crate::entry::{Dim, Job};
+use crate::mask::{Tile, Visible};
+use crate::math::exp2;
+use crate::online::{Online, finite};
+use crate::outer::{outer, outer_where};
+use crate::simd::{Rows, Simd};
+use core::ops::Range;
+
+/// Scratch: rows of queries, states, weights, and one key tile.
+struct Workspace<'a, S: Simd> {
+    /// `[rows, head_dim]`.
+    q: &'a mut [f32],
+    /// `[rows, v_vectors]`.
+    o: &'a mut [[S::F32; 1]],
+    /// `m`, `l` and the correction of each row, in every lane.
+    states: &'a mut [[[S::F32; 1]; 3]],
+    /// `[rows, key_vectors]`.
+    s: &'a mut [S::F32],
+    /// A register tile's keys `[head_dim, N]`, then values `[keys, v_vectors]`.
+    stage: &'a mut [S::F32],
+    sizes: Sizes,
+}
+
+/// Widths in floats, and rows of keys and of values in whole vectors.
+#[derive(Clone, Copy)]
+struct Sizes {
+    k_dim: usize,
+    v_dim: usize,
+    key_vectors: usize,
+    v_vectors: usize,
+}
+
+/// Runs a job. `N` vectors of keys or channels by `R` rows are one register tile.
+#[inline(always)]
+pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+    simd: S,
+    mut job: Job<'_>,
+) where
+    S: Simd,
+    K: Dim,
+    V: Dim,
+{
+    let heads = job.shape.heads;
+    let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
+    let sizes = Sizes {
+        k_dim,
+        v_dim,
+        key_vectors: TILE_K.div_ceil(S::LANES),
+        v_vectors: v_dim.div_ceil(S::LANES),
+    };
+    let scratch = core::mem::take(&mut job.scratch);
+    let Some(mut work) = cut::<S>(simd, scratch, job.tile_rows, sizes, N) else {
+        debug_assert!(false, "the plan checks the scratch");
+        return;
+    };
+    for tile in QueryTile::of(&job, job.tile_rows) {
+        decode_tile::<S, N, R, TILE_K>(simd, &mut job, &mut work, &tile);
+    }
+}
+
+#[inline(always)]
+fn cut<S: Simd>(
+    simd: S,
+    scratch: &mut [f32],
+    rows: usize,
+    sizes: Sizes,
+    vectors_at_once: usize,
+) -> Option<Workspace<'_, S>> {
+    let vectors = simd.vectors_of(scratch);
+    let (q, rest) = vectors.split_at_mut_checked((rows * sizes.k_dim).div_ceil(S::LANES))?;
+    let (o, rest) = rest.split_at_mut_checked(rows * sizes.v_vectors)?;
+    let (states, rest) = rest.split_at_mut_checked(rows * 3)?;
+    let (s, stage) = rest.split_at_mut_checked(rows * sizes.key_vectors)?;
+    stage.get(..sizes.k_dim * vectors_at_once)?;
+    Some(Workspace {
+        q: simd.floats_of(q),
+        o: o.as_chunks_mut::<1>().0,
+        states: states.as_chunks_mut::<1>().0.as_chunks_mut::<3>().0,
+        s,
+        stage,
+        sizes,
+    })
+}
+
+#[inline(always)]
+fn decode_tile<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
+    simd: S,
+    job: &mut Job<'_>,
+    work: &mut Workspace<'_, S>,
+    tile: &QueryTile,
+) {
+    let rows = tile.rows.len();
+    let group = job.shape.heads.group();
+    let visible = job.visible(tile.b);
+    job.flat_queries(tile, work.q, work.sizes.k_dim);
+    for ([m, l, _], o) in work.states.iter_mut().zip(work.o.chunks_exact_mut(work.sizes.v_vectors))
+    {
+        Online { m, l, o }.clear(simd);
+    }
+    let (first, last) = QueryTile::queries(&tile.rows, group);
+    for keys_of_tile in key_tiles(&visible, first, last, TILE_K) {
+        let (range, is_full) = match visible.classify(first, last, &keys_of_tile) {
+            Tile::Skip => continue,
+            Tile::Full(range) => (range, true),
+            Tile::Partial(range) => (range, false),
+        };
+        let mut bits = [u64::MAX; TILE_K];
+        let Some(bits) = bits.get_mut(..range.len()) else {
+            continue;
+        };
+        if !is_full {
+            see(&visible, &range, &tile.rows, group, bits);
+        }
+        score::<S, N, R>(simd, job, work, tile, &range);
+        for row in 0..rows {
+            weigh(simd, work, row, bits);
+        }
+        let (stage, p) = (simd.floats_of(work.stage), &*simd.floats_of(work.s));
+        job.stage_values(tile, &range, stage);
+        let values = job.values(tile, &range, stage);
+        let p = Rows::new(p, work.sizes.key_vectors * S::LANES, rows, range.len());
+        let (Some(p), true) = (p, values.len() == range.len()) else {
+            debug_assert!(false, "the scratch was cut for them");
+            continue;
+        };
+        let (o, states) = (&mut *work.o, &*work.states);
+        let mut sums = Sums::<S> { o, states, vectors: work.sizes.v_vectors };
+        if is_full {
+            add_values::<S, N, R>(simd, &mut sums, p, values);
+        } else {
+            add_seen_values::<S, TILE_K>(simd, &mut sums, p, values, bits);
+        }
+    }
+    unpack(simd, job, work, tile);
+}
+
+/// Bit `r` of `bits[j]`: row `r` of the tile may see key `range.start + j`.
+fn see(
+    visible: &Visible,
+    range: &Range<usize>,
+    rows: &Range<usize>,
+    group: usize,
+    bits: &mut [u64],
+) {
+    for (bits, seen) in bits.iter_mut().zip(visible.rows_that_see(range.clone(), rows, group)) {
+        *bits = seen;
+    }
+}
+
+/// `s [rows, keys]` of one tile: `N` vectors of keys are transposed, then meet all rows.
+#[inline(always)]
+fn score<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    job: &Job<'_>,
+    work: &mut Workspace<'_, S>,
+    tile: &QueryTile,
+    range: &Range<usize>,
+) {
+    let Sizes { k_dim, key_vectors, .. } = work.sizes;
+    let rows = tile.rows.len();
+    let vectors = range.len().div_ceil(S::LANES);
+    for first in (0..vectors).step_by(N) {
+        let count = N.min(vectors - first);
+        for n in 0..count {
+            let start = range.start + (first + n) * S::LANES;
+            let keys = start..range.end.min(start + S::LANES);
+            let columns = simd.floats_of(work.stage).get_mut(n * S::LANES..).unwrap_or(&mut []);
+            job.lay_keys(tile, keys, columns, N * S::LANES);
+        }
+        let queries = Rows::new(&*work.q, k_dim, rows, k_dim);
+        let kt = Rows::new(&*work.stage, N, k_dim, N);
+        let (Some(queries), Some(kt)) = (queries, kt) else {
+            debug_assert!(false, "the scratch was cut for them");
+            return;
+        };
+        if count == N {
+            score_rows::<S, N, R>(simd, queries, kt, work.s, 0, first, key_vectors);
+        } else {
+            for n in 0..count {
+                score_rows::<S, 1, R>(simd, queries, kt, work.s, n, first + n, key_vectors);
+            }
+        }
+    }
+}
+
+/// All rows against the `N` vectors of `kt` from vector `from` on: columns `first ..` of `s`.
+#[inline(always)]
+fn score_rows<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    queries: Rows<'_>,
+    kt: Rows<'_, S::F32>,
+    s: &mut [S::F32],
+    from: usize,
+    first: usize,
+    key_vectors: usize,
+) {
+    let (mut row, rows) = (0, queries.len());
+    while row + R <= rows {
+        score_block::<S, N, R>(simd, queries, kt, s, [row, from, first], key_vectors);
+        row += R;
+    }
+    while row < rows {
+        score_block::<S, N, 1>(simd, queries, kt, s, [row, from, first], key_vectors);
+        row += 1;
+    }
+}
+
+#[inline(always)]
+fn score_block<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    queries: Rows<'_>,
+    kt: Rows<'_, S::F32>,
+    s: &mut [S::F32],
+    [row, from, first]: [usize; 3],
+    key_vectors: usize,
+) {
+    let channels = 0..kt.len();
+    let steps = queries.across::<R>(row, channels.end).zip(kt.down::<N>(from, &channels));
+    let scores = outer::<S, N, 0, R>(simd, [[simd.splat(0.0); N]; R], steps);
+    for (r, scores) in scores.iter().enumerate() {
+        let to = s.get_mut((row + r) * key_vectors + first..).unwrap_or(&mut []);
+        if let Some(to) = to.first_chunk_mut::<N>() {
+            *to = *scores;
+        }
+    }
+}
+
+/// Turns a row's scores of one tile into weights, and joins their sum. `bits` has a word a key.
+#[inline(always)]
+fn weigh<S: Simd>(simd: S, work: &mut Workspace<'_, S>, row: usize, bits: &[u64]) {
+    let vectors = work.sizes.key_vectors;
+    let s = work.s.get_mut(row * vectors..).unwrap_or(&mut []);
+    let s = s.get_mut(..bits.len().div_ceil(S::LANES)).unwrap_or(&mut []);
+    let Some([m, l, correction]) = work.states.get_mut(row) else {
+        return;
+    };
+    hide(simd.floats_of(s), bits, row);
+    let mut max = [simd.splat(f32::NEG_INFINITY)];
+    for s in s.iter() {
+        max[0] = simd.max(*s, max[0]);
+    }
+    let largest = |max: f32, s: &f32| if *s > max { *s } else { max };
+    let max = simd.floats_of(&mut max).iter().fold(f32::NEG_INFINITY, largest);
+    let max = [simd.add(simd.max(simd.splat(max), m[0]), simd.splat(0.0))];
+    *correction = Online { m, l: &mut *l, o: &mut [] }.raise(simd, &max);
+    let m = finite(simd, max[0]);
+    for s in s.iter_mut() {
+        *s = exp2(simd, simd.sub(*s, m));
+    }
+    // In the order of the keys, as every lane of `attend.rs` does it.
+    let sum = simd.floats_of(s).iter().take(bits.len()).fold(-0.0, |sum, p| sum + p);
+    l[0] = simd.mul_add(l[0], correction[0], simd.splat(sum));
+}
+
+/// -inf for keys that the row may not see, and behind the last key.
+#[inline(always)]
+fn hide(s: &mut [f32], bits: &[u64], row: usize) {
+    for (s, bits) in s.iter_mut().zip(bits) {
+        *s = if bits >> row & 1 == 0 { f32::NEG_INFINITY } else { *s };
+    }
+    s.get_mut(bits.len()..).unwrap_or(&mut []).fill(f32::NEG_INFINITY);
+}
+
+/// What the values of a tile are added to.
+struct Sums<'a, S: Simd> {
+    /// `[rows, vectors]`.
+    o: &'a mut [[S::F32; 1]],
+    /// As in [`Workspace`].
+    states: &'a [[[S::F32; 1]; 3]],
+    vectors: usize,
+}
+
+/// `o = o * correction + p V` where every row sees every key.
+#[inline(always)]
+fn add_values<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    sums: &mut Sums<'_, S>,
+    p: Rows<'_>,
+    values: Rows<'_>,
+) {
+    let vectors = sums.vectors;
+    let mut first = 0;
+    while first + N <= vectors {
+        add_columns::<S, N, R>(simd, sums, p, values, first);
+        first += N;
+    }
+    while first < vectors {
+        add_columns::<S, 1, R>(simd, sums, p, values, first);
+        first += 1;
+    }
+}
+
+/// All rows of the `N` vectors of channels from vector `first` on.
+#[inline(always)]
+fn add_columns<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    sums: &mut Sums<'_, S>,
+    p: Rows<'_>,
+    values: Rows<'_>,
+    first: usize,
+) {
+    let mut row = 0;
+    while row + R <= p.len() {
+        add_block::<S, N, R>(simd, sums, p, values, row, first);
+        row += R;
+    }
+    while row < p.len() {
+        add_block::<S, N, 1>(simd, sums, p, values, row, first);
+        row += 1;
+    }
+}
+
+#[inline(always)]
+fn add_block<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    sums: &mut Sums<'_, S>,
+    p: Rows<'_>,
+    values: Rows<'_>,
+    row: usize,
+    first: usize,
+) {
+    let keys = 0..values.len();
+    let steps = p.across::<R>(row, keys.end).zip(values.vectors::<S, N>(first * S::LANES, &keys));
+    let sum = outer::<S, N, 0, R>(simd, [[simd.splat(-0.0); N]; R], steps);
+    for (r, sum) in sum.iter().enumerate() {
+        join(simd, sums, row + r, first, sum);
+    }
+}
+
+/// As [`add_values`], without the values that a row may not see: they may be NaN.
+#[inline(always)]
+fn add_seen_values<S: Simd, const TILE_K: usize>(
+    simd: S,
+    sums: &mut Sums<'_, S>,
+    p: Rows<'_>,
+    values: Rows<'_>,
+    bits: &[u64],
+) {
+    let keys = 0..values.len();
+    for row in 0..p.len() {
+        let mut lanes = [0; TILE_K];
+        for (lanes, bits) in lanes.iter_mut().zip(bits) {
+            *lanes = if bits >> row & 1 == 0 { 0 } else { u64::MAX };
+        }
+        for first in 0..sums.vectors {
+            let values = values.vectors::<S, 1>(first * S::LANES, &keys);
+            let steps = p.across::<1>(row, keys.end).zip(values).zip(&lanes);
+            let sum = outer_where::<S, 1, 0, 1>(simd, [[simd.splat(-0.0)]], steps);
+            join(simd, sums, row, first, &sum[0]);
+        }
+    }
+}
+
+/// `o = o * correction + sum` for some vectors of a row.
+#[inline(always)]
+fn join<S: Simd, const N: usize>(
+    simd: S,
+    sums: &mut Sums<'_, S>,
+    row: usize,
+    first: usize,
+    sum: &[S::F32; N],
+) {
+    let o = sums.o.get_mut(row * sums.vectors + first..).unwrap_or(&mut []);
+    if let (Some(o), Some([.., [correction]])) = (o.first_chunk_mut::<N>(), sums.states.get(row)) {
+        for (o, sum) in o.iter_mut().zip(sum) {
+            o[0] = simd.mul_add(o[0], *correction, *sum);
+        }
+    }
+}
+
+/// Finishes the states and writes each row.
+#[inline(always)]
+fn unpack<S: Simd>(simd: S, job: &mut Job<'_>, work: &mut Workspace<'_, S>, tile: &QueryTile) {
+    let rows = work.o.chunks_exact_mut(work.sizes.v_vectors).zip(tile.rows.clone());
+    for ([m, l, _], (o, row)) in work.states.iter_mut().zip(rows) {
+        if job.out.normalises() {
+            Online { m: &mut *m, l: &mut *l, o: &mut *o }.finish(simd);
+        }
+        let (m, l) = (simd.floats_of(m).first(), simd.floats_of(l).first());
+        let (Some(&m), Some(&l)) = (m, l) else { continue };
+        let o = simd.floats_of(o.as_flattened_mut());
+        job.write_row(tile, row, (m, l), o.get(..work.sizes.v_dim).unwrap_or(&[]));
+    }
+}

@@ -1,0 +1,98 @@
+//! The functions of `moves.rs` for each level and element, to be called where the level is known only
+//! when running.
+
+use crate::elem::Elem;
+use crate::moves;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Level, Portable, Rows, Scalar};
+
+/// The functions of each level, in the order of [`Level::ALL`]. An element is linked only where a view
+/// of it was made.
+#[derive(Debug)]
+pub struct MoveTable<T>([Moves<T>; Level::ALL.len()]);
+
+/// The functions of one level.
+#[derive(Debug)]
+pub(crate) struct Moves<T> {
+    lay: unsafe fn(&[&[T]], f32, &mut [f32], usize),
+    flat: unsafe fn(Rows<'_, T>, f32, &mut [f32], usize),
+    round: unsafe fn(&[f32], &mut [T]),
+}
+
+impl<T: Elem> MoveTable<T> {
+    pub(crate) const fn new() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let (avx2, avx512) = (avx2(), avx512());
+        // Never available there, so never asked for.
+        #[cfg(not(target_arch = "x86_64"))]
+        let (avx2, avx512) = (scalar(), scalar());
+        MoveTable([scalar(), portable(), avx2, avx512])
+    }
+
+    /// The functions of a level that this processor has; those of the scalar one otherwise.
+    #[inline(always)]
+    pub(crate) fn at(&'static self, level: Level) -> Mover<T> {
+        let [scalar, portable, avx2, avx512] = &self.0;
+        Mover(match level {
+            Level::Scalar => scalar,
+            Level::Portable => portable,
+            Level::Avx2 if level.is_available() => avx2,
+            Level::Avx512 if level.is_available() => avx512,
+            Level::Avx2 | Level::Avx512 => scalar,
+        })
+    }
+}
+
+/// Functions that this processor can run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mover<T: 'static>(&'static Moves<T>);
+
+impl<T: Elem> Mover<T> {
+    /// [`moves::lay`].
+    pub(crate) fn lay(self, rows: &[&[T]], scale: f32, columns: &mut [f32], width: usize) {
+        // SAFETY: `MoveTable::at` asked whether the level is available; its features are all that
+        // these functions need.
+        unsafe { (self.0.lay)(rows, scale, columns, width) }
+    }
+
+    /// [`moves::flat`].
+    pub(crate) fn flat(self, rows: Rows<'_, T>, scale: f32, to: &mut [f32], width: usize) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.flat)(rows, scale, to, width) }
+    }
+
+    /// [`moves::round`].
+    pub(crate) fn round(self, from: &[f32], to: &mut [T]) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.round)(from, to) }
+    }
+}
+
+/// `$token` makes a backend where `$features` are enabled.
+macro_rules! moves {
+    ($name:ident, $token:expr $(, $features:literal)?) => {
+        const fn $name<T: Elem>() -> Moves<T> {
+            $(#[target_feature(enable = $features)])?
+            fn lay<T: Elem>(rows: &[&[T]], scale: f32, columns: &mut [f32], width: usize) {
+                moves::lay($token, rows, scale, columns, width);
+            }
+            $(#[target_feature(enable = $features)])?
+            fn flat<T: Elem>(rows: Rows<'_, T>, scale: f32, to: &mut [f32], width: usize) {
+                moves::flat($token, rows, scale, to, width);
+            }
+            $(#[target_feature(enable = $features)])?
+            fn round<T: Elem>(from: &[f32], to: &mut [T]) {
+                moves::round($token, from, to);
+            }
+            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T> }
+        }
+    };
+}
+
+moves!(scalar, Scalar);
+moves!(portable, Portable);
+#[cfg(target_arch = "x86_64")]
+moves!(avx2, Avx2::here(), "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+moves!(avx512, Avx512::here(), "avx512f,avx512bw,avx512dq,avx512vl");

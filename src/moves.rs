@@ -1,0 +1,77 @@
+//! Rows of stored numbers into scratch, as f32: laid down lanes, or row after row.
+//!
+//! Neither head size nor tile enters here, so there is one function a level and an element
+//! (`dispatch/moves.rs`), and no entry holds a copy of its own.
+
+use crate::elem::Elem;
+use crate::simd::{Rows, Simd};
+
+/// Transposes at most `LANES` rows: `columns[c * width + r] = rows[r][c] * scale`. Lanes without a row
+/// get zeros.
+#[inline(always)]
+pub(crate) fn lay<S: Simd, T: Elem>(
+    simd: S,
+    rows: &[&[T]],
+    scale: f32,
+    columns: &mut [f32],
+    width: usize,
+) {
+    let factor = simd.splat(scale);
+    let dim = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    let mut columns = columns.chunks_mut(width.max(1));
+    for first in (0..dim).step_by(S::LANES) {
+        let mut square = simd.square();
+        for (x, row) in square.as_mut().iter_mut().zip(rows) {
+            *x = simd.mul(T::load(simd, row.get(first..).unwrap_or(&[])), factor);
+        }
+        let square = simd.transpose(square);
+        let channels = (dim - first).min(S::LANES);
+        for (x, column) in square.as_ref().iter().zip(columns.by_ref().take(channels)) {
+            simd.store(*x, column);
+        }
+    }
+}
+
+/// Copies rows one behind the other: `to[j * width + c] = rows[j][c]`; channels up to `width` that a
+/// row lacks become zeros.
+#[inline(always)]
+pub(crate) fn flat<S: Simd, T: Elem>(
+    simd: S,
+    rows: Rows<'_, T>,
+    scale: f32,
+    to: &mut [f32],
+    width: usize,
+) {
+    let factor = simd.splat(scale);
+    for (j, to) in to.chunks_mut(width.max(1)).enumerate().take(rows.len()) {
+        let row = rows.row(j);
+        for (first, to) in to.chunks_mut(S::LANES).enumerate() {
+            let x = T::load(simd, row.get(first * S::LANES..).unwrap_or(&[]));
+            simd.store(simd.mul(x, factor), to);
+        }
+    }
+}
+
+/// Rounds a row of results to how it is stored.
+#[inline(always)]
+pub(crate) fn round<S: Simd, T: Elem>(simd: S, from: &[f32], to: &mut [T]) {
+    for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
+        T::store(simd, simd.load(from), to);
+    }
+}
+
+/// The way back from lanes: `rows[r * width_to + c] = columns[c * width + r]` for `LANES` lanes.
+#[inline(always)]
+pub(crate) fn lift<S: Simd>(simd: S, columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
+    for first in (0..dim).step_by(S::LANES) {
+        let mut square = simd.square();
+        let from = columns.chunks(width.max(1)).skip(first).take(dim - first);
+        for (x, column) in square.as_mut().iter_mut().zip(from) {
+            *x = simd.load(column);
+        }
+        let square = simd.transpose(square);
+        for (x, row) in square.as_ref().iter().zip(rows.chunks_exact_mut(dim.max(1))) {
+            simd.store(*x, row.get_mut(first..).unwrap_or(&mut []));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What one block of query rows sees of one tile of keys: runs of keys, and the vectors live in each.
+//!
+//! Along a diagonal later rows see more. A block's idle lanes come first, so what is live for a key is
+//! always a run of vectors up to the last one, `lo..N`, and the inner loops run over just those.
+
+/// Keys that the same vectors of a block see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// First key, from the start of the tile's range.
+    pub(crate) start: usize,
+    /// One past the last.
+    pub(crate) end: usize,
+    /// Vectors `lo..N` are live; none if it is `N`.
+    pub(crate) lo: usize,
+    /// Whether a live vector has a row that may not see some key of the run.
+    pub(crate) masked: bool,
+}
+
+/// Runs of a tile. A mask that would need more gets coarser ones.
+const RUNS: usize = 8;
+
+/// What a block sees of the keys of a tile's range.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight<const TILE_K: usize> {
+    /// Bit `i` of `bits[j]`: lane `i` of the block may see key `j`. Only masked runs need it.
+    bits: [u64; TILE_K],
+    runs: [Run; RUNS],
+    count: usize,
+}
+
+impl<const TILE_K: usize> Sight<TILE_K> {
+    /// Every row sees every one of `len` keys. The first `pad` lanes have no row.
+    pub(crate) fn full(len: usize, pad: usize, lanes: usize) -> Self {
+        let mut runs = [Run::default(); RUNS];
+        runs[0] = Run { start: 0, end: len.min(TILE_K), lo: pad / lanes, masked: false };
+        Sight { bits: [0; TILE_K], runs, count: 1 }
+    }
+
+    /// Row by row: `seen` has for each key the lanes that may see it. The block has `width` lanes, the
+    /// first `pad` of which have no row.
+    pub(crate) fn partial(
+        seen: impl Iterator<Item = u64>,
+        pad: usize,
+        lanes: usize,
+        width: usize,
+    ) -> Self {
+        let mut sight = Sight { bits: [0; TILE_K], runs: [Run::default(); RUNS], count: 0 };
+        let from = |lane: usize| u64::MAX.checked_shl(lane as u32).unwrap_or(0);
+        let rows = from(pad) & !from(width);
+        for ((key, bits), slot) in seen.enumerate().zip(sight.bits.iter_mut()) {
+            let bits = bits & rows;
+            *slot = bits;
+            let lo = if bits == 0 { width } else { bits.trailing_zeros() as usize } / lanes;
+            let masked = bits != rows & from(lo * lanes);
+            let run = Run { start: key, end: key + 1, lo, masked };
+            let last = sight.count.checked_sub(1).and_then(|last| sight.runs.get_mut(last));
+            match last {
+                Some(last) if (last.lo, last.masked) == (lo, masked) => last.end = run.end,
+                Some(last) if sight.count == RUNS => {
+                    *last = Run { end: run.end, lo: last.lo.min(lo), masked: true, ..*last };
+                }
+                _ => {
+                    if let Some(slot) = sight.runs.get_mut(sight.count) {
+                        *slot = run;
+                        sight.count += 1;
+                    }
+                }
+            }
+        }
+        sight
+    }
+
+    /// The runs, in the order of the keys.
+    pub(crate) fn view(&self) -> Seen<'_> {
+        Seen { bits: &self.bits, runs: self.runs.get(..self.count).unwrap_or(&[]) }
+    }
+}
+
+/// A [`Sight`] of any tile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    bits: &'a [u64],
+    /// The runs, in the order of the keys.
+    pub(crate) runs: &'a [Run],
+}
+
+impl<'a> Seen<'a> {
+    /// The lanes that may see each key of a run.
+    #[inline(always)]
+    pub(crate) fn bits(&self, run: &Run) -> &'a [u64] {
+        self.bits.get(run.start..run.end).unwrap_or(&[])
+    }
+
+    /// The first vector that is live for any key.
+    #[inline(always)]
+    pub(crate) fn lo(&self) -> usize {
+        self.runs.iter().map(|run| run.lo).min().unwrap_or(0)
+    }
+}
+
+/// Runs `$body` with the constant `$LO` equal to `$lo`, unless no vector is live.
+macro_rules! with_lo {
+    ($lo:expr, $n:expr, $LO:ident => $body:expr) => {
+        match $lo {
+            0 => {
+                const $LO: usize = 0;
+                $body
+            }
+            1 if $n > 1 => {
+                const $LO: usize = 1;
+                $body
+            }
+            2 if $n > 2 => {
+                const $LO: usize = 2;
+                $body
+            }
+            3 if $n > 3 => {
+                const $LO: usize = 3;
+                $body
+            }
+            _ => {}
+        }
+    };
+}
+pub(crate) use with_lo;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs<const TILE_K: usize>(sight: &Sight<TILE_K>) -> Vec<(usize, usize, usize, bool)> {
+        sight.view().runs.iter().map(|run| (run.start, run.end, run.lo, run.masked)).collect()
+    }
+    use std::vec::Vec;
+
+    #[test]
+    fn a_diagonal_becomes_a_staircase() {
+        // Eight rows in vectors of four lanes; row i sees keys up to i + 2.
+        let seen = (0..10_u32).map(|key| u64::MAX << key.saturating_sub(2));
+        let sight = Sight::<16>::partial(seen, 0, 4, 8);
+        let expected = [(0, 3, 0, false), (3, 6, 0, true), (6, 7, 1, false), (7, 10, 1, true)];
+        assert_eq!(runs(&sight), expected);
+    }
+
+    #[test]
+    fn idle_lanes_come_first_and_are_never_live() {
+        let sight = Sight::<16>::full(5, 6, 4);
+        assert_eq!(runs(&sight), [(0, 5, 1, false)]);
+        let sight = Sight::<16>::partial([u64::MAX, 0, 0x40].into_iter(), 6, 4, 8);
+        assert_eq!(runs(&sight), [(0, 1, 1, false), (1, 2, 2, false), (2, 3, 1, true)]);
+    }
+
+    #[test]
+    fn many_runs_are_merged_without_losing_a_key() {
+        let seen = (0..16).map(|key| if key % 2 == 0 { 0xff } else { 0x10 });
+        let sight = Sight::<16>::partial(seen, 0, 4, 8);
+        let runs = runs(&sight);
+        assert_eq!(runs.len(), RUNS);
+        assert_eq!(runs.last(), Some(&(7, 16, 0, true)));
+    }
+}
