@@ -20,7 +20,8 @@ use crate::mask::{Tile, Visible};
 use crate::math::exp2;
 use crate::online::{Online, finite};
 use crate::outer::{outer, outer_where};
-use crate::simd::{Rows, Simd};
+use crate::products::F32Products;
+use crate::simd::{Items, Rows, Simd, Steps};
 use core::ops::Range;
 
 /// Scratch: rows of queries, states, weights, and one key tile.
@@ -62,7 +63,7 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     let sizes = Sizes {
         k_dim,
         v_dim,
-        key_vectors: TILE_K.div_ceil(S::LANES),
+        key_vectors: TILE_K.div_ceil(S::LANES).next_multiple_of(N),
         v_vectors: v_dim.div_ceil(S::LANES),
     };
     let scratch = core::mem::take(&mut job.scratch);
@@ -190,34 +191,28 @@ fn score<S: Simd, const N: usize, const R: usize>(
             debug_assert!(false, "the scratch was cut for them");
             return;
         };
-        if count == N {
-            score_rows::<S, N, R>(simd, queries, kt, work.s, 0, first, key_vectors);
-        } else {
-            for n in 0..count {
-                score_rows::<S, 1, R>(simd, queries, kt, work.s, n, first + n, key_vectors);
-            }
-        }
+        // Columns behind the last key give scores that nothing reads.
+        score_rows::<S, N, R>(simd, queries, kt, work.s, first, key_vectors);
     }
 }
 
-/// All rows against the `N` vectors of `kt` from vector `from` on: columns `first ..` of `s`.
+/// All rows against the `N` vectors of `kt`: columns `first ..` of `s`.
 #[inline(always)]
 fn score_rows<S: Simd, const N: usize, const R: usize>(
     simd: S,
     queries: Rows<'_>,
     kt: Rows<'_, S::F32>,
     s: &mut [S::F32],
-    from: usize,
     first: usize,
     key_vectors: usize,
 ) {
     let (mut row, rows) = (0, queries.len());
     while row + R <= rows {
-        score_block::<S, N, R>(simd, queries, kt, s, [row, from, first], key_vectors);
+        score_block::<S, N, R>(simd, queries, kt, s, [row, first], key_vectors);
         row += R;
     }
     while row < rows {
-        score_block::<S, N, 1>(simd, queries, kt, s, [row, from, first], key_vectors);
+        score_block::<S, N, 1>(simd, queries, kt, s, [row, first], key_vectors);
         row += 1;
     }
 }
@@ -228,12 +223,13 @@ fn score_block<S: Simd, const N: usize, const R: usize>(
     queries: Rows<'_>,
     kt: Rows<'_, S::F32>,
     s: &mut [S::F32],
-    [row, from, first]: [usize; 3],
+    [row, first]: [usize; 2],
     key_vectors: usize,
 ) {
     let channels = 0..kt.len();
-    let steps = queries.across::<R>(row, channels.end).zip(kt.down::<N>(from, &channels));
-    let scores = outer::<S, N, 0, R>(simd, [[simd.splat(0.0); N]; R], steps);
+    let steps = queries.across::<R>(row, channels.end).and(kt.down::<N>(0, &channels));
+    let scores =
+        outer::<S, F32Products, N, 0, R>(simd, F32Products, [[simd.splat(0.0); N]; R], steps);
     for (r, scores) in scores.iter().enumerate() {
         let to = s.get_mut((row + r) * key_vectors + first..).unwrap_or(&mut []);
         if let Some(to) = to.first_chunk_mut::<N>() {
@@ -337,8 +333,9 @@ fn add_block<S: Simd, const N: usize, const R: usize>(
     first: usize,
 ) {
     let keys = 0..values.len();
-    let steps = p.across::<R>(row, keys.end).zip(values.vectors::<S, N>(first * S::LANES, &keys));
-    let sum = outer::<S, N, 0, R>(simd, [[simd.splat(-0.0); N]; R], steps);
+    let steps = p.across::<R>(row, keys.end).and(values.vectors::<S, N>(first * S::LANES, &keys));
+    let sum =
+        outer::<S, F32Products, N, 0, R>(simd, F32Products, [[simd.splat(-0.0); N]; R], steps);
     for (r, sum) in sum.iter().enumerate() {
         join(simd, sums, row + r, first, sum);
     }
@@ -361,8 +358,14 @@ fn add_seen_values<S: Simd, const TILE_K: usize>(
         }
         for first in 0..sums.vectors {
             let values = values.vectors::<S, 1>(first * S::LANES, &keys);
-            let steps = p.across::<1>(row, keys.end).zip(values).zip(&lanes);
-            let sum = outer_where::<S, 1, 0, 1>(simd, [[simd.splat(-0.0)]], steps);
+            let steps =
+                p.across::<1>(row, keys.end).and(values).and(Items::of(lanes.as_chunks().0));
+            let sum = outer_where::<S, F32Products, 1, 0, 1, 1>(
+                simd,
+                F32Products,
+                [[simd.splat(-0.0)]],
+                steps,
+            );
             join(simd, sums, row, first, &sum[0]);
         }
     }

@@ -13,8 +13,9 @@ pub(crate) use claim::{Claim, check_len};
 pub(crate) use moves::MoveTable;
 
 use crate::entry::Job;
+use crate::products::Precision;
 use crate::shape::Heads;
-use crate::simd::Level;
+use crate::simd::{Level, has_bf16_products};
 use crate::tiling::{TILE_K, Tiling};
 
 /// A specialised function, and what it is specialised for.
@@ -26,6 +27,7 @@ pub struct Entry {
     dims: Option<[usize; 2]>,
     tile_k: usize,
     tiling: Tiling,
+    precision: Precision,
     call: unsafe fn(Job<'_>),
 }
 
@@ -70,7 +72,31 @@ impl Entry {
             tiling.is_sound(level) && tile_k > 0,
             "empty tiles, or blocks of more than 64 rows"
         );
-        Entry { name, level, dims: Some(dims), tile_k, tiling, call }
+        Entry { name, level, dims: Some(dims), tile_k, tiling, precision: Precision::F32, call }
+    }
+
+    /// As [`Entry::with_features`], for a function that multiplies bf16 pairs
+    /// ([`attend_pairs`](crate::entry::attend_pairs)).
+    ///
+    /// # Safety
+    /// Wherever `level` is available and the processor multiplies bf16 pairs, `call` must be sound to
+    /// call.
+    ///
+    /// # Panics
+    /// As [`Entry::new`].
+    #[must_use]
+    pub const unsafe fn with_pairs(
+        name: &'static str,
+        level: Level,
+        dims: [usize; 2],
+        tile_k: usize,
+        tiling: Tiling,
+        call: unsafe fn(Job<'_>),
+    ) -> Entry {
+        // SAFETY: as the caller promises; what the entry needs beyond its level is asked for with
+        // its precision (`Entry::is_available`).
+        let entry = unsafe { Entry::with_features(name, level, dims, tile_k, tiling, call) };
+        Entry { precision: Precision::Bf16Products, ..entry }
     }
 
     /// The function's name: its parameters in a fixed order.
@@ -103,6 +129,22 @@ impl Entry {
         self.tile_k
     }
 
+    /// What it multiplies.
+    #[must_use]
+    pub const fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Whether this processor can run it.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.level.is_available()
+            && match self.precision {
+                Precision::F32 => true,
+                Precision::Bf16Products => has_bf16_products(),
+            }
+    }
+
     /// Floats of scratch for `heads`, whatever their tensors are stored as.
     #[must_use]
     pub const fn scratch_len(&self, heads: Heads) -> usize {
@@ -126,21 +168,45 @@ impl Entry {
 
     /// Runs a job.
     pub(crate) fn call(&self, job: Job<'_>) {
-        // SAFETY: a plan keeps an entry only after `Level::is_available` said yes to its level
-        // (`Attention::with_entry`, `Attention::level`), and wherever its level is available `call` is sound: it has
-        // no features at all (`new`), its maker said so (`with_features`), or it enables the very
-        // features of its level (`dispatch/generic.rs`).
+        // SAFETY: a plan keeps an entry only after `Entry::is_available` said yes, and then `call` is
+        // sound: it has no features at all (`new`), its maker said so (`with_features`,
+        // `with_pairs`), or it enables the very features of its level (`dispatch/generic.rs`).
         unsafe { (self.call)(job) }
     }
 }
 
 impl Entry {
     /// The best entry of a level for `rows` query rows of one key/value head: a generated one for
-    /// the head size if there is one, otherwise the generic one. Which it is changes no bit.
-    pub(crate) fn choose(level: Level, heads: Heads, rows: usize) -> Entry {
+    /// the head size if there is one, otherwise the generic one. Which it is changes no bit, unless
+    /// the plan may multiply in bf16 and the processor can.
+    pub(crate) fn choose(level: Level, precision: Precision, heads: Heads, rows: usize) -> Entry {
         let pair = Entry::generated(level).iter().find(|pair| pair[0].fits(heads));
         let [many, few] = pair.copied().unwrap_or_else(|| Entry::generic(level, heads));
-        if rows <= Tiling::few(level) { few } else { many }
+        if rows <= Tiling::few(level) {
+            return few;
+        }
+        match precision {
+            Precision::F32 => many,
+            Precision::Bf16Products => Entry::pairs(level, heads).unwrap_or(many),
+        }
+    }
+
+    /// The entry of a level that multiplies bf16 pairs, if there is one that this processor can run.
+    #[must_use]
+    pub fn pairs(level: Level, heads: Heads) -> Option<Entry> {
+        let fitting = Entry::generated_pairs(level).iter().find(|entry| entry.fits(heads));
+        fitting.copied().filter(Entry::is_available)
+    }
+
+    /// The generated entries of a level that multiply bf16 pairs.
+    #[must_use]
+    pub fn generated_pairs(level: Level) -> &'static [Entry] {
+        #[cfg(all(feature = "specialised", target_arch = "x86_64"))]
+        if level == Level::Avx512 {
+            return crate::generated::avx512::PAIRS;
+        }
+        let _ = level;
+        &[]
     }
 
     /// The generated entries of a level: for many queries and for few, for each head size.
@@ -175,6 +241,7 @@ impl Entry {
             dims: None,
             tile_k: TILE_K,
             tiling,
+            precision: Precision::F32,
             call,
         })
     }

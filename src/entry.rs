@@ -26,6 +26,7 @@ pub use crate::tiling::{Lanes, TILE_K, Tiling};
 use crate::attend::QueryTile;
 use crate::dispatch::Claim;
 use crate::mask::{Mask, Visible};
+use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
 use crate::simd::{Level, MAX_LANES, Rows, Simd};
 use crate::staged::Staged;
@@ -84,7 +85,25 @@ where
 {
     const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
     const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
-    crate::attend::run::<S, K, V, N, R, TILE_K>(simd, job);
+    crate::attend::run::<S, F32Products, K, V, N, R, TILE_K>(simd, F32Products, job);
+}
+
+/// As [`attend`], with products of bf16 pairs: [`crate::Precision::Bf16Products`].
+#[inline(always)]
+pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+    simd: S,
+    products: P,
+    job: Job<'_>,
+) where
+    S: Simd,
+    P: Products<S>,
+    K: Dim,
+    V: Dim,
+{
+    const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
+    const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
+    const { assert!(P::DEPTH == 2 && TILE_K.is_multiple_of(2), "keys come in pairs") };
+    crate::attend::run::<S, P, K, V, N, R, TILE_K>(simd, products, job);
 }
 
 /// As [`attend`] for few queries, with keys in the lanes: `N` vectors of keys by `R` rows are one
@@ -110,6 +129,8 @@ pub struct Job<'a> {
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
     pub(crate) level: Level,
+    /// What the entry multiplies.
+    pub(crate) precision: Precision,
     pub(crate) q: AnyView<'a>,
     pub(crate) k: Staged<'a>,
     pub(crate) v: Staged<'a>,
@@ -152,7 +173,11 @@ impl Job<'_> {
                 *lane = view.row(tile.b, i, h);
             }
             let lanes = lanes.get(..self.level.lanes()).unwrap_or(&[]);
-            moves.at(self.level).lay(lanes, self.scale, columns, width);
+            let mover = moves.at(self.level);
+            match (self.precision, mover.pairs()) {
+                (Precision::Bf16Products, Some(pairs)) => pairs.lay(lanes, columns, width),
+                _ => mover.lay(lanes, self.scale, columns, width),
+            }
         });
     }
 

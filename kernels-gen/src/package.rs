@@ -40,7 +40,7 @@ pub fn files(spec: &Spec, origin: &Origin) -> Result<Vec<File>, RenderError> {
     ];
     for &level in &spec.levels {
         let view = ModuleFile {
-            level: LevelView::new(view.header.clone(), level, vec![entries(spec, level)])?,
+            level: LevelView::new(view.header.clone(), level, vec![entries(spec, level)], vec![])?,
             positional: view.positional,
             causal: view.causal,
             scratch_bytes: scratch_bytes(spec, level),

@@ -12,6 +12,8 @@ pub enum Op {
     Attend,
     /// Few queries.
     Decode,
+    /// Many queries, with products of bf16 pairs.
+    Pairs,
 }
 
 /// One entry to be generated.
@@ -38,13 +40,22 @@ pub fn entries(level: Level) -> impl Iterator<Item = [Planned<'static>; 2]> {
     MANIFEST.iter().map(move |line| pair(level, line, TILE_K))
 }
 
+/// The entries of a level that multiply bf16 pairs.
+pub fn pairs(level: Level) -> impl Iterator<Item = Planned<'static>> {
+    let has_pairs = level == Level::Avx512;
+    MANIFEST.iter().filter(move |_| has_pairs).map(move |&Line { dim, v_dim, models }| {
+        let tiling = Tiling::attend(level, dim, v_dim);
+        Planned { op: Op::Pairs, level, dim, v_dim, tile_k: TILE_K, tiling, models }
+    })
+}
+
 /// `[attend, decode]` for one head size.
 #[must_use]
 pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize) -> [Planned<'a>; 2] {
     let &Line { dim, v_dim, models } = line;
     [Op::Attend, Op::Decode].map(|op| {
         let tiling = match op {
-            Op::Attend => Tiling::attend(level, dim, v_dim),
+            Op::Attend | Op::Pairs => Tiling::attend(level, dim, v_dim),
             Op::Decode => Tiling::decode(level),
         };
         Planned { op, level, dim, v_dim, tile_k, tiling, models }
@@ -56,7 +67,7 @@ impl Planned<'_> {
     #[must_use]
     pub fn name(&self) -> String {
         let Planned { op, level, tile_k, .. } = self;
-        format!("{op}_f32_hd{}_q{}_k{tile_k}_{level}", self.width(), self.tile_q())
+        format!("{op}_hd{}_q{}_k{tile_k}_{level}", self.width(), self.tile_q())
     }
 
     /// The head size as a name has it: `64`, or `192x128` where values have another width.
@@ -92,8 +103,9 @@ impl Planned<'_> {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Op::Attend => "attend",
-            Op::Decode => "decode",
+            Op::Attend => "attend_f32",
+            Op::Decode => "decode_f32",
+            Op::Pairs => "attend_bf16",
         })
     }
 }

@@ -5,7 +5,7 @@ mod template;
 pub use template::RenderError;
 pub(crate) use template::{LevelView, render};
 
-use crate::plan::entries;
+use crate::plan::{entries, pairs};
 use flashlet::Level;
 use serde::Serialize;
 
@@ -34,7 +34,9 @@ pub fn files() -> Result<Vec<File>, RenderError> {
         levels: Vec<LevelView>,
     }
     let header = header("cargo kernels");
-    let view = |level| LevelView::new(header.clone(), level, entries(level).collect());
+    let view = |level| {
+        LevelView::new(header.clone(), level, entries(level).collect(), pairs(level).collect())
+    };
     let mut levels: Vec<LevelView> = Level::ALL.into_iter().map(view).collect::<Result<_, _>>()?;
     levels.sort_by(|a, b| a.level.cmp(b.level));
     let mut files = Vec::new();

@@ -1,6 +1,6 @@
 //! What was planned and what was measured, as tables for people and as JSON lines.
 
-use crate::plan::{Planned, entries};
+use crate::plan::{Planned, entries, pairs};
 use crate::render::thousands;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use flashlet::Level;
@@ -25,7 +25,7 @@ struct Entry<'a> {
 }
 
 fn all() -> impl Iterator<Item = Planned<'static>> {
-    Level::ALL.into_iter().flat_map(entries).flatten()
+    Level::ALL.into_iter().flat_map(|level| entries(level).flatten().chain(pairs(level)))
 }
 
 /// A table of every entry that the manifest asks for.

@@ -18,12 +18,21 @@ pub(crate) struct Moves<T> {
     lay: unsafe fn(&[&[T]], f32, &mut [f32], usize),
     flat: unsafe fn(Rows<'_, T>, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
+    pairs: Option<PairMoves<T>>,
+}
+
+/// The functions of a level whose products may be of bf16 pairs.
+#[derive(Clone, Copy, Debug)]
+struct PairMoves<T> {
+    lay: unsafe fn(&[&[T]], &mut [f32], usize),
+    flat: unsafe fn(Rows<'_, T>, &mut [f32], usize),
+    weave: unsafe fn(Rows<'_, T>, &mut [f32], usize),
 }
 
 impl<T: Elem> MoveTable<T> {
     pub(crate) const fn new() -> Self {
         #[cfg(target_arch = "x86_64")]
-        let (avx2, avx512) = (avx2(), avx512());
+        let (avx2, avx512) = (avx2(), Moves { pairs: Some(pairs()), ..avx512() });
         // Never available there, so never asked for.
         #[cfg(not(target_arch = "x86_64"))]
         let (avx2, avx512) = (scalar(), scalar());
@@ -62,10 +71,39 @@ impl<T: Elem> Mover<T> {
         unsafe { (self.0.flat)(rows, scale, to, width) }
     }
 
+    /// The functions for bf16 pairs, if the level has any.
+    pub(crate) fn pairs(self) -> Option<PairMover<T>> {
+        self.0.pairs.map(PairMover)
+    }
+
     /// [`moves::round`].
     pub(crate) fn round(self, from: &[f32], to: &mut [T]) {
         // SAFETY: as for `lay`.
         unsafe { (self.0.round)(from, to) }
+    }
+}
+
+/// Functions for bf16 pairs that this processor can run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairMover<T: 'static>(PairMoves<T>);
+
+impl<T: Elem> PairMover<T> {
+    /// [`moves::lay_pairs`].
+    pub(crate) fn lay(self, rows: &[&[T]], columns: &mut [f32], width: usize) {
+        // SAFETY: made only by a `Mover`, whose level this processor has.
+        unsafe { (self.0.lay)(rows, columns, width) }
+    }
+
+    /// [`moves::flat_pairs`].
+    pub(crate) fn flat(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.flat)(rows, to, width) }
+    }
+
+    /// [`moves::weave`].
+    pub(crate) fn weave(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.weave)(rows, to, width) }
     }
 }
 
@@ -85,7 +123,7 @@ macro_rules! moves {
             fn round<T: Elem>(from: &[f32], to: &mut [T]) {
                 moves::round($token, from, to);
             }
-            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T> }
+            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T>, pairs: None }
         }
     };
 }
@@ -96,3 +134,20 @@ moves!(portable, Portable);
 moves!(avx2, Avx2::here(), "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
 moves!(avx512, Avx512::here(), "avx512f,avx512bw,avx512dq,avx512vl");
+
+#[cfg(target_arch = "x86_64")]
+const fn pairs<T: Elem>() -> PairMoves<T> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn lay<T: Elem>(rows: &[&[T]], columns: &mut [f32], width: usize) {
+        moves::lay_pairs(Avx512::here(), rows, columns, width);
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn flat<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        moves::flat_pairs(rows, to, width);
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn weave<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        moves::weave(rows, to, width);
+    }
+    PairMoves { lay: lay::<T>, flat: flat::<T>, weave: weave::<T> }
+}

@@ -73,6 +73,9 @@ pub(crate) struct LevelView {
     registers: usize,
     tilings: Vec<TilingView>,
     pairs: Vec<[EntryView; 2]>,
+    /// Entries that multiply bf16 pairs, and what they enable.
+    bf16: Vec<EntryView>,
+    bf16_features: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -109,6 +112,7 @@ impl LevelView {
         header: String,
         level: Level,
         pairs: Vec<[Planned<'_>; 2]>,
+        bf16: Vec<Planned<'_>>,
     ) -> Result<Self, RenderError> {
         if Level::Portable.lanes() != 4 {
             return Err(RenderError::Vectors { lanes: Level::Portable.lanes() });
@@ -139,6 +143,10 @@ impl LevelView {
             registers: level.registers(),
             tilings,
             pairs: pairs.iter().map(|pair| pair.each_ref().map(EntryView::new)).collect(),
+            bf16: bf16.iter().map(EntryView::new).collect(),
+            bf16_features: features
+                .filter(|_| !bf16.is_empty())
+                .map(|features| format!("{features},avx512bf16")),
         })
     }
 }
@@ -167,7 +175,9 @@ impl EntryView {
         let (tiling, tile, facts) = match (level, op) {
             (Level::Portable, op) => {
                 let tiling = match op {
-                    Op::Attend => format!("Tiling::attend(Level::Portable, {dim}, {v_dim})"),
+                    Op::Attend | Op::Pairs => {
+                        format!("Tiling::attend(Level::Portable, {dim}, {v_dim})")
+                    }
                     Op::Decode => "Tiling::decode(Level::Portable)".to_owned(),
                 };
                 (tiling, "{ T.vectors }, { T.scalars }".to_owned(), format!("{models}."))
