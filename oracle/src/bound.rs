@@ -34,9 +34,11 @@
 //! a_hat_j = kappa a_j (1 + theta_j),   |theta_j| <= Theta_j = 2^(D_j + X_j) (1 + e u)^(1 + R_j) - 1
 //! ```
 //! (the lower side, `1 - 2^-(D_j + X_j) (1 - e u)^(1 + R_j)`, is smaller). R_j counts the tiles whose
-//! `max (s + D)` exceeds every earlier `s - D`. E flushes results under 2^-126 to 0, whether p_j or a corr:
-//! a key that can suffer that, and then once, loses another 2^-126 of weight. The same theta_j stands in the
-//! numerator and in the denominator: that is why `|v - o|` and not `|v|` appears below.
+//! `max (s + D)` exceeds every earlier `s - D`. A key whose `s - D` reaches every other `s + D` up to the end of its
+//! tile is the maximum there: p_j = E(0) = 1 was not rounded, and R_j takes the place of `1 + R_j`. E flushes results
+//! under 2^-126 to 0, whether p_j or a corr: a key that can suffer that, and then once, loses another 2^-126 of
+//! weight. The same theta_j stands in the numerator and in the denominator: that is why `|v - o|` and not `|v|`
+//! appears below.
 //!
 //! # 3. Sums
 //! The additions that follow leave, in units of `kappa L`,
