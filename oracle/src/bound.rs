@@ -65,8 +65,10 @@
 //! N - o M = sum_j w_j theta_j (v_j - o) + f_o - o f_l
 //! M      >= 1 - S - F_l,                                 S = sum_j w_j Theta_j
 //! |N/M - o| <= E = (sum_j w_j Theta_j |v_j - o| + F_o + |o| F_l) / (1 - S - F_l)
-//! |o_hat - o| <= E + (2u + u^2) (|o| + E) + 2^-150       reciprocal, then product: two roundings
+//! |o_hat - o| <= E + (2u + u^2) (|o| + E) + 2^-150 = E'  reciprocal, then product: two roundings
 //! ```
+//! Stored in a format with p significant bits and the smallest subnormal t, o_hat is rounded once more, by half an
+//! ulp: `E' + max(2^-p (|o| + E'), t / 2)`.
 //!
 //! # 5. The log-sum-exp
 //! `l_hat = kappa L M`, so `m_hat ln 2 + ln l_hat = lse + ln M`: kappa drops out again, and
@@ -88,7 +90,8 @@
 //! - `|c| sum_c |q_c k_c|` of a visible key, or a q', reaches 2^127: a score may overflow (a score of -inf is such
 //!   a case);
 //! - `sum_j |v_jc|` reaches 2^127: channel c may overflow on its way. It is not enough that the *final* weights keep
-//!   the sum small: while the maximum is still low, p is 1.
+//!   the sum small: while the maximum is still low, p is 1;
+//! - `|o| + E'` reaches what the format that o is stored in rounds to infinity.
 //!
 //! Subnormals are assumed to be kept, not flushed, except by E.
 
@@ -98,9 +101,10 @@ mod weights;
 
 use std::f64::consts::LOG2_E;
 
+use crate::arithmetic::{Arithmetic, Format};
 use crate::attend::{Row, Softmax};
 use crate::problem::Problem;
-use crate::rounding::{Arithmetic, LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
+use crate::rounding::{LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
 use scores::score_errors;
 use sums::Sums;
 use weights::{Passage, Weights};
@@ -165,7 +169,7 @@ pub(crate) fn bound(
     form: Form,
     (b, i, h): (usize, usize, usize),
 ) -> (Row, Bound) {
-    assert!(arithmetic.tile_k > 0 && arithmetic.splits > 0, "{arithmetic:?}");
+    arithmetic.check();
     let softmax = Softmax::of_row(problem, b, i, h);
     let row = softmax.weigh(problem, b, h);
     let everywhere = |bound| Bound { o: vec![bound; row.o.len()], lse: bound };
@@ -191,7 +195,8 @@ pub(crate) fn bound(
         }
         _ => Sums::gamma(arithmetic, &weights, &passage, &v),
     };
-    let o = o_bound(&row, &weights, &sums, &v);
+    let computed = o_bound(&row, &weights, &sums, &v);
+    let o = row.o.iter().zip(computed).map(|(&o, b)| stored(arithmetic.output, o, b)).collect();
     let lse = lse_bound(&row, &softmax, &weights, &sums);
     (row, Bound { o, lse })
 }
@@ -225,6 +230,14 @@ fn o_bound(row: &Row, weights: &Weights, sums: &Sums, values: &[&[f32]]) -> Vec<
         (quotient + TWO_ROUNDINGS * (o + quotient) + UNDERFLOW) * EVALUATION
     };
     (0..row.o.len()).map(of_channel).collect()
+}
+
+/// Section 4, its last line: what the bound `computed` becomes when o is stored. 0 stays: nothing was to be rounded.
+fn stored(output: Format, o: f64, computed: f64) -> f64 {
+    if computed == 0.0 {
+        return 0.0;
+    }
+    computed + output.storage_error(o.abs() + computed) * EVALUATION
 }
 
 /// Section 5.

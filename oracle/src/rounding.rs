@@ -1,43 +1,5 @@
 //! What one f32 operation may do to a number, and what a chain of them may do to a sum.
 
-/// The freedom that a kernel has: everything about its arithmetic that changes the bits of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arithmetic {
-    /// Products and sums are one operation, `fma(x, y, z)`, rounded once; otherwise two, rounded each.
-    pub fused: bool,
-    /// Keys of a tile. Tiles start at the multiples of `tile_k`, whatever the row sees.
-    pub tile_k: usize,
-    /// Contiguous ranges that the keys were split into, each reduced to a state `(m, l, o)` and merged with the
-    /// others. 1 = not split. The bound holds wherever the cuts are and in whatever order states are merged; not
-    /// knowing that makes it about twice as large as it need be.
-    pub splits: usize,
-}
-
-impl Arithmetic {
-    /// Fused multiply-add, one pass over all keys.
-    pub const fn fused(tile_k: usize) -> Self {
-        Self { fused: true, tile_k, splits: 1 }
-    }
-
-    /// Separate multiplication and addition, one pass over all keys.
-    pub const fn unfused(tile_k: usize) -> Self {
-        Self { fused: false, tile_k, splits: 1 }
-    }
-
-    /// The same arithmetic over `splits` ranges of keys.
-    pub const fn split(self, splits: usize) -> Self {
-        Self { splits, ..self }
-    }
-
-    /// Largest relative error of the kernel's `exp2`, in units of [`U`]. An error of x ulp is at most 2x u.
-    ///
-    /// Measured over every f32 in [-126, -0] (numerics.md, section 2): 0.7765 ulp fused, 1.0606 ulp unfused.
-    /// `tests/certified/model.rs` measures it again.
-    pub(crate) const fn exp2_error(&self) -> f64 {
-        if self.fused { 2.0 * 0.7765 } else { 2.0 * 1.0606 }
-    }
-}
-
 /// u: `fl(x) = x (1 + d)`, `|d| <= u`, for f32 rounded to nearest (24 bits).
 pub(crate) const U: f64 = 1.0 / 16_777_216.0;
 

@@ -1,7 +1,8 @@
 //! Section 3: what the additions do.
 
 use super::weights::{Passage, Weights};
-use crate::rounding::{Arithmetic, Sum, U64, UNDERFLOW, gamma};
+use crate::arithmetic::Arithmetic;
+use crate::rounding::{Sum, U64, UNDERFLOW, gamma};
 
 /// `F_l` and `F_o`.
 pub(super) struct Sums {

@@ -3,8 +3,9 @@
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
+use crate::arithmetic::Arithmetic;
 use crate::attend::Softmax;
-use crate::rounding::{Arithmetic, FLUSH, U, U64};
+use crate::rounding::{FLUSH, U, U64};
 
 /// The way of the keys through the tiles. Entry `n` belongs to the n-th visible key.
 pub(super) struct Passage {
