@@ -5,7 +5,7 @@
 /// # Example
 /// ```
 /// use oracle::{Arithmetic, Format};
-/// let arithmetic = Arithmetic::fused(96).split(4).stored_as(Format::Bf16);
+/// let arithmetic = Arithmetic::bf16_products(96).split(4).stored_as(Format::Bf16);
 /// assert!(arithmetic.fused && arithmetic.splits == 4);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,20 @@ pub struct Arithmetic {
     /// others. 1 = not split. The bound holds wherever the cuts are and in whatever order states are merged; not
     /// knowing that makes it about twice as large as it need be.
     pub splits: usize,
+    /// How `<q, k>` and `sum p v` are summed. [`Products::Bf16`] implies `fused`.
+    pub products: Products,
     /// What `o` is rounded to, once, when it is stored; `lse` stays f32.
     pub output: Format,
+}
+
+/// The instruction that multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// f32 times f32, as `fused` says.
+    F32,
+    /// Pairs of bf16 products added to an f32 (x86 `vdpbf16ps`); section 9 of `src/bound.rs` says what is assumed
+    /// of it. `q`, `k` and `v` must be bf16 numbers, and the weights are rounded to bf16.
+    Bf16,
 }
 
 /// A floating-point format: IEEE 754, rounded to nearest even, with gradual underflow.
@@ -36,12 +48,17 @@ pub enum Format {
 impl Arithmetic {
     /// Fused multiply-add, one pass over all keys.
     pub const fn fused(tile_k: usize) -> Self {
-        Self { fused: true, tile_k, splits: 1, output: Format::F32 }
+        Self { fused: true, tile_k, splits: 1, products: Products::F32, output: Format::F32 }
     }
 
     /// Separate multiplication and addition, one pass over all keys.
     pub const fn unfused(tile_k: usize) -> Self {
         Self { fused: false, ..Self::fused(tile_k) }
+    }
+
+    /// Products of bf16 pairs, fused multiply-add elsewhere, one pass over all keys.
+    pub const fn bf16_products(tile_k: usize) -> Self {
+        Self { products: Products::Bf16, ..Self::fused(tile_k) }
     }
 
     /// The same arithmetic over `splits` ranges of keys.
@@ -66,6 +83,29 @@ impl Arithmetic {
     /// Panics where no kernel can be meant.
     pub(crate) fn check(&self) {
         assert!(self.tile_k > 0 && self.splits > 0, "{self:?}");
+        assert!(self.fused || self.products == Products::F32, "{self:?}");
+    }
+}
+
+impl Products {
+    /// Whether these numbers can be operands. (A NaN can: its payload says nothing.)
+    pub(crate) fn take(self, row: &[f32]) -> bool {
+        let is_bf16 = |x: &f32| x.is_nan() || x.to_bits() & 0xffff == 0;
+        self == Products::F32 || row.iter().all(is_bf16)
+    }
+
+    /// What an operand counts as: the instruction reads a subnormal bf16 as zero.
+    #[inline(always)]
+    pub(crate) fn read(self, x: f32) -> f64 {
+        if self == Products::Bf16 && x.is_subnormal() { 0.0 } else { f64::from(x) }
+    }
+
+    /// Largest relative change of a weight before it is multiplied and summed: it is rounded to 8 significant bits.
+    pub(crate) const fn weight_error(self) -> f64 {
+        match self {
+            Products::F32 => 0.0,
+            Products::Bf16 => 1.0 / 256.0,
+        }
     }
 }
 

@@ -93,7 +93,38 @@
 //!   the sum small: while the maximum is still low, p is 1;
 //! - `|o| + E'` reaches what the format that o is stored in rounds to infinity.
 //!
-//! Subnormals are assumed to be kept, not flushed, except by E.
+//! Subnormals are assumed to be kept, not flushed, except by E and by products of bf16 (section 9).
+//!
+//! # 9. Products of bf16
+//! `dp(x, (a, b), (y, z))`, one step of x86's `vdpbf16ps`, adds `a y` and `b z` to x. Assumed of it: the products are
+//! exact; at most two sums are rounded, to nearest even, in an order unknown, so that between them it holds `x + a y`,
+//! `x + b z` or `a y + b z`; an operand under 2^-126 counts as 0; a sum under 2^-126 becomes 0.
+//! (`tests/certified/instruction.rs` asks the processor.) With q, k, v in bf16 the kernel computes, instead,
+//! ```text
+//! s_j    = fl(dot(q, k_j) * c_hat)                the chain: steps over the channels (0, 1), (2, 3), ...
+//! p_j    = bf16(E(s_j - m_new))                   8 significant bits; l and o both sum the rounded weight
+//! o      = o * corr + sum_j p_j v_j               the tile's sum: steps over two neighbours, or over one key and 0
+//! ```
+//! and everything else as before, fused. Which keys share a step is not known.
+//!
+//! *Scores.* A sum meets one rounding for each channel; the first is exact, for a product of 8 by 8 bits fits into 24
+//! (or is the sum of both products that is then added to 0 exactly), and so is adding the 0 beside an odd last
+//! channel. Let `A_j = gamma_(d-1) sum_c |q_c k_jc|`, or its running form, plus 2^-126 for each channel, plus the
+//! `|q_c k_jc|` with a subnormal factor. c_hat and its product come after:
+//! `D_j = |c| (A_j + (2u + u^2) (|<q, k_j>| + A_j))`, plus their underflow.
+//!
+//! *Weights.* The rounded p_j is the weight that numerator *and* denominator sum, so its error is common to both and
+//! belongs to theta: Theta_j gains a factor `1 + 2^-8` (not where p_j = 1, which bf16 holds). The corr factors
+//! are not rounded to bf16, so it enters once, whatever R_j is; and p_j is 0 or at least 2^-126, so no step reads a
+//! weight as 0. Had l summed the unrounded p_j, 2^-8 would stand in F_o, before `|v|` instead of `|v - o|`.
+//!
+//! *Sums.* n_j counts, in its tile, the roundings from j's own on, one a key, and one more because j may be the second
+//! of its step and meet the first one's rounding; but not the tile's first, which is exact as above. The running form
+//! charges the rounding at a key with the largest of the three sums that a step which begins there may hold. F_o gains
+//! 2^-126 / (kappa L) for each key: what a flushed sum loses, or a v_jc that counts as 0. Not both, for adding 0 is
+//! not flushed. F_l is the fused one.
+//!
+//! *Overflow.* q is not scaled first, so `sum_c |q_c k_c|` as well must stay under 2^127.
 
 mod scores;
 mod sums;
@@ -105,7 +136,7 @@ use crate::arithmetic::{Arithmetic, Format};
 use crate::attend::{Row, Softmax};
 use crate::problem::Problem;
 use crate::rounding::{LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
-use scores::score_errors;
+use scores::Scores;
 use sums::Sums;
 use weights::{Passage, Weights};
 
@@ -182,9 +213,12 @@ pub(crate) fn bound(
         return (row.clone(), everywhere(0.0));
     }
     let keys = || softmax.keys.iter();
+    let q = problem.q_row(b, i, h);
     let k: Vec<&[f32]> = keys().map(|&j| problem.k_row(b, j, h)).collect();
     let v: Vec<&[f32]> = keys().map(|&j| problem.v_row(b, j, h)).collect();
-    let Some(d) = score_errors(c, problem.q_row(b, i, h), &k, arithmetic.fused, form) else {
+    let mut operands = k.iter().chain(&v).chain([&q]);
+    assert!(operands.all(|row| arithmetic.products.take(row)), "q, k and v must be bf16 numbers");
+    let Some(d) = (Scores { arithmetic, form, c, q }).errors(&k) else {
         return (row.clone(), everywhere(f64::INFINITY));
     };
     let passage = Passage::new(arithmetic, &softmax, &d);

@@ -54,7 +54,8 @@ pub struct Place {
 /// An `o` that was stored in 16 bits is handed over as the f32 numbers that it holds.
 ///
 /// A row that sees no key must be exactly +0 with `lse = -inf`; an element whose exact value is NaN must be NaN.
-/// Panics if an array does not have the length that the shape says. The crate's head has an example.
+/// Panics if an array does not have the length that the shape says, or if products of bf16 are to be judged and a
+/// visible number is no bf16. The crate's head has an example.
 pub fn certify(
     problem: &Problem,
     arithmetic: &Arithmetic,

@@ -44,7 +44,7 @@ mod certify;
 mod problem;
 mod rounding;
 
-pub use arithmetic::{Arithmetic, Format};
+pub use arithmetic::{Arithmetic, Format, Products};
 pub use attend::{Row, attend_row};
 pub use bound::{Bound, Form, bound_row, running_bound_row};
 pub use certify::{Place, Verdict, certify, certify_rows};

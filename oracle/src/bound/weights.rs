@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::arithmetic::Arithmetic;
 use crate::attend::Softmax;
-use crate::rounding::{FLUSH, U, U64};
+use crate::rounding::{FLUSH, Term, U, U64};
 
 /// The way of the keys through the tiles. Entry `n` belongs to the n-th visible key.
 pub(super) struct Passage {
@@ -116,12 +116,13 @@ impl Weights {
     ) -> Self {
         let Softmax { s, m, l, w, .. } = softmax;
         let e = 1.0 + arithmetic.exp2_error() * U;
+        let rounded = 1.0 + arithmetic.products.weight_error();
         let kappa_inverse = (passage.top - m * LOG2_E).exp2();
         let error: Vec<f64> = (0..w.len())
             .map(|n| {
                 let below_top = passage.top - (s[n] * LOG2_E - d[n]);
                 let exponent_error = d[n] + U * below_top;
-                let of_p = if passage.leads[n] { 1.0 } else { e };
+                let of_p = if passage.leads[n] { 1.0 } else { e * rounded };
                 let growth = of_p * e.powi(passage.rescales[n] as i32);
                 // As a difference of two weights, not w * Theta: far below the maximum that would be 0 * inf.
                 let largest = (s[n] - m + LN_2 * exponent_error).exp() * growth / l;
@@ -133,5 +134,11 @@ impl Weights {
             .collect();
         let total_error = error.iter().sum();
         Self { w: w.clone(), error, unit: kappa_inverse / l, total_error }
+    }
+
+    /// `w_j v`, and how far the kernel's may be from it.
+    #[inline(always)]
+    pub(super) fn times(&self, n: usize, v: f64) -> Term {
+        Term { exact: self.w[n] * v, slack: self.error[n] * v.abs() }
     }
 }
