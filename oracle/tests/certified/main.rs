@@ -5,6 +5,7 @@ mod climb;
 mod defects;
 mod families;
 mod model;
+mod narrow;
 mod never_exceeded;
 mod real_heads;
 mod special_values;
