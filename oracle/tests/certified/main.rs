@@ -4,6 +4,7 @@ mod adversary;
 mod climb;
 mod defects;
 mod families;
+mod instruction;
 mod model;
 mod narrow;
 mod never_exceeded;
