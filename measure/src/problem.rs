@@ -100,8 +100,13 @@ impl Model {
     /// a value that a query sees. The softmax is not counted.
     #[must_use]
     pub fn flops(&self, tokens: &Tokens<'_>) -> f64 {
-        let seen = |i| self.sight.count(tokens.position + i, self.kv_len(tokens));
-        let pairs: usize = (0..self.q_len(tokens)).map(seen).sum();
+        self.flops_of(tokens.position, self.q_len(tokens), self.kv_len(tokens))
+    }
+
+    /// The same of `q_len` queries, the first at `position`, and `kv_len` keys.
+    #[must_use]
+    pub fn flops_of(&self, position: usize, q_len: usize, kv_len: usize) -> f64 {
+        let pairs: usize = (0..q_len).map(|i| self.sight.count(position + i, kv_len)).sum();
         let Heads { q, dim, v_dim, .. } = self.heads;
         2.0 * (pairs * q * (dim + v_dim)) as f64
     }
