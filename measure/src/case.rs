@@ -5,7 +5,7 @@ use crate::naive;
 use crate::problem::{Model, Tokens};
 use crate::time::time;
 use flashlet::entry::Entry;
-use oracle::{Arithmetic, Form, Pair, attend_row, certify_rows};
+use oracle::{Arithmetic, Form, Pair, Verdict, attend_row, certify_rows};
 use std::time::Duration;
 
 /// Tokens of the case for times, if the model takes as many.
@@ -100,17 +100,7 @@ impl Case {
         let outputs = self.judged.iter().flat_map(|i| &o[i * width..][..width]);
         let error = |(o, exact): (&f32, &f64)| (f64::from(*o) - exact).abs();
         let max_error = outputs.zip(&self.exact).map(error).fold(0.0, worse);
-        let arithmetic =
-            if entry.level().is_fused() { Arithmetic::fused } else { Arithmetic::unfused };
-        let visible = |Pair { i, j, .. }: Pair| model.sight.sees(i, j);
-        let verdict = certify_rows(
-            &model.oracle(&self.tokens(), &visible),
-            &arithmetic(entry.tile_k()),
-            Form::Running,
-            self.rows(model),
-            o,
-            None,
-        );
+        let verdict = certify(model, &self.tokens(), entry, self.rows(model), o);
         // An element without a bound was not judged: that is no pass.
         let ratio = if verdict.uncertified > 0 { f64::MAX } else { verdict.worst_ratio };
         Judgement { max_error, err_over_bound: ratio.min(f64::MAX) }
@@ -127,6 +117,22 @@ impl Case {
         let heads = model.heads.q;
         self.judged.iter().flat_map(move |&i| (0..heads).map(move |h| (0, i, h)))
     }
+}
+
+/// Judges rows (sequence, query, head) of an output of `entry`, `[q_len, q_heads, v_dim]`, against the
+/// certified bound.
+#[must_use]
+pub fn certify(
+    model: &Model,
+    tokens: &Tokens<'_>,
+    entry: &Entry,
+    rows: impl IntoIterator<Item = (usize, usize, usize)>,
+    o: &[f32],
+) -> Verdict {
+    let arithmetic = if entry.level().is_fused() { Arithmetic::fused } else { Arithmetic::unfused };
+    let visible = |Pair { i, j, .. }: Pair| model.sight.sees(tokens.position + i, j);
+    let problem = model.oracle(tokens, &visible);
+    certify_rows(&problem, &arithmetic(entry.tile_k()), Form::Running, rows, o, None)
 }
 
 /// The larger error; a NaN is the worst.
