@@ -173,7 +173,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             score::tile::<S, P, N, R>(simd, products, q, rows, seen, s);
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
-                job.stage_values(tile, &range, stage);
+                job.stage_values(tile, &range, 0, stage);
             }
             staged = true;
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);

@@ -129,12 +129,14 @@ fn decode_tile<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
         if !is_full {
             see(&visible, &range, &tile.rows, group, bits);
         }
-        score::<S, N, R>(simd, job, work, tile, &range);
+        // While this tile is read, the next one comes nearer, if there is one.
+        let ahead = if range.end == keys_of_tile.end { TILE_K } else { 0 };
+        score::<S, N, R>(simd, job, work, tile, &range, ahead);
         for row in 0..rows {
             weigh(simd, work, row, bits);
         }
         let (stage, p) = (simd.floats_of(work.stage), &*simd.floats_of(work.s));
-        job.stage_values(tile, &range, stage);
+        job.stage_values(tile, &range, ahead, stage);
         let values = job.values(tile, &range, stage);
         let p = Rows::new(p, work.sizes.key_vectors * S::LANES, rows, range.len());
         let (Some(p), true) = (p, values.len() == range.len()) else {
@@ -142,7 +144,8 @@ fn decode_tile<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
             continue;
         };
         let (o, states) = (&mut *work.o, &*work.states);
-        let mut sums = Sums::<S> { o, states, vectors: work.sizes.v_vectors };
+        let ahead = job.values_apart(ahead);
+        let mut sums = Sums::<S> { o, states, vectors: work.sizes.v_vectors, ahead };
         if is_full {
             add_values::<S, N, R>(simd, &mut sums, p, values);
         } else {
@@ -173,6 +176,7 @@ fn score<S: Simd, const N: usize, const R: usize>(
     work: &mut Workspace<'_, S>,
     tile: &QueryTile,
     range: &Range<usize>,
+    ahead: usize,
 ) {
     let Sizes { k_dim, key_vectors, .. } = work.sizes;
     let rows = tile.rows.len();
@@ -183,7 +187,7 @@ fn score<S: Simd, const N: usize, const R: usize>(
             let start = range.start + (first + n) * S::LANES;
             let keys = start..range.end.min(start + S::LANES);
             let columns = simd.floats_of(work.stage).get_mut(n * S::LANES..).unwrap_or(&mut []);
-            job.lay_keys(tile, keys, columns, N * S::LANES);
+            job.lay_keys(tile, keys, ahead, columns, N * S::LANES);
         }
         let queries = Rows::new(&*work.q, k_dim, rows, k_dim);
         let kt = Rows::new(&*work.stage, N, k_dim, N);
@@ -281,6 +285,8 @@ struct Sums<'a, S: Simd> {
     /// As in [`Workspace`].
     states: &'a [[[S::F32; 1]; 3]],
     vectors: usize,
+    /// Floats from the values of this tile to those of the next.
+    ahead: usize,
 }
 
 /// `o = o * correction + p V` where every row sees every key.
@@ -333,7 +339,8 @@ fn add_block<S: Simd, const N: usize, const R: usize>(
     first: usize,
 ) {
     let keys = 0..values.len();
-    let steps = p.across::<R>(row, keys.end).and(values.vectors::<S, N>(first * S::LANES, &keys));
+    let values = values.vectors::<S, N>(first * S::LANES, &keys, sums.ahead);
+    let steps = p.across::<R>(row, keys.end).and(values);
     let sum =
         outer::<S, F32Products, N, 0, R>(simd, F32Products, [[simd.splat(-0.0); N]; R], steps);
     for (r, sum) in sum.iter().enumerate() {
@@ -357,7 +364,7 @@ fn add_seen_values<S: Simd, const TILE_K: usize>(
             *lanes = if bits >> row & 1 == 0 { 0 } else { u64::MAX };
         }
         for first in 0..sums.vectors {
-            let values = values.vectors::<S, 1>(first * S::LANES, &keys);
+            let values = values.vectors::<S, 1>(first * S::LANES, &keys, 0);
             let steps =
                 p.across::<1>(row, keys.end).and(values).and(Items::of(lanes.as_chunks().0));
             let sum = outer_where::<S, F32Products, 1, 0, 1, 1>(

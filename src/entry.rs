@@ -26,6 +26,7 @@ pub use crate::tiling::{Lanes, TILE_K, Tiling};
 use crate::attend::QueryTile;
 use crate::dispatch::Claim;
 use crate::mask::{Mask, Visible};
+use crate::moves::LaneRows;
 use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
 use crate::simd::{Level, MAX_LANES, Rows, Simd};
@@ -167,16 +168,15 @@ impl Job<'_> {
         width: usize,
     ) {
         of_any!(Stored, self.q.0, (view, moves) => {
-            let mut lanes = [&[][..]; MAX_LANES];
+            let mut lanes: LaneRows<'_, _> = [&[]; MAX_LANES];
             for (lane, row) in lanes.iter_mut().skip(idle).zip(rows) {
                 let (i, h) = self.query_of(tile.g, row);
                 *lane = view.row(tile.b, i, h);
             }
-            let lanes = lanes.get(..self.level.lanes()).unwrap_or(&[]);
             let mover = moves.at(self.level);
             match (self.precision, mover.pairs()) {
-                (Precision::Bf16Products, Some(pairs)) => pairs.lay(lanes, columns, width),
-                _ => mover.lay(lanes, self.scale, columns, width),
+                (Precision::Bf16Products, Some(pairs)) => pairs.lay(&lanes, columns, width),
+                _ => mover.lay(&lanes, 0, self.scale, columns, width),
             }
         });
     }
@@ -186,7 +186,8 @@ impl Job<'_> {
         of_any!(Stored, self.q.0, (view, moves) => {
             for (row, to) in tile.rows.clone().zip(to.chunks_exact_mut(width)) {
                 let (i, h) = self.query_of(tile.g, row);
-                moves.at(self.level).flat(Rows::one(view.row(tile.b, i, h)), self.scale, to, width);
+                let row = Rows::one(view.row(tile.b, i, h));
+                moves.at(self.level).flat(row, 0, self.scale, to, width);
             }
         });
     }

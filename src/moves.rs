@@ -4,14 +4,18 @@
 //! (`dispatch/moves.rs`), and no entry holds a copy of its own.
 
 use crate::elem::Elem;
-use crate::simd::{MAX_LANES, Rows, Simd};
+use crate::simd::{MAX_LANES, Rows, Simd, prefetch};
 
-/// Transposes at most `LANES` rows: `columns[c * width + r] = rows[r][c] * scale`. Lanes without a row
-/// get zeros.
+/// The rows of a vector of lanes; those that are not there are empty.
+pub(crate) type LaneRows<'a, T> = [&'a [T]; MAX_LANES];
+
+/// Transposes the first `LANES` rows: `columns[c * width + r] = rows[r][c] * scale`. Rows that are empty
+/// give zeros. Meanwhile the lines `ahead` elements behind each row come nearer.
 #[inline(always)]
 pub(crate) fn lay<S: Simd, T: Elem>(
     simd: S,
-    rows: &[&[T]],
+    rows: &LaneRows<'_, T>,
+    ahead: usize,
     scale: f32,
     columns: &mut [f32],
     width: usize,
@@ -23,6 +27,9 @@ pub(crate) fn lay<S: Simd, T: Elem>(
         let mut square = simd.square();
         for (x, row) in square.as_mut().iter_mut().zip(rows) {
             *x = simd.mul(T::load(simd, row.get(first..).unwrap_or(&[])), factor);
+            if ahead > 0 {
+                prefetch(row.as_ptr().wrapping_add(ahead + first));
+            }
         }
         let square = simd.transpose(square);
         let channels = (dim - first).min(S::LANES);
@@ -32,12 +39,13 @@ pub(crate) fn lay<S: Simd, T: Elem>(
     }
 }
 
-/// Copies rows one behind the other: `to[j * width + c] = rows[j][c]`; channels up to `width` that a
-/// row lacks become zeros.
+/// Copies rows one behind the other: `to[j * width + c] = rows[j][c] * scale`; channels up to `width`
+/// that a row lacks become zeros. `ahead` as for [`lay`].
 #[inline(always)]
 pub(crate) fn flat<S: Simd, T: Elem>(
     simd: S,
     rows: Rows<'_, T>,
+    ahead: usize,
     scale: f32,
     to: &mut [f32],
     width: usize,
@@ -47,6 +55,9 @@ pub(crate) fn flat<S: Simd, T: Elem>(
         let row = rows.row(j);
         for (first, to) in to.chunks_mut(S::LANES).enumerate() {
             let x = T::load(simd, row.get(first * S::LANES..).unwrap_or(&[]));
+            if ahead > 0 {
+                prefetch(row.as_ptr().wrapping_add(ahead + first * S::LANES));
+            }
             simd.store(simd.mul(x, factor), to);
         }
     }
@@ -57,7 +68,7 @@ pub(crate) fn flat<S: Simd, T: Elem>(
 #[inline(always)]
 pub(crate) fn lay_pairs<S: Simd, T: Elem>(
     simd: S,
-    rows: &[&[T]],
+    rows: &LaneRows<'_, T>,
     columns: &mut [f32],
     width: usize,
 ) {

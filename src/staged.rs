@@ -3,6 +3,7 @@
 use crate::attend::QueryTile;
 use crate::dispatch::Entry;
 use crate::entry::{Job, Lanes};
+use crate::moves::LaneRows;
 use crate::products::Precision;
 use crate::shape::Heads;
 use crate::simd::{MAX_LANES, Rows};
@@ -92,12 +93,27 @@ impl<'a> Staged<'a> {
 impl Job<'_> {
     /// Copies the keys of `range` to `stage`, unless they are read where they lie.
     pub(crate) fn stage_keys(&self, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
-        self.stage(&self.k, tile, range, stage);
+        self.stage(&self.k, tile, range, 0, stage);
     }
 
-    /// Copies the values of `range` to `stage`, unless they are read where they lie.
-    pub(crate) fn stage_values(&self, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
-        self.stage(&self.v, tile, range, stage);
+    /// Copies the values of `range` to `stage`, unless they are read where they lie. Meanwhile those
+    /// `ahead` keys later come nearer.
+    pub(crate) fn stage_values(
+        &self,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        ahead: usize,
+        stage: &mut [f32],
+    ) {
+        self.stage(&self.v, tile, range, ahead, stage);
+    }
+
+    /// Floats from a value, if it is read where it lies, to the one `ahead` keys later.
+    pub(crate) fn values_apart(&self, ahead: usize) -> usize {
+        match (self.v.copy, self.v.view.0) {
+            (Copied::No, Stored::F32(view, _)) => ahead * view.strides().token,
+            _ => 0,
+        }
     }
 
     /// The keys of `range`, staged before if they have to be: row 0 is key `range.start`.
@@ -122,25 +138,34 @@ impl Job<'_> {
         rows(&self.v, tile, range, stage)
     }
 
-    /// Lays keys down lanes: `columns[c * width + j]`. At most as many as a vector has lanes.
+    /// Lays keys down lanes: `columns[c * width + j]`. At most as many as a vector has lanes. Meanwhile
+    /// those `ahead` keys later come nearer.
     pub(crate) fn lay_keys(
         &self,
         tile: &QueryTile,
         keys: Range<usize>,
+        ahead: usize,
         columns: &mut [f32],
         width: usize,
     ) {
         of_any!(Stored, self.k.view.0, (view, moves) => {
-            let mut lanes = [&[][..]; MAX_LANES];
+            let mut lanes: LaneRows<'_, _> = [&[]; MAX_LANES];
             for (lane, j) in lanes.iter_mut().zip(keys) {
                 *lane = view.row(tile.b, j, tile.g);
             }
-            let lanes = lanes.get(..self.level.lanes()).unwrap_or(&[]);
-            moves.at(self.level).lay(lanes, 1.0, columns, width);
+            let ahead = ahead * view.strides().token;
+            moves.at(self.level).lay(&lanes, ahead, 1.0, columns, width);
         });
     }
 
-    fn stage(&self, from: &Staged<'_>, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
+    fn stage(
+        &self,
+        from: &Staged<'_>,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        ahead: usize,
+        stage: &mut [f32],
+    ) {
         of_any!(Stored, from.view.0, (view, moves) => {
             let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
                 return;
@@ -151,7 +176,7 @@ impl Job<'_> {
                 (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
                 (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
                 (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
-                    mover.flat(rows, 1.0, stage, width);
+                    mover.flat(rows, ahead * rows.stride(), 1.0, stage, width);
                 }
             }
         });

@@ -2,7 +2,7 @@
 //! when running.
 
 use crate::elem::Elem;
-use crate::moves;
+use crate::moves::{self, LaneRows};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, Portable, Rows, Scalar};
@@ -15,8 +15,8 @@ pub struct MoveTable<T>([Moves<T>; Level::ALL.len()]);
 /// The functions of one level.
 #[derive(Debug)]
 pub(crate) struct Moves<T> {
-    lay: unsafe fn(&[&[T]], f32, &mut [f32], usize),
-    flat: unsafe fn(Rows<'_, T>, f32, &mut [f32], usize),
+    lay: unsafe fn(&LaneRows<'_, T>, usize, f32, &mut [f32], usize),
+    flat: unsafe fn(Rows<'_, T>, usize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
     pairs: Option<PairMoves<T>>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Moves<T> {
 /// The functions of a level whose products may be of bf16 pairs.
 #[derive(Clone, Copy, Debug)]
 struct PairMoves<T> {
-    lay: unsafe fn(&[&[T]], &mut [f32], usize),
+    lay: unsafe fn(&LaneRows<'_, T>, &mut [f32], usize),
     flat: unsafe fn(Rows<'_, T>, &mut [f32], usize),
     weave: unsafe fn(Rows<'_, T>, &mut [f32], usize),
 }
@@ -59,16 +59,30 @@ pub(crate) struct Mover<T: 'static>(&'static Moves<T>);
 
 impl<T: Elem> Mover<T> {
     /// [`moves::lay`].
-    pub(crate) fn lay(self, rows: &[&[T]], scale: f32, columns: &mut [f32], width: usize) {
+    pub(crate) fn lay(
+        self,
+        rows: &LaneRows<'_, T>,
+        ahead: usize,
+        scale: f32,
+        columns: &mut [f32],
+        width: usize,
+    ) {
         // SAFETY: `MoveTable::at` asked whether the level is available; its features are all that
         // these functions need.
-        unsafe { (self.0.lay)(rows, scale, columns, width) }
+        unsafe { (self.0.lay)(rows, ahead, scale, columns, width) }
     }
 
     /// [`moves::flat`].
-    pub(crate) fn flat(self, rows: Rows<'_, T>, scale: f32, to: &mut [f32], width: usize) {
+    pub(crate) fn flat(
+        self,
+        rows: Rows<'_, T>,
+        ahead: usize,
+        scale: f32,
+        to: &mut [f32],
+        width: usize,
+    ) {
         // SAFETY: as for `lay`.
-        unsafe { (self.0.flat)(rows, scale, to, width) }
+        unsafe { (self.0.flat)(rows, ahead, scale, to, width) }
     }
 
     /// The functions for bf16 pairs, if the level has any.
@@ -89,7 +103,7 @@ pub(crate) struct PairMover<T: 'static>(PairMoves<T>);
 
 impl<T: Elem> PairMover<T> {
     /// [`moves::lay_pairs`].
-    pub(crate) fn lay(self, rows: &[&[T]], columns: &mut [f32], width: usize) {
+    pub(crate) fn lay(self, rows: &LaneRows<'_, T>, columns: &mut [f32], width: usize) {
         // SAFETY: made only by a `Mover`, whose level this processor has.
         unsafe { (self.0.lay)(rows, columns, width) }
     }
@@ -112,12 +126,24 @@ macro_rules! moves {
     ($name:ident, $token:expr $(, $features:literal)?) => {
         const fn $name<T: Elem>() -> Moves<T> {
             $(#[target_feature(enable = $features)])?
-            fn lay<T: Elem>(rows: &[&[T]], scale: f32, columns: &mut [f32], width: usize) {
-                moves::lay($token, rows, scale, columns, width);
+            fn lay<T: Elem>(
+                rows: &LaneRows<'_, T>,
+                ahead: usize,
+                scale: f32,
+                columns: &mut [f32],
+                width: usize,
+            ) {
+                moves::lay($token, rows, ahead, scale, columns, width);
             }
             $(#[target_feature(enable = $features)])?
-            fn flat<T: Elem>(rows: Rows<'_, T>, scale: f32, to: &mut [f32], width: usize) {
-                moves::flat($token, rows, scale, to, width);
+            fn flat<T: Elem>(
+                rows: Rows<'_, T>,
+                ahead: usize,
+                scale: f32,
+                to: &mut [f32],
+                width: usize,
+            ) {
+                moves::flat($token, rows, ahead, scale, to, width);
             }
             $(#[target_feature(enable = $features)])?
             fn round<T: Elem>(from: &[f32], to: &mut [T]) {
@@ -138,7 +164,7 @@ moves!(avx512, Avx512::here(), "avx512f,avx512bw,avx512dq,avx512vl");
 #[cfg(target_arch = "x86_64")]
 const fn pairs<T: Elem>() -> PairMoves<T> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    fn lay<T: Elem>(rows: &[&[T]], columns: &mut [f32], width: usize) {
+    fn lay<T: Elem>(rows: &LaneRows<'_, T>, columns: &mut [f32], width: usize) {
         moves::lay_pairs(Avx512::here(), rows, columns, width);
     }
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]

@@ -24,6 +24,11 @@ impl<'a, T: Copy> Rows<'a, T> {
         fits.then_some(Rows { data, stride, len, width })
     }
 
+    /// Elements from one row to the next.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// A single row.
     pub(crate) fn one(row: &'a [T]) -> Self {
         Rows { data: row, stride: 0, len: 1, width: row.len() }
@@ -95,12 +100,14 @@ impl<'a, T: Copy> Rows<'a, T> {
 }
 
 impl<'a> Rows<'a, f32> {
-    /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on.
+    /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on. The lines
+    /// `ahead` floats behind them come nearer.
     #[inline(always)]
     pub(crate) fn vectors<S: Simd, const N: usize>(
         self,
         first: usize,
         range: &Range<usize>,
+        ahead: usize,
     ) -> Vectors<'a, S, N> {
         let floats = N * S::LANES;
         let fits = floats > 0
@@ -115,7 +122,7 @@ impl<'a> Rows<'a, f32> {
         };
         // As for `down`, with `floats` channels a step.
         let next = self.data.as_ptr().wrapping_add(start);
-        Vectors { next, step: self.stride, left, of: PhantomData }
+        Vectors { next, step: self.stride, ahead, left, of: PhantomData }
     }
 }
 
@@ -247,6 +254,7 @@ impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
 pub(crate) struct Vectors<'a, S: Simd, const N: usize> {
     next: *const f32,
     step: usize,
+    ahead: usize,
     left: usize,
     of: PhantomData<&'a S::F32>,
 }
@@ -264,7 +272,24 @@ impl<S: Simd, const N: usize> Steps for Vectors<'_, S, N> {
         // inside the rows. `Simd` is sealed, and every `F32` is so many floats in memory order; the
         // read asks for no alignment.
         let vectors = unsafe { self.next.cast::<[S::F32; N]>().read_unaligned() };
+        for n in 0..N {
+            prefetch(self.next.wrapping_add(self.ahead + n * S::LANES));
+        }
         self.next = self.next.wrapping_add(self.step);
         vectors
     }
+}
+
+/// Asks for the line at an address to come to the second-level cache, if the processor has a way to
+/// ask; nothing is read, so any address will do.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address, and every x86-64 has it.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
