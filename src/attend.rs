@@ -25,6 +25,7 @@ use crate::products::Products;
 use crate::score;
 use crate::sight::{Sight, granularity};
 use crate::simd::Simd;
+use crate::staged::Ahead;
 use core::ops::Range;
 
 /// Scratch, cut to whole vectors: `q`, `o` and `ml` hold one run a block.
@@ -173,7 +174,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             score::tile::<S, P, N, R>(simd, products, q, rows, seen, s);
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
-                job.stage_values(tile, &range, 0, stage);
+                job.stage_values(tile, &range, Ahead::default(), stage);
             }
             staged = true;
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);

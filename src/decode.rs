@@ -22,6 +22,7 @@ use crate::online::{Online, finite};
 use crate::outer::{outer, outer_where};
 use crate::products::F32Products;
 use crate::simd::{Items, Rows, Simd, Steps};
+use crate::staged::Ahead;
 use core::ops::Range;
 
 /// Scratch: rows of queries, states, weights, and one key tile.
@@ -67,12 +68,73 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         v_vectors: v_dim.div_ceil(S::LANES),
     };
     let scratch = core::mem::take(&mut job.scratch);
-    let Some(mut work) = cut::<S>(simd, scratch, job.tile_rows, sizes, N) else {
+    let capacity = job.tile_rows;
+    let Some(mut work) = cut::<S>(simd, scratch, capacity, sizes, N) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    for tile in QueryTile::of(&job, job.tile_rows) {
-        decode_tile::<S, N, R, TILE_K>(simd, &mut job, &mut work, &tile);
+    let mut batch = Batch::default();
+    for tile in QueryTile::of(&job, capacity) {
+        if !batch.takes(&job, &tile, capacity) {
+            decode_batch::<S, N, R, TILE_K>(simd, &mut job, &mut work, &batch);
+            batch = Batch::of(&tile);
+        }
+    }
+    decode_batch::<S, N, R, TILE_K>(simd, &mut job, &mut work, &batch);
+}
+
+/// Key/value heads whose query rows see the same keys, one behind the other for each key tile: where
+/// the heads of a token lie side by side, memory is then read in order.
+#[derive(Default)]
+struct Batch {
+    b: usize,
+    rows: Range<usize>,
+    heads: [usize; HEADS],
+    count: usize,
+}
+
+/// Heads in a batch.
+const HEADS: usize = 16;
+
+impl Batch {
+    fn of(tile: &QueryTile) -> Self {
+        let mut heads = [0; HEADS];
+        heads[0] = tile.g;
+        Batch { b: tile.b, rows: tile.rows.clone(), heads, count: 1 }
+    }
+
+    /// Adds a tile, if it sees the same keys and there is room for its rows.
+    fn takes(&mut self, job: &Job<'_>, tile: &QueryTile, capacity: usize) -> bool {
+        let fits = (self.count + 1) * tile.rows.len() <= capacity;
+        let is_alike = self.b == tile.b && self.rows == tile.rows && job.heads_lie_together();
+        match self.heads.get_mut(self.count) {
+            Some(slot) if self.count == 0 || fits && is_alike => {
+                *slot = tile.g;
+                self.count += 1;
+                (self.b, self.rows) = (tile.b, tile.rows.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Its tiles.
+    fn tiles(&self) -> impl Iterator<Item = QueryTile> {
+        let heads = self.heads.iter().take(self.count);
+        heads.map(|&g| QueryTile { b: self.b, g, rows: self.rows.clone() })
+    }
+
+    /// The way from head `slot` to what is read next: the next head of the same keys, or the first one
+    /// of the next key tile, if there is one.
+    fn ahead(&self, slot: usize, next_tile: Option<usize>) -> Ahead {
+        let head = |slot: usize| self.heads.get(slot).map_or(0, |&g| g as isize);
+        if slot + 1 < self.count {
+            return Ahead { keys: 0, heads: head(slot + 1) - head(slot) };
+        }
+        next_tile.map_or(Ahead::default(), |keys| Ahead {
+            keys: keys as isize,
+            heads: head(0) - head(slot),
+        })
     }
 }
 
@@ -100,22 +162,42 @@ fn cut<S: Simd>(
     })
 }
 
+impl<S: Simd> Workspace<'_, S> {
+    /// The scratch of the head in `slot`, of `rows` rows.
+    #[inline(always)]
+    fn slot(&mut self, slot: usize, rows: usize) -> Option<Workspace<'_, S>> {
+        let Sizes { k_dim, v_vectors, .. } = self.sizes;
+        let first = slot * rows;
+        Some(Workspace {
+            q: self.q.get_mut(first * k_dim..)?.get_mut(..rows * k_dim)?,
+            o: self.o.get_mut(first * v_vectors..)?.get_mut(..rows * v_vectors)?,
+            states: self.states.get_mut(first..)?.get_mut(..rows)?,
+            s: self.s,
+            stage: self.stage,
+            sizes: self.sizes,
+        })
+    }
+}
+
 #[inline(always)]
-fn decode_tile<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
+fn decode_batch<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
     simd: S,
     job: &mut Job<'_>,
     work: &mut Workspace<'_, S>,
-    tile: &QueryTile,
+    batch: &Batch,
 ) {
-    let rows = tile.rows.len();
-    let group = job.shape.heads.group();
-    let visible = job.visible(tile.b);
-    job.flat_queries(tile, work.q, work.sizes.k_dim);
-    for ([m, l, _], o) in work.states.iter_mut().zip(work.o.chunks_exact_mut(work.sizes.v_vectors))
-    {
-        Online { m, l, o }.clear(simd);
+    let (rows, group) = (batch.rows.len(), job.shape.heads.group());
+    for (slot, tile) in batch.tiles().enumerate() {
+        let Some(head) = work.slot(slot, rows) else { continue };
+        job.flat_queries(&tile, head.q, head.sizes.k_dim);
+        for ([m, l, _], o) in
+            head.states.iter_mut().zip(head.o.chunks_exact_mut(head.sizes.v_vectors))
+        {
+            Online { m, l, o }.clear(simd);
+        }
     }
-    let (first, last) = QueryTile::queries(&tile.rows, group);
+    let visible = job.visible(batch.b);
+    let (first, last) = QueryTile::queries(&batch.rows, group);
     for keys_of_tile in key_tiles(&visible, first, last, TILE_K) {
         let (range, is_full) = match visible.classify(first, last, &keys_of_tile) {
             Tile::Skip => continue,
@@ -127,32 +209,65 @@ fn decode_tile<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
             continue;
         };
         if !is_full {
-            see(&visible, &range, &tile.rows, group, bits);
+            see(&visible, &range, &batch.rows, group, bits);
         }
-        // While this tile is read, the next one comes nearer, if there is one.
-        let ahead = if range.end == keys_of_tile.end { TILE_K } else { 0 };
-        score::<S, N, R>(simd, job, work, tile, &range, ahead);
-        for row in 0..rows {
-            weigh(simd, work, row, bits);
-        }
-        let (stage, p) = (simd.floats_of(work.stage), &*simd.floats_of(work.s));
-        job.stage_values(tile, &range, ahead, stage);
-        let values = job.values(tile, &range, stage);
-        let p = Rows::new(p, work.sizes.key_vectors * S::LANES, rows, range.len());
-        let (Some(p), true) = (p, values.len() == range.len()) else {
-            debug_assert!(false, "the scratch was cut for them");
-            continue;
+        let keys = Keys {
+            next: (range.end == keys_of_tile.end).then_some(TILE_K),
+            range,
+            bits: (!is_full).then_some(&*bits),
         };
-        let (o, states) = (&mut *work.o, &*work.states);
-        let ahead = job.values_apart(ahead);
-        let mut sums = Sums::<S> { o, states, vectors: work.sizes.v_vectors, ahead };
-        if is_full {
-            add_values::<S, N, R>(simd, &mut sums, p, values);
-        } else {
-            add_seen_values::<S, TILE_K>(simd, &mut sums, p, values, bits);
+        for (slot, tile) in batch.tiles().enumerate() {
+            let Some(mut head) = work.slot(slot, rows) else { continue };
+            let ahead = batch.ahead(slot, keys.next);
+            absorb::<S, N, R, TILE_K>(simd, job, &mut head, &tile, &keys, ahead);
         }
     }
-    unpack(simd, job, work, tile);
+    for (slot, tile) in batch.tiles().enumerate() {
+        if let Some(mut head) = work.slot(slot, rows) {
+            unpack(simd, job, &mut head, &tile);
+        }
+    }
+}
+
+/// Keys of one tile.
+struct Keys<'a> {
+    range: Range<usize>,
+    /// Bit `r` of `bits[j]`: row `r` may see key `j` of the range; `None`: all rows see all of them.
+    bits: Option<&'a [u64]>,
+    /// Keys from this tile to the next, if there is one.
+    next: Option<usize>,
+}
+
+/// Joins the keys of one tile to the states of one head.
+#[inline(always)]
+fn absorb<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
+    simd: S,
+    job: &Job<'_>,
+    work: &mut Workspace<'_, S>,
+    tile: &QueryTile,
+    keys: &Keys<'_>,
+    ahead: Ahead,
+) {
+    let (rows, range) = (tile.rows.len(), &keys.range);
+    score::<S, N, R>(simd, job, work, tile, range, ahead);
+    for row in 0..rows {
+        weigh(simd, work, row, range.len(), keys.bits);
+    }
+    let (stage, p) = (simd.floats_of(work.stage), &*simd.floats_of(work.s));
+    job.stage_values(tile, range, ahead, stage);
+    let values = job.values(tile, range, stage);
+    let p = Rows::new(p, work.sizes.key_vectors * S::LANES, rows, range.len());
+    let (Some(p), true) = (p, values.len() == range.len()) else {
+        debug_assert!(false, "the scratch was cut for them");
+        return;
+    };
+    let (o, states) = (&mut *work.o, &*work.states);
+    let ahead = job.values_apart(ahead);
+    let mut sums = Sums::<S> { o, states, vectors: work.sizes.v_vectors, ahead };
+    match keys.bits {
+        None => add_values::<S, N, R>(simd, &mut sums, p, values),
+        Some(bits) => add_seen_values::<S, TILE_K>(simd, &mut sums, p, values, bits),
+    }
 }
 
 /// Bit `r` of `bits[j]`: row `r` of the tile may see key `range.start + j`.
@@ -176,7 +291,7 @@ fn score<S: Simd, const N: usize, const R: usize>(
     work: &mut Workspace<'_, S>,
     tile: &QueryTile,
     range: &Range<usize>,
-    ahead: usize,
+    ahead: Ahead,
 ) {
     let Sizes { k_dim, key_vectors, .. } = work.sizes;
     let rows = tile.rows.len();
@@ -242,16 +357,22 @@ fn score_block<S: Simd, const N: usize, const R: usize>(
     }
 }
 
-/// Turns a row's scores of one tile into weights, and joins their sum. `bits` has a word a key.
+/// Turns a row's scores of `keys` keys into weights, and joins their sum. `bits` as in [`Keys`].
 #[inline(always)]
-fn weigh<S: Simd>(simd: S, work: &mut Workspace<'_, S>, row: usize, bits: &[u64]) {
+fn weigh<S: Simd>(
+    simd: S,
+    work: &mut Workspace<'_, S>,
+    row: usize,
+    keys: usize,
+    bits: Option<&[u64]>,
+) {
     let vectors = work.sizes.key_vectors;
     let s = work.s.get_mut(row * vectors..).unwrap_or(&mut []);
-    let s = s.get_mut(..bits.len().div_ceil(S::LANES)).unwrap_or(&mut []);
+    let s = s.get_mut(..keys.div_ceil(S::LANES)).unwrap_or(&mut []);
     let Some([m, l, correction]) = work.states.get_mut(row) else {
         return;
     };
-    hide(simd.floats_of(s), bits, row);
+    hide(simd.floats_of(s), keys, bits, row);
     let mut max = [simd.splat(f32::NEG_INFINITY)];
     for s in s.iter() {
         max[0] = simd.max(*s, max[0]);
@@ -265,17 +386,17 @@ fn weigh<S: Simd>(simd: S, work: &mut Workspace<'_, S>, row: usize, bits: &[u64]
         *s = exp2(simd, simd.sub(*s, m));
     }
     // In the order of the keys, as every lane of `attend.rs` does it.
-    let sum = simd.floats_of(s).iter().take(bits.len()).fold(-0.0, |sum, p| sum + p);
+    let sum = simd.floats_of(s).iter().take(keys).fold(-0.0, |sum, p| sum + p);
     l[0] = simd.mul_add(l[0], correction[0], simd.splat(sum));
 }
 
 /// -inf for keys that the row may not see, and behind the last key.
 #[inline(always)]
-fn hide(s: &mut [f32], bits: &[u64], row: usize) {
-    for (s, bits) in s.iter_mut().zip(bits) {
+fn hide(s: &mut [f32], keys: usize, bits: Option<&[u64]>, row: usize) {
+    for (s, bits) in s.iter_mut().zip(bits.unwrap_or(&[])) {
         *s = if bits >> row & 1 == 0 { f32::NEG_INFINITY } else { *s };
     }
-    s.get_mut(bits.len()..).unwrap_or(&mut []).fill(f32::NEG_INFINITY);
+    s.get_mut(keys..).unwrap_or(&mut []).fill(f32::NEG_INFINITY);
 }
 
 /// What the values of a tile are added to.
@@ -285,8 +406,8 @@ struct Sums<'a, S: Simd> {
     /// As in [`Workspace`].
     states: &'a [[[S::F32; 1]; 3]],
     vectors: usize,
-    /// Floats from the values of this tile to those of the next.
-    ahead: usize,
+    /// Floats from the values of this tile to those that are read next.
+    ahead: isize,
 }
 
 /// `o = o * correction + p V` where every row sees every key.

@@ -9,10 +9,10 @@ use crate::view::{AnyView, AnyViewMut, Stored, StoredMut, View, ViewMut};
 use half::{bf16, f16};
 
 /// A type that tensors are stored in: `f32`, `half::f16` or `half::bf16`.
-pub trait Elem: Copy + sealed::Sealed + 'static {
-    /// The first lanes of `from` as f32; zeros where there are not as many.
+pub trait Elem: Copy + Default + sealed::Sealed + 'static {
+    /// The first lanes of `from` as f32; zeros if there are not as many.
     fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32;
-    /// Writes as many lanes as `to` takes, rounded to nearest even.
+    /// Writes the first lanes of `to`, rounded to nearest even; nothing if there are not as many.
     fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]);
     /// The nearest bf16.
     fn to_bf16(self) -> bf16;

@@ -10,12 +10,12 @@ use crate::simd::{MAX_LANES, Rows, Simd, prefetch};
 pub(crate) type LaneRows<'a, T> = [&'a [T]; MAX_LANES];
 
 /// Transposes the first `LANES` rows: `columns[c * width + r] = rows[r][c] * scale`. Rows that are empty
-/// give zeros. Meanwhile the lines `ahead` elements behind each row come nearer.
+/// give zeros. Meanwhile the lines `ahead` elements from each row come nearer.
 #[inline(always)]
 pub(crate) fn lay<S: Simd, T: Elem>(
     simd: S,
     rows: &LaneRows<'_, T>,
-    ahead: usize,
+    ahead: isize,
     scale: f32,
     columns: &mut [f32],
     width: usize,
@@ -25,10 +25,16 @@ pub(crate) fn lay<S: Simd, T: Elem>(
     let mut columns = columns.chunks_mut(width.max(1));
     for first in (0..dim).step_by(S::LANES) {
         let mut square = simd.square();
-        for (x, row) in square.as_mut().iter_mut().zip(rows) {
-            *x = simd.mul(T::load(simd, row.get(first..).unwrap_or(&[])), factor);
-            if ahead > 0 {
-                prefetch(row.as_ptr().wrapping_add(ahead + first));
+        if dim - first >= S::LANES {
+            for (x, row) in square.as_mut().iter_mut().zip(rows) {
+                *x = simd.mul(T::load(simd, row.get(first..).unwrap_or(&[])), factor);
+                if ahead != 0 {
+                    prefetch(row.as_ptr().wrapping_add(first).wrapping_offset(ahead));
+                }
+            }
+        } else {
+            for (x, row) in square.as_mut().iter_mut().zip(rows) {
+                *x = simd.mul(T::load(simd, &padded(row.get(first..).unwrap_or(&[]))), factor);
             }
         }
         let square = simd.transpose(square);
@@ -39,13 +45,21 @@ pub(crate) fn lay<S: Simd, T: Elem>(
     }
 }
 
+/// A row's last numbers, and zeros behind them.
+#[inline(always)]
+fn padded<T: Elem>(row: &[T]) -> [T; MAX_LANES] {
+    let mut whole = [T::default(); MAX_LANES];
+    whole.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
+    whole
+}
+
 /// Copies rows one behind the other: `to[j * width + c] = rows[j][c] * scale`; channels up to `width`
 /// that a row lacks become zeros. `ahead` as for [`lay`].
 #[inline(always)]
 pub(crate) fn flat<S: Simd, T: Elem>(
     simd: S,
     rows: Rows<'_, T>,
-    ahead: usize,
+    ahead: isize,
     scale: f32,
     to: &mut [f32],
     width: usize,
@@ -53,12 +67,18 @@ pub(crate) fn flat<S: Simd, T: Elem>(
     let factor = simd.splat(scale);
     for (j, to) in to.chunks_mut(width.max(1)).enumerate().take(rows.len()) {
         let row = rows.row(j);
-        for (first, to) in to.chunks_mut(S::LANES).enumerate() {
-            let x = T::load(simd, row.get(first * S::LANES..).unwrap_or(&[]));
-            if ahead > 0 {
-                prefetch(row.as_ptr().wrapping_add(ahead + first * S::LANES));
+        for (chunk, to) in to.chunks_mut(S::LANES).enumerate() {
+            let from = row.get(chunk * S::LANES..).unwrap_or(&[]);
+            if from.len() < S::LANES || to.len() < S::LANES {
+                let mut whole = [0.0; MAX_LANES];
+                simd.store(simd.mul(T::load(simd, &padded(from)), factor), &mut whole);
+                to.iter_mut().zip(whole).for_each(|(to, x)| *to = x);
+                continue;
             }
-            simd.store(simd.mul(x, factor), to);
+            if ahead != 0 {
+                prefetch(from.as_ptr().wrapping_offset(ahead));
+            }
+            simd.store(simd.mul(T::load(simd, from), factor), to);
         }
     }
 }
@@ -138,6 +158,12 @@ fn join<T: Elem>(low: T, high: T) -> f32 {
 #[inline(always)]
 pub(crate) fn round<S: Simd, T: Elem>(simd: S, from: &[f32], to: &mut [T]) {
     for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
+        if from.len() < S::LANES {
+            let mut whole = [T::default(); MAX_LANES];
+            T::store(simd, simd.load(&padded(from)), &mut whole);
+            to.iter_mut().zip(whole).for_each(|(to, x)| *to = x);
+            continue;
+        }
         T::store(simd, simd.load(from), to);
     }
 }
@@ -153,7 +179,14 @@ pub(crate) fn lift<S: Simd>(simd: S, columns: &[f32], width: usize, dim: usize, 
         }
         let square = simd.transpose(square);
         for (x, row) in square.as_ref().iter().zip(rows.chunks_exact_mut(dim.max(1))) {
-            simd.store(*x, row.get_mut(first..).unwrap_or(&mut []));
+            let row = row.get_mut(first..).unwrap_or(&mut []);
+            if row.len() >= S::LANES {
+                simd.store(*x, row);
+            } else {
+                let mut whole = [0.0; MAX_LANES];
+                simd.store(*x, &mut whole);
+                row.iter_mut().zip(whole).for_each(|(to, x)| *to = x);
+            }
         }
     }
 }

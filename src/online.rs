@@ -27,7 +27,6 @@ use crate::outer::{RegisterTile, outer, outer_where};
 use crate::products::Products;
 use crate::sight::{Run, Seen, granularity, with_lo};
 use crate::simd::{Items, Rows, Simd, Steps};
-use core::ops::Range;
 
 /// The running state of `N` vectors of query rows, one row a lane. `o` is `[v_dim, N vectors]`.
 #[derive(Debug)]
@@ -101,8 +100,8 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
                     }
                 }
             } else {
-                for (n, max) in max.iter_mut().enumerate().skip(run.lo) {
-                    for s in s.iter() {
+                for (n, max) in max.iter_mut().enumerate() {
+                    for s in s.iter().filter(|_| is_live::<S, N>(run, n)) {
                         *max = simd.max(s[n], *max);
                     }
                 }
@@ -129,7 +128,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         for n in 0..N {
             let m = finite(simd, self.m[n]);
             let mut l = simd.splat(-0.0);
-            for run in seen.runs.iter().filter(|run| run.lo <= n) {
+            for run in seen.runs.iter().filter(|run| is_live::<S, N>(run, n)) {
                 let steps = run.steps(P::DEPTH);
                 for (step, start) in steps.zip((run.start..run.end).step_by(P::DEPTH)) {
                     let odd = (start + 1 < run.end).then_some(start + 1);
@@ -199,6 +198,12 @@ pub(crate) fn finite<S: Simd>(simd: S, m: S::F32) -> S::F32 {
 #[inline(always)]
 const fn vectors<S: Simd, const N: usize>() -> usize {
     N * S::LANES / granularity(S::LANES, N * S::LANES)
+}
+
+/// Whether vector `n` sees a key of the run.
+#[inline(always)]
+const fn is_live<S: Simd, const N: usize>(run: &Run, n: usize) -> bool {
+    if vectors::<S, N>() == 1 { run.lo == 0 } else { run.lo <= n }
 }
 
 /// -inf wherever a row may not see the key.

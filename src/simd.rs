@@ -93,13 +93,13 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
     fn transpose(self, x: Self::Square) -> Self::Square;
 
-    /// The first [`Simd::LANES`] numbers of `from`; zeros where there are not as many.
+    /// The first [`Simd::LANES`] numbers of `from`; zeros if there are not as many.
     fn load(self, from: &[f32]) -> Self::F32;
     /// As [`Simd::load`], widened exactly.
     fn load_f16(self, from: &[f16]) -> Self::F32;
     /// As [`Simd::load`], widened exactly.
     fn load_bf16(self, from: &[bf16]) -> Self::F32;
-    /// Writes the first [`Simd::LANES`] numbers of `to`, or as many as there are.
+    /// Writes the first [`Simd::LANES`] numbers of `to`; nothing if there are not as many.
     fn store(self, x: Self::F32, to: &mut [f32]);
     /// As [`Simd::store`], rounded to nearest even.
     fn store_f16(self, x: Self::F32, to: &mut [f16]);
@@ -111,25 +111,6 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [Self::F32];
     /// The floats of some vectors, in memory order.
     fn floats_of(self, vectors: &mut [Self::F32]) -> &mut [f32];
-}
-
-/// Fewer numbers than a vector holds, with zeros behind them.
-#[inline(always)]
-fn load_part<S: Simd>(simd: S, from: impl Iterator<Item = f32>) -> S::F32 {
-    let mut x = [simd.splat(0.0)];
-    for (to, from) in simd.floats_of(&mut x).iter_mut().zip(from) {
-        *to = from;
-    }
-    x[0]
-}
-
-/// As many lanes as `to` takes, each through `round`.
-#[inline(always)]
-fn store_part<S: Simd, T>(simd: S, x: S::F32, to: &mut [T], round: impl Fn(f32) -> T) {
-    let mut x = [x];
-    for (to, from) in to.iter_mut().zip(simd.floats_of(&mut x)) {
-        *to = round(*from);
-    }
 }
 
 /// Only this crate implements [`Simd`]: its unsafe code relies on the layout of the vectors.

@@ -7,7 +7,7 @@ use crate::moves::LaneRows;
 use crate::products::Precision;
 use crate::shape::Heads;
 use crate::simd::{MAX_LANES, Rows};
-use crate::view::{AnyView, Stored, of_any};
+use crate::view::{AnyView, Stored, Strides, of_any};
 use core::ops::Range;
 
 /// A tensor of keys or of values, and how an entry reads it.
@@ -28,6 +28,23 @@ enum Copied {
     Pairs(usize),
     /// A row of bf16 pairs for two rows: the same channel of both.
     Woven(usize),
+}
+
+/// The way from what is read to what will be read next: so many keys and heads further.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ahead {
+    pub(crate) keys: isize,
+    pub(crate) heads: isize,
+}
+
+impl Ahead {
+    /// In elements.
+    fn elements(self, strides: Strides) -> isize {
+        let Strides { token, head, .. } = strides;
+        // A hint: it may wrap.
+        let keys = self.keys.wrapping_mul(token as isize);
+        keys.wrapping_add(self.heads.wrapping_mul(head as isize))
+    }
 }
 
 /// Rows that lie a multiple of so many bytes apart fall on few sets of a cache: 4096 bytes are the
@@ -93,27 +110,32 @@ impl<'a> Staged<'a> {
 impl Job<'_> {
     /// Copies the keys of `range` to `stage`, unless they are read where they lie.
     pub(crate) fn stage_keys(&self, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
-        self.stage(&self.k, tile, range, 0, stage);
+        self.stage(&self.k, tile, range, Ahead::default(), stage);
     }
 
     /// Copies the values of `range` to `stage`, unless they are read where they lie. Meanwhile those
-    /// `ahead` keys later come nearer.
+    /// `ahead` of them come nearer.
     pub(crate) fn stage_values(
         &self,
         tile: &QueryTile,
         range: &Range<usize>,
-        ahead: usize,
+        ahead: Ahead,
         stage: &mut [f32],
     ) {
         self.stage(&self.v, tile, range, ahead, stage);
     }
 
-    /// Floats from a value, if it is read where it lies, to the one `ahead` keys later.
-    pub(crate) fn values_apart(&self, ahead: usize) -> usize {
+    /// Floats from a value, if it is read where it lies, to the one `ahead` of it.
+    pub(crate) fn values_apart(&self, ahead: Ahead) -> isize {
         match (self.v.copy, self.v.view.0) {
-            (Copied::No, Stored::F32(view, _)) => ahead * view.strides().token,
+            (Copied::No, Stored::F32(view, _)) => ahead.elements(view.strides()),
             _ => 0,
         }
+    }
+
+    /// Whether the heads of a token lie side by side, rather than the tokens of a head.
+    pub(crate) fn heads_lie_together(&self) -> bool {
+        of_any!(Stored, self.k.view.0, (view, _) => view.strides().head < view.strides().token)
     }
 
     /// The keys of `range`, staged before if they have to be: row 0 is key `range.start`.
@@ -139,12 +161,12 @@ impl Job<'_> {
     }
 
     /// Lays keys down lanes: `columns[c * width + j]`. At most as many as a vector has lanes. Meanwhile
-    /// those `ahead` keys later come nearer.
+    /// those `ahead` of them come nearer.
     pub(crate) fn lay_keys(
         &self,
         tile: &QueryTile,
         keys: Range<usize>,
-        ahead: usize,
+        ahead: Ahead,
         columns: &mut [f32],
         width: usize,
     ) {
@@ -153,7 +175,7 @@ impl Job<'_> {
             for (lane, j) in lanes.iter_mut().zip(keys) {
                 *lane = view.row(tile.b, j, tile.g);
             }
-            let ahead = ahead * view.strides().token;
+            let ahead = ahead.elements(view.strides());
             moves.at(self.level).lay(&lanes, ahead, 1.0, columns, width);
         });
     }
@@ -163,7 +185,7 @@ impl Job<'_> {
         from: &Staged<'_>,
         tile: &QueryTile,
         range: &Range<usize>,
-        ahead: usize,
+        ahead: Ahead,
         stage: &mut [f32],
     ) {
         of_any!(Stored, from.view.0, (view, moves) => {
@@ -176,7 +198,7 @@ impl Job<'_> {
                 (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
                 (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
                 (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
-                    mover.flat(rows, ahead * rows.stride(), 1.0, stage, width);
+                    mover.flat(rows, ahead.elements(view.strides()), 1.0, stage, width);
                 }
             }
         });

@@ -76,7 +76,7 @@ impl Tiling {
         if level.lanes() == 1 {
             return Tiling { lanes: Lanes::Queries, vectors: 1, scalars: 8, rows: 4 };
         }
-        Tiling { lanes: Lanes::Keys, vectors: 2, scalars: 4, rows: 16 }
+        Tiling { lanes: Lanes::Keys, vectors: 2, scalars: 4, rows: 32 }
     }
 
     /// Rows up to which [`Tiling::decode`] beats [`Tiling::attend`] on a level.

@@ -15,8 +15,8 @@ pub struct MoveTable<T>([Moves<T>; Level::ALL.len()]);
 /// The functions of one level.
 #[derive(Debug)]
 pub(crate) struct Moves<T> {
-    lay: unsafe fn(&LaneRows<'_, T>, usize, f32, &mut [f32], usize),
-    flat: unsafe fn(Rows<'_, T>, usize, f32, &mut [f32], usize),
+    lay: unsafe fn(&LaneRows<'_, T>, isize, f32, &mut [f32], usize),
+    flat: unsafe fn(Rows<'_, T>, isize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
     pairs: Option<PairMoves<T>>,
 }
@@ -62,7 +62,7 @@ impl<T: Elem> Mover<T> {
     pub(crate) fn lay(
         self,
         rows: &LaneRows<'_, T>,
-        ahead: usize,
+        ahead: isize,
         scale: f32,
         columns: &mut [f32],
         width: usize,
@@ -76,7 +76,7 @@ impl<T: Elem> Mover<T> {
     pub(crate) fn flat(
         self,
         rows: Rows<'_, T>,
-        ahead: usize,
+        ahead: isize,
         scale: f32,
         to: &mut [f32],
         width: usize,
@@ -128,7 +128,7 @@ macro_rules! moves {
             $(#[target_feature(enable = $features)])?
             fn lay<T: Elem>(
                 rows: &LaneRows<'_, T>,
-                ahead: usize,
+                ahead: isize,
                 scale: f32,
                 columns: &mut [f32],
                 width: usize,
@@ -138,7 +138,7 @@ macro_rules! moves {
             $(#[target_feature(enable = $features)])?
             fn flat<T: Elem>(
                 rows: Rows<'_, T>,
-                ahead: usize,
+                ahead: isize,
                 scale: f32,
                 to: &mut [f32],
                 width: usize,

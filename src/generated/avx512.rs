@@ -6,12 +6,12 @@
 use crate::entry::{self, Entry, Fixed, Job, Lanes, TILE_K, Tiling};
 use crate::simd::{Avx512, Bf16Products, Level};
 
-/// 16 rows: 11 of 32 registers.
-const KEYS_2X4_Q16: Tiling = Tiling {
+/// 32 rows: 11 of 32 registers.
+const KEYS_2X4_Q32: Tiling = Tiling {
     lanes: Lanes::Keys,
     vectors: 2, // of 16
     scalars: 4,
-    rows: 16,
+    rows: 32,
 };
 
 /// 128 rows: 21 of 32 registers.
@@ -45,12 +45,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd32_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd32_q16_k96_avx512",
+                "decode_f32_hd32_q32_k96_avx512",
                 Level::Avx512,
                 [32, 32],
                 TILE_K,
-                KEYS_2X4_Q16,
-                decode_f32_hd32_q16_k96_avx512,
+                KEYS_2X4_Q32,
+                decode_f32_hd32_q32_k96_avx512,
             ),
         ],
         [
@@ -63,12 +63,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd64_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd64_q16_k96_avx512",
+                "decode_f32_hd64_q32_k96_avx512",
                 Level::Avx512,
                 [64, 64],
                 TILE_K,
-                KEYS_2X4_Q16,
-                decode_f32_hd64_q16_k96_avx512,
+                KEYS_2X4_Q32,
+                decode_f32_hd64_q32_k96_avx512,
             ),
         ],
         [
@@ -81,12 +81,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd80_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd80_q16_k96_avx512",
+                "decode_f32_hd80_q32_k96_avx512",
                 Level::Avx512,
                 [80, 80],
                 TILE_K,
-                KEYS_2X4_Q16,
-                decode_f32_hd80_q16_k96_avx512,
+                KEYS_2X4_Q32,
+                decode_f32_hd80_q32_k96_avx512,
             ),
         ],
         [
@@ -99,12 +99,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd96_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd96_q16_k96_avx512",
+                "decode_f32_hd96_q32_k96_avx512",
                 Level::Avx512,
                 [96, 96],
                 TILE_K,
-                KEYS_2X4_Q16,
-                decode_f32_hd96_q16_k96_avx512,
+                KEYS_2X4_Q32,
+                decode_f32_hd96_q32_k96_avx512,
             ),
         ],
         [
@@ -117,12 +117,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd128_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd128_q16_k96_avx512",
+                "decode_f32_hd128_q32_k96_avx512",
                 Level::Avx512,
                 [128, 128],
                 TILE_K,
-                KEYS_2X4_Q16,
-                decode_f32_hd128_q16_k96_avx512,
+                KEYS_2X4_Q32,
+                decode_f32_hd128_q32_k96_avx512,
             ),
         ],
         [
@@ -135,12 +135,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd192x128_q64_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd192x128_q16_k96_avx512",
+                "decode_f32_hd192x128_q32_k96_avx512",
                 Level::Avx512,
                 [192, 128],
                 TILE_K,
-                KEYS_2X4_Q16,
-                decode_f32_hd192x128_q16_k96_avx512,
+                KEYS_2X4_Q32,
+                decode_f32_hd192x128_q32_k96_avx512,
             ),
         ],
         [
@@ -153,12 +153,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd256_q64_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd256_q16_k96_avx512",
+                "decode_f32_hd256_q32_k96_avx512",
                 Level::Avx512,
                 [256, 256],
                 TILE_K,
-                KEYS_2X4_Q16,
-                decode_f32_hd256_q16_k96_avx512,
+                KEYS_2X4_Q32,
+                decode_f32_hd256_q32_k96_avx512,
             ),
         ],
     ]
@@ -234,9 +234,9 @@ fn attend_f32_hd32_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<32>, Fixed<32>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// MiniLM-L6. 2 x 4 tile, 11 of 32 registers, 17,528 B of scratch.
+/// MiniLM-L6. 2 x 4 tile, 11 of 32 registers, 30,840 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd32_q16_k96_avx512(job: Job<'_>) {
+fn decode_f32_hd32_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<32>, Fixed<32>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
@@ -246,9 +246,9 @@ fn attend_f32_hd64_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<64>, Fixed<64>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 2 x 4 tile, 11 of 32 registers, 25,720 B of scratch.
+/// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 2 x 4 tile, 11 of 32 registers, 43,128 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd64_q16_k96_avx512(job: Job<'_>) {
+fn decode_f32_hd64_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<64>, Fixed<64>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
@@ -258,9 +258,9 @@ fn attend_f32_hd80_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<80>, Fixed<80>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// Phi-2, ViT-H. 2 x 4 tile, 11 of 32 registers, 29,816 B of scratch.
+/// Phi-2, ViT-H. 2 x 4 tile, 11 of 32 registers, 49,272 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd80_q16_k96_avx512(job: Job<'_>) {
+fn decode_f32_hd80_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<80>, Fixed<80>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
@@ -270,9 +270,9 @@ fn attend_f32_hd96_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<96>, Fixed<96>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// Phi-3-mini. 2 x 4 tile, 11 of 32 registers, 33,912 B of scratch.
+/// Phi-3-mini. 2 x 4 tile, 11 of 32 registers, 55,416 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd96_q16_k96_avx512(job: Job<'_>) {
+fn decode_f32_hd96_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<96>, Fixed<96>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
@@ -282,9 +282,9 @@ fn attend_f32_hd128_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<128>, Fixed<128>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 2 x 4 tile, 11 of 32 registers, 42,104 B of scratch.
+/// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 2 x 4 tile, 11 of 32 registers, 67,704 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd128_q16_k96_avx512(job: Job<'_>) {
+fn decode_f32_hd128_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<128>, Fixed<128>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
@@ -294,9 +294,9 @@ fn attend_f32_hd192x128_q64_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<192>, Fixed<128>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// DeepSeek-V3, Kimi-Linear. 2 x 4 tile, 11 of 32 registers, 54,392 B of scratch.
+/// DeepSeek-V3, Kimi-Linear. 2 x 4 tile, 11 of 32 registers, 84,088 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd192x128_q16_k96_avx512(job: Job<'_>) {
+fn decode_f32_hd192x128_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<192>, Fixed<128>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
@@ -306,9 +306,9 @@ fn attend_f32_hd256_q64_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<256>, Fixed<256>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 2 x 4 tile, 11 of 32 registers, 74,872 B of scratch.
+/// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 2 x 4 tile, 11 of 32 registers, 116,856 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd256_q16_k96_avx512(job: Job<'_>) {
+fn decode_f32_hd256_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<256>, Fixed<256>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 

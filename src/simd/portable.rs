@@ -3,7 +3,7 @@
 //! `wide` chooses its instructions when it is compiled, so this backend asks for the vector that
 //! fits one register there: four lanes, or eight where AVX is compiled in.
 
-use super::{Level, ROUND, Simd, align_vectors, flatten_vectors, load_part, store_part};
+use super::{Level, ROUND, Simd, align_vectors, flatten_vectors};
 use half::{bf16, f16};
 use wide::bytemuck::cast;
 
@@ -108,37 +108,40 @@ impl Simd for Portable {
     fn load(self, from: &[f32]) -> Vector {
         match from.first_chunk::<LANES>() {
             Some(from) => cast(*from),
-            None => load_part(self, from.iter().copied()),
+            None => self.splat(0.0),
         }
     }
     #[inline(always)]
     fn load_f16(self, from: &[f16]) -> Vector {
         match from.first_chunk::<LANES>() {
             Some(from) => cast(from.map(crate::elem::widen)),
-            None => load_part(self, from.iter().map(|x| crate::elem::widen(*x))),
+            None => self.splat(0.0),
         }
     }
     #[inline(always)]
     fn load_bf16(self, from: &[bf16]) -> Vector {
         match from.first_chunk::<LANES>() {
             Some(from) => cast(from.map(|x| u32::from(x.to_bits()) << 16)),
-            None => load_part(self, from.iter().map(|x| x.to_f32())),
+            None => self.splat(0.0),
         }
     }
     #[inline(always)]
     fn store(self, x: Vector, to: &mut [f32]) {
-        match to.first_chunk_mut::<LANES>() {
-            Some(to) => *to = cast(x),
-            None => store_part(self, x, to, |x| x),
+        if let Some(to) = to.first_chunk_mut::<LANES>() {
+            *to = cast(x);
         }
     }
     #[inline(always)]
     fn store_f16(self, x: Vector, to: &mut [f16]) {
-        store_part(self, x, to, f16::from_f32);
+        if let Some(to) = to.first_chunk_mut::<LANES>() {
+            *to = x.as_array().map(f16::from_f32);
+        }
     }
     #[inline(always)]
     fn store_bf16(self, x: Vector, to: &mut [bf16]) {
-        store_part(self, x, to, bf16::from_f32);
+        if let Some(to) = to.first_chunk_mut::<LANES>() {
+            *to = x.as_array().map(bf16::from_f32);
+        }
     }
     #[inline(always)]
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [Vector] {

@@ -24,11 +24,6 @@ impl<'a, T: Copy> Rows<'a, T> {
         fits.then_some(Rows { data, stride, len, width })
     }
 
-    /// Elements from one row to the next.
-    pub(crate) fn stride(&self) -> usize {
-        self.stride
-    }
-
     /// A single row.
     pub(crate) fn one(row: &'a [T]) -> Self {
         Rows { data: row, stride: 0, len: 1, width: row.len() }
@@ -101,13 +96,13 @@ impl<'a, T: Copy> Rows<'a, T> {
 
 impl<'a> Rows<'a, f32> {
     /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on. The lines
-    /// `ahead` floats behind them come nearer.
+    /// `ahead` floats from them come nearer.
     #[inline(always)]
     pub(crate) fn vectors<S: Simd, const N: usize>(
         self,
         first: usize,
         range: &Range<usize>,
-        ahead: usize,
+        ahead: isize,
     ) -> Vectors<'a, S, N> {
         let floats = N * S::LANES;
         let fits = floats > 0
@@ -254,7 +249,7 @@ impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
 pub(crate) struct Vectors<'a, S: Simd, const N: usize> {
     next: *const f32,
     step: usize,
-    ahead: usize,
+    ahead: isize,
     left: usize,
     of: PhantomData<&'a S::F32>,
 }
@@ -273,7 +268,7 @@ impl<S: Simd, const N: usize> Steps for Vectors<'_, S, N> {
         // read asks for no alignment.
         let vectors = unsafe { self.next.cast::<[S::F32; N]>().read_unaligned() };
         for n in 0..N {
-            prefetch(self.next.wrapping_add(self.ahead + n * S::LANES));
+            prefetch(self.next.wrapping_add(n * S::LANES).wrapping_offset(self.ahead));
         }
         self.next = self.next.wrapping_add(self.step);
         vectors

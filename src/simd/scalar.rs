@@ -1,6 +1,6 @@
 //! One lane: the definition of every operation, and the backend of cores without vectors.
 
-use super::{Level, ROUND, Simd, store_part};
+use super::{Level, ROUND, Simd};
 use half::{bf16, f16};
 
 /// One lane, two roundings a multiply-add on every host: its bits are those of [`super::Portable`]
@@ -88,15 +88,21 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn store(self, x: f32, to: &mut [f32]) {
-        store_part(self, x, to, |x| x);
+        if let Some(to) = to.first_mut() {
+            *to = x;
+        }
     }
     #[inline(always)]
     fn store_f16(self, x: f32, to: &mut [f16]) {
-        store_part(self, x, to, f16::from_f32);
+        if let Some(to) = to.first_mut() {
+            *to = f16::from_f32(x);
+        }
     }
     #[inline(always)]
     fn store_bf16(self, x: f32, to: &mut [bf16]) {
-        store_part(self, x, to, bf16::from_f32);
+        if let Some(to) = to.first_mut() {
+            *to = bf16::from_f32(x);
+        }
     }
     #[inline(always)]
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [f32] {

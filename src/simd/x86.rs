@@ -1,6 +1,6 @@
 //! AVX2 and AVX-512, chosen at run time: `wide` cannot, since it chooses when it is compiled.
 
-use super::{Level, ROUND, Simd, align_vectors, flatten_vectors, load_part, store_part};
+use super::{Level, ROUND, Simd, align_vectors, flatten_vectors};
 use core::arch::x86_64::*;
 use half::{bf16, f16};
 
@@ -64,11 +64,11 @@ macro_rules! methods {
     )*};
 }
 
-/// Loads and stores: one instruction or two on a whole vector, numbers one by one where there are fewer.
+/// Loads and stores of whole vectors; zeros, or nothing, where there are not as many numbers.
 macro_rules! memory {
     ($vector:ty, $lanes:literal:
-        $(load $load:ident($from:ident: $load_type:ty) = $whole:expr, $widen:expr;)*
-        $(store $store:ident($x:ident, $to:ident: $store_type:ty) = $write:expr, $round:expr;)*
+        $(load $load:ident($from:ident: $load_type:ty) = $whole:expr;)*
+        $(store $store:ident($x:ident, $to:ident: $store_type:ty) = $write:expr;)*
     ) => {
         $(#[inline(always)]
         fn $load(self, from: &[$load_type]) -> $vector {
@@ -79,19 +79,16 @@ macro_rules! memory {
                     // reads a whole vector of numbers.
                     unsafe { $whole }
                 }
-                None => load_part(self, from.iter().map($widen)),
+                None => self.splat(0.0),
             }
         })*
         $(#[inline(always)]
         fn $store(self, $x: $vector, to: &mut [$store_type]) {
-            match to.first_chunk_mut::<$lanes>() {
-                Some(to) => {
-                    let $to = to.as_mut_ptr();
-                    // SAFETY: the token proves the instructions, and the chunk that the pointer
-                    // takes a whole vector of numbers.
-                    unsafe { $write }
-                }
-                None => store_part(self, $x, to, $round),
+            if let Some(to) = to.first_chunk_mut::<$lanes>() {
+                let $to = to.as_mut_ptr();
+                // SAFETY: the token proves the instructions, and the chunk that the pointer
+                // takes a whole vector of numbers.
+                unsafe { $write }
             }
         })*
     };
@@ -156,16 +153,15 @@ impl Simd for Avx2 {
     }
 
     memory! { __m256, 8:
-        load load(from: f32) = _mm256_loadu_ps(from), |x| *x;
-        load load_f16(from: f16) = _mm256_cvtph_ps(_mm_loadu_si128(from.cast())), |x| x.to_f32();
+        load load(from: f32) = _mm256_loadu_ps(from);
+        load load_f16(from: f16) = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
         load load_bf16(from: bf16) = {
             let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
-        }, |x| x.to_f32();
-        store store(x, to: f32) = _mm256_storeu_ps(to, x), |x| x;
+        };
+        store store(x, to: f32) = _mm256_storeu_ps(to, x);
         store store_f16(x, to: f16) =
-            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)),
-            f16::from_f32;
+            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x));
         store store_bf16(x, to: bf16) = {
             // Ties to even; a NaN gets the top bit of its fraction instead, or it might become Inf.
             let bits = _mm256_castps_si256(x);
@@ -176,7 +172,7 @@ impl Simd for Avx2 {
             let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(near, quiet, is_nan));
             let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(high, high));
             _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed))
-        }, bf16::from_f32;
+        };
     }
 
     #[inline(always)]
@@ -241,17 +237,16 @@ impl Simd for Avx512 {
     }
 
     memory! { __m512, 16:
-        load load(from: f32) = _mm512_loadu_ps(from), |x| *x;
+        load load(from: f32) = _mm512_loadu_ps(from);
         load load_f16(from: f16) =
-            _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())), |x| x.to_f32();
+            _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
         load load_bf16(from: bf16) = {
             let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
-        }, |x| x.to_f32();
-        store store(x, to: f32) = _mm512_storeu_ps(to, x), |x| x;
+        };
+        store store(x, to: f32) = _mm512_storeu_ps(to, x);
         store store_f16(x, to: f16) =
-            _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)),
-            f16::from_f32;
+            _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x));
         store store_bf16(x, to: bf16) = {
             // Ties to even; a NaN gets the top bit of its fraction instead, or it might become Inf.
             let bits = _mm512_castps_si512(x);
@@ -261,7 +256,7 @@ impl Simd for Avx512 {
             let round = _mm512_mask_or_epi32(near, is_nan, bits, _mm512_set1_epi32(0x40_0000));
             let high = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(round));
             _mm256_storeu_si256(to.cast(), high)
-        }, bf16::from_f32;
+        };
     }
 
     #[inline(always)]
