@@ -24,7 +24,7 @@ use crate::online::Online;
 use crate::products::Products;
 use crate::score;
 use crate::sight::{Sight, granularity};
-use crate::simd::Simd;
+use crate::simd::{Rows, Simd};
 use crate::staged::Ahead;
 use core::ops::Range;
 
@@ -38,12 +38,13 @@ struct Workspace<'a, V, const N: usize> {
     widths: Widths,
 }
 
-/// Channels of a value, and columns of a block's queries, which also hold the rows of its
-/// output on their way out.
+/// Channels of a value, and columns of a block's queries and of its outputs. Each of the two also holds
+/// the rows of one vector of the other: queries on their way in, outputs on their way out.
 #[derive(Clone, Copy)]
 struct Widths {
     v: usize,
     q_columns: usize,
+    o_columns: usize,
 }
 
 /// The rows of one query tile.
@@ -92,7 +93,7 @@ pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usiz
 {
     let heads = job.shape.heads;
     let (k, v) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
-    let widths = Widths { v, q_columns: k.max(v.div_ceil(N)) };
+    let widths = Widths { v, q_columns: k.max(v.div_ceil(N)), o_columns: v.max(k.div_ceil(N)) };
     let blocks = job.tile_rows / (N * S::LANES);
     let scratch = core::mem::take(&mut job.scratch);
     let Some(mut work) = cut::<S, N>(simd, scratch, blocks, widths, TILE_K) else {
@@ -114,7 +115,7 @@ fn cut<S: Simd, const N: usize>(
 ) -> Option<Workspace<'_, S::F32, N>> {
     let (vectors, _) = simd.vectors_of(scratch).as_chunks_mut::<N>();
     let (q, rest) = vectors.split_at_mut_checked(blocks * widths.q_columns)?;
-    let (o, rest) = rest.split_at_mut_checked(blocks * widths.v)?;
+    let (o, rest) = rest.split_at_mut_checked(blocks * widths.o_columns)?;
     let (ml, rest) = rest.split_at_mut_checked(blocks * 2)?;
     let (s, rest) = rest.split_at_mut_checked(tile_k)?;
     let stage = simd.floats_of(rest.as_flattened_mut());
@@ -139,9 +140,9 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
     let group = heads.group();
     let visible = job.visible(tile.b);
-    pack::<S, N>(simd, job, work, tile);
     // Queries that are paired are not scaled: that would round them.
     let (k_steps, scale) = (k_dim.div_ceil(P::DEPTH), (P::DEPTH > 1).then_some(job.scale));
+    pack::<S, N>(simd, job, work, tile, k_steps);
     let lanes = granularity(S::LANES, N * S::LANES);
     let blocks = || Blocks::new(tile, N * S::LANES);
     // One block needs its keys no more when it comes to its values; several share both.
@@ -155,7 +156,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         };
         let mut staged = false;
         let q = work.q.chunks_exact(work.widths.q_columns);
-        let o = work.o.chunks_exact_mut(v_dim);
+        let o = work.o.chunks_exact_mut(work.widths.o_columns);
         for (((block, q), o), [m, l]) in blocks().zip(q).zip(o).zip(work.ml.iter_mut()) {
             let Some((keys, sight)) =
                 block.sight::<TILE_K>(&visible, group, &range, lanes, P::DEPTH)
@@ -179,6 +180,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             staged = true;
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);
             let rows = job.values(tile, &range, stage).slice(steps);
+            let Some(o) = o.get_mut(..v_dim) else { continue };
             Online { m, l, o }.absorb::<P, R>(simd, products, scale, s, rows, seen);
         }
     }
@@ -264,31 +266,49 @@ impl Block {
     }
 }
 
-/// Lays each row down a lane, scaled, and clears the states. Idle lanes hold zeros.
+/// Lays each row down a lane, scaled, and clears the states. Idle lanes come first and hold zeros.
 #[inline(always)]
 fn pack<S: Simd, const N: usize>(
     simd: S,
     job: &Job<'_>,
     work: &mut Workspace<'_, S::F32, N>,
     tile: &QueryTile,
+    k_steps: usize,
 ) {
     let width = N * S::LANES;
     let panels = work.q.chunks_exact_mut(work.widths.q_columns);
-    for (block, q) in Blocks::new(tile, width).zip(panels) {
+    let outputs = work.o.chunks_exact_mut(work.widths.o_columns);
+    for (((block, q), o), [m, l]) in
+        Blocks::new(tile, width).zip(panels).zip(outputs).zip(work.ml.iter_mut())
+    {
         let columns = simd.floats_of(q.as_flattened_mut());
+        // Until there are outputs, their room holds the rows of one vector.
+        let rows = simd.floats_of(o.as_flattened_mut());
         let pad = block.pad();
         for lane in (pad / S::LANES * S::LANES..width).step_by(S::LANES) {
-            // Rows of this vector; the first one may have idle lanes before its rows.
+            // The first vector may have idle lanes before its rows.
             let idle = pad.saturating_sub(lane);
             let start = block.rows.start + (lane + idle - pad);
             let end = block.rows.end.min(start + (S::LANES - idle));
-            if let Some(columns) = columns.get_mut(lane..) {
-                job.lay_queries(tile, start..end, idle, columns, width);
+            let count = idle + (end - start);
+            let (Some(rows), Some(columns)) =
+                (rows.get_mut(..count * k_steps), columns.get_mut(lane..))
+            else {
+                debug_assert!(false, "the room holds a vector of rows");
+                continue;
+            };
+            rows.get_mut(..idle * k_steps).unwrap_or(&mut []).fill(0.0);
+            job.flat_queries(
+                tile,
+                start..end,
+                rows.get_mut(idle * k_steps..).unwrap_or(&mut []),
+                k_steps,
+            );
+            if let Some(rows) = Rows::new(&*rows, k_steps, count, k_steps) {
+                job.lay(rows, columns, width);
             }
         }
-    }
-    for ([m, l], o) in work.ml.iter_mut().zip(work.o.chunks_exact_mut(work.widths.v)) {
-        Online { m, l, o }.clear(simd);
+        Online { m, l, o: o.get_mut(..work.widths.v).unwrap_or(&mut []) }.clear(simd);
     }
 }
 
@@ -301,9 +321,10 @@ fn unpack<S: Simd, const N: usize>(
     tile: &QueryTile,
 ) {
     let (width, v_dim) = (N * S::LANES, work.widths.v);
-    let blocks = Blocks::new(tile, width).zip(work.o.chunks_exact_mut(v_dim));
+    let blocks = Blocks::new(tile, width).zip(work.o.chunks_exact_mut(work.widths.o_columns));
     let panels = work.q.chunks_exact_mut(work.widths.q_columns);
     for (((block, o), q), [m, l]) in blocks.zip(panels).zip(work.ml.iter_mut()) {
+        let Some(o) = o.get_mut(..v_dim) else { continue };
         if job.out.normalises() {
             Online { m, l, o: &mut *o }.finish(simd);
         }

@@ -73,19 +73,20 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    let mut batch = Batch::default();
-    for tile in QueryTile::of(&job, capacity) {
-        if !batch.takes(&job, &tile, capacity) {
-            decode_batch::<S, N, R, TILE_K>(simd, &mut job, &mut work, &batch);
-            batch = Batch::of(&tile);
+    let mut tiles = QueryTile::of(&job, capacity).peekable();
+    while let Some(tile) = tiles.next() {
+        let mut batch = Batch::of(&tile);
+        while let Some(tile) = tiles.peek()
+            && batch.takes(&job, tile, capacity)
+        {
+            tiles.next();
         }
+        decode_batch::<S, N, R, TILE_K>(simd, &mut job, &mut work, &batch);
     }
-    decode_batch::<S, N, R, TILE_K>(simd, &mut job, &mut work, &batch);
 }
 
 /// Key/value heads whose query rows see the same keys, one behind the other for each key tile: where
 /// the heads of a token lie side by side, memory is then read in order.
-#[derive(Default)]
 struct Batch {
     b: usize,
     rows: Range<usize>,
@@ -108,10 +109,9 @@ impl Batch {
         let fits = (self.count + 1) * tile.rows.len() <= capacity;
         let is_alike = self.b == tile.b && self.rows == tile.rows && job.heads_lie_together();
         match self.heads.get_mut(self.count) {
-            Some(slot) if self.count == 0 || fits && is_alike => {
+            Some(slot) if fits && is_alike => {
                 *slot = tile.g;
                 self.count += 1;
-                (self.b, self.rows) = (tile.b, tile.rows.clone());
                 true
             }
             _ => false,
@@ -189,7 +189,7 @@ fn decode_batch<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
     let (rows, group) = (batch.rows.len(), job.shape.heads.group());
     for (slot, tile) in batch.tiles().enumerate() {
         let Some(head) = work.slot(slot, rows) else { continue };
-        job.flat_queries(&tile, head.q, head.sizes.k_dim);
+        job.flat_queries(&tile, tile.rows.clone(), head.q, head.sizes.k_dim);
         for ([m, l, _], o) in
             head.states.iter_mut().zip(head.o.chunks_exact_mut(head.sizes.v_vectors))
         {
@@ -254,9 +254,12 @@ fn absorb<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
         weigh(simd, work, row, range.len(), keys.bits);
     }
     let (stage, p) = (simd.floats_of(work.stage), &*simd.floats_of(work.s));
+    let p = Rows::new(p, work.sizes.key_vectors * S::LANES, rows, range.len());
+    if let Some(p) = p {
+        sum_weights::<S, R>(simd, work.states, p);
+    }
     job.stage_values(tile, range, ahead, stage);
     let values = job.values(tile, range, stage);
-    let p = Rows::new(p, work.sizes.key_vectors * S::LANES, rows, range.len());
     let (Some(p), true) = (p, values.len() == range.len()) else {
         debug_assert!(false, "the scratch was cut for them");
         return;
@@ -357,7 +360,7 @@ fn score_block<S: Simd, const N: usize, const R: usize>(
     }
 }
 
-/// Turns a row's scores of `keys` keys into weights, and joins their sum. `bits` as in [`Keys`].
+/// Turns a row's scores of `keys` keys into weights. `bits` as in [`Keys`].
 #[inline(always)]
 fn weigh<S: Simd>(
     simd: S,
@@ -380,14 +383,37 @@ fn weigh<S: Simd>(
     let largest = |max: f32, s: &f32| if *s > max { *s } else { max };
     let max = simd.floats_of(&mut max).iter().fold(f32::NEG_INFINITY, largest);
     let max = [simd.add(simd.max(simd.splat(max), m[0]), simd.splat(0.0))];
-    *correction = Online { m, l: &mut *l, o: &mut [] }.raise(simd, &max);
+    *correction = Online { m, l, o: &mut [] }.raise(simd, &max);
     let m = finite(simd, max[0]);
     for s in s.iter_mut() {
         *s = exp2(simd, simd.sub(*s, m));
     }
-    // In the order of the keys, as every lane of `attend.rs` does it.
-    let sum = simd.floats_of(s).iter().take(keys).fold(-0.0, |sum, p| sum + p);
-    l[0] = simd.mul_add(l[0], correction[0], simd.splat(sum));
+}
+
+/// Joins the sums of each row's weights, `R` rows side by side; each in the order of the keys, as every
+/// lane of `attend.rs` does it.
+#[inline(always)]
+fn sum_weights<S: Simd, const R: usize>(simd: S, states: &mut [[[S::F32; 1]; 3]], p: Rows<'_>) {
+    let (mut states, mut row) = (states.iter_mut(), 0);
+    while row < p.len() {
+        let count = if p.len() - row >= R { R } else { 1 };
+        let mut sums = [-0.0; R];
+        if count == R {
+            for weights in p.across::<R>(row, p.width()).and(Items::of(p.row(row))) {
+                for r in 0..R {
+                    sums[r] += weights.0[r];
+                }
+            }
+        } else {
+            for weight in p.row(row) {
+                sums[0] += weight;
+            }
+        }
+        for (sum, [_, l, correction]) in sums.iter().zip(states.by_ref().take(count)) {
+            l[0] = simd.mul_add(l[0], correction[0], simd.splat(*sum));
+        }
+        row += count;
+    }
 }
 
 /// -inf for keys that the row may not see, and behind the last key.

@@ -31,6 +31,8 @@ mod sealed {
         fn any_mut(view: ViewMut<'_, Self>) -> AnyViewMut<'_>;
     }
 }
+pub(crate) use sealed::Sealed;
+
 /// `$load` and `$store` are the operations of `Simd` for `$type`, `$Variant` that of the views.
 macro_rules! elem {
     ($type:ty, $Variant:ident, $load:ident, $store:ident, |$x:ident| $bf16:expr) => {

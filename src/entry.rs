@@ -25,11 +25,11 @@ pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
 use crate::attend::QueryTile;
 use crate::dispatch::Claim;
+use crate::elem::Sealed;
 use crate::mask::{Mask, Visible};
-use crate::moves::LaneRows;
 use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
-use crate::simd::{Level, MAX_LANES, Rows, Simd};
+use crate::simd::{Level, Rows, Simd};
 use crate::staged::Staged;
 use crate::view::{AnyView, Stored, of_any};
 use core::ops::Range;
@@ -157,39 +157,31 @@ impl Job<'_> {
         (row / group, g * group + row % group)
     }
 
-    /// Lays rows of a query tile down lanes, scaled: `columns[c * width + idle + r]`. At most as many
-    /// as a vector has lanes.
-    pub(crate) fn lay_queries(
+    /// Copies query rows one behind the other, `width` floats each: scaled, or as bf16 pairs if that is
+    /// what the entry multiplies.
+    pub(crate) fn flat_queries(
         &self,
         tile: &QueryTile,
         rows: Range<usize>,
-        idle: usize,
-        columns: &mut [f32],
+        to: &mut [f32],
         width: usize,
     ) {
         of_any!(Stored, self.q.0, (view, moves) => {
-            let mut lanes: LaneRows<'_, _> = [&[]; MAX_LANES];
-            for (lane, row) in lanes.iter_mut().skip(idle).zip(rows) {
-                let (i, h) = self.query_of(tile.g, row);
-                *lane = view.row(tile.b, i, h);
-            }
             let mover = moves.at(self.level);
-            match (self.precision, mover.pairs()) {
-                (Precision::Bf16Products, Some(pairs)) => pairs.lay(&lanes, columns, width),
-                _ => mover.lay(&lanes, 0, self.scale, columns, width),
+            for (row, to) in rows.zip(to.chunks_exact_mut(width)) {
+                let (i, h) = self.query_of(tile.g, row);
+                let row = Rows::one(view.row(tile.b, i, h));
+                match (self.precision, mover.pairs()) {
+                    (Precision::Bf16Products, Some(pairs)) => pairs.flat(row, to, width),
+                    _ => mover.flat(row, 0, self.scale, to, width),
+                }
             }
         });
     }
 
-    /// Copies the rows of a query tile one behind the other, scaled: `to[r * width + c]`.
-    pub(crate) fn flat_queries(&self, tile: &QueryTile, to: &mut [f32], width: usize) {
-        of_any!(Stored, self.q.0, (view, moves) => {
-            for (row, to) in tile.rows.clone().zip(to.chunks_exact_mut(width)) {
-                let (i, h) = self.query_of(tile.g, row);
-                let row = Rows::one(view.row(tile.b, i, h));
-                moves.at(self.level).flat(row, 0, self.scale, to, width);
-            }
-        });
+    /// Lays f32 rows down lanes: `columns[c * width + r]`.
+    pub(crate) fn lay(&self, rows: Rows<'_>, columns: &mut [f32], width: usize) {
+        f32::MOVES.at(self.level).lay(rows, 0, columns, width);
     }
 
     /// Writes one row of output: its channels, and its sums.

@@ -6,35 +6,30 @@
 use crate::elem::Elem;
 use crate::simd::{MAX_LANES, Rows, Simd, prefetch};
 
-/// The rows of a vector of lanes; those that are not there are empty.
-pub(crate) type LaneRows<'a, T> = [&'a [T]; MAX_LANES];
-
-/// Transposes the first `LANES` rows: `columns[c * width + r] = rows[r][c] * scale`. Rows that are empty
-/// give zeros. Meanwhile the lines `ahead` elements from each row come nearer.
+/// Transposes at most `LANES` rows: `columns[c * width + r] = rows[r][c]`. Lanes without a row get zeros.
+/// Meanwhile the lines `ahead` elements from each row come nearer.
 #[inline(always)]
 pub(crate) fn lay<S: Simd, T: Elem>(
     simd: S,
-    rows: &LaneRows<'_, T>,
+    rows: Rows<'_, T>,
     ahead: isize,
-    scale: f32,
     columns: &mut [f32],
     width: usize,
 ) {
-    let factor = simd.splat(scale);
-    let dim = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    let (dim, all) = (rows.width(), 0..rows.len());
     let mut columns = columns.chunks_mut(width.max(1));
     for first in (0..dim).step_by(S::LANES) {
         let mut square = simd.square();
         if dim - first >= S::LANES {
-            for (x, row) in square.as_mut().iter_mut().zip(rows) {
-                *x = simd.mul(T::load(simd, row.get(first..).unwrap_or(&[])), factor);
-                if ahead != 0 {
-                    prefetch(row.as_ptr().wrapping_add(first).wrapping_offset(ahead));
-                }
+            let mut chunks = rows.chunks::<S>(first, &all);
+            for x in square.as_mut() {
+                let Some(chunk) = chunks.next() else { break };
+                *x = T::load(simd, chunk);
+                prefetch(chunk.as_ptr().wrapping_offset(ahead));
             }
         } else {
-            for (x, row) in square.as_mut().iter_mut().zip(rows) {
-                *x = simd.mul(T::load(simd, &padded(row.get(first..).unwrap_or(&[]))), factor);
+            for (j, x) in square.as_mut().iter_mut().enumerate().take(rows.len()) {
+                *x = T::load(simd, &padded(rows.row(j).get(first..).unwrap_or(&[])));
             }
         }
         let square = simd.transpose(square);
@@ -79,32 +74,6 @@ pub(crate) fn flat<S: Simd, T: Elem>(
                 prefetch(from.as_ptr().wrapping_offset(ahead));
             }
             simd.store(simd.mul(T::load(simd, from), factor), to);
-        }
-    }
-}
-
-/// As [`lay`] for pairs of bf16: `columns[c * width + r]` is the pair of the channels `2c` and `2c + 1`
-/// of row `r`, not scaled.
-#[inline(always)]
-pub(crate) fn lay_pairs<S: Simd, T: Elem>(
-    simd: S,
-    rows: &LaneRows<'_, T>,
-    columns: &mut [f32],
-    width: usize,
-) {
-    let dim = rows.iter().map(|row| row.len()).max().unwrap_or(0).div_ceil(2);
-    let mut columns = columns.chunks_mut(width.max(1));
-    for first in (0..dim).step_by(S::LANES) {
-        let mut square = simd.square();
-        for (x, row) in square.as_mut().iter_mut().zip(rows) {
-            let mut pairs = [0.0; MAX_LANES];
-            pair(row.get(2 * first..).unwrap_or(&[]), &mut pairs);
-            *x = simd.load(&pairs);
-        }
-        let square = simd.transpose(square);
-        let channels = (dim - first).min(S::LANES);
-        for (x, column) in square.as_ref().iter().zip(columns.by_ref().take(channels)) {
-            simd.store(*x, column);
         }
     }
 }

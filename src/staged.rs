@@ -3,10 +3,9 @@
 use crate::attend::QueryTile;
 use crate::dispatch::Entry;
 use crate::entry::{Job, Lanes};
-use crate::moves::LaneRows;
 use crate::products::Precision;
 use crate::shape::Heads;
-use crate::simd::{MAX_LANES, Rows};
+use crate::simd::Rows;
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::ops::Range;
 
@@ -171,12 +170,10 @@ impl Job<'_> {
         width: usize,
     ) {
         of_any!(Stored, self.k.view.0, (view, moves) => {
-            let mut lanes: LaneRows<'_, _> = [&[]; MAX_LANES];
-            for (lane, j) in lanes.iter_mut().zip(keys) {
-                *lane = view.row(tile.b, j, tile.g);
-            }
             let ahead = ahead.elements(view.strides());
-            moves.at(self.level).lay(&lanes, ahead, 1.0, columns, width);
+            if let Some(rows) = view.rows(tile.b, tile.g) {
+                moves.at(self.level).lay(rows.slice(keys), ahead, columns, width);
+            }
         });
     }
 

@@ -152,7 +152,8 @@ impl Tiling {
             Lanes::Queries => {
                 let block = vectors * width;
                 let q = max(head_dim, v_dim.div_ceil(vectors));
-                let columns = q.saturating_add(v_dim).saturating_add(2);
+                let o = max(v_dim, head_dim.div_ceil(vectors));
+                let columns = q.saturating_add(o).saturating_add(2);
                 let states = columns.saturating_mul(rows);
                 let stage = match room {
                     Room::InPlace => 0,

@@ -2,7 +2,7 @@
 //! when running.
 
 use crate::elem::Elem;
-use crate::moves::{self, LaneRows};
+use crate::moves;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, Portable, Rows, Scalar};
@@ -15,7 +15,7 @@ pub struct MoveTable<T>([Moves<T>; Level::ALL.len()]);
 /// The functions of one level.
 #[derive(Debug)]
 pub(crate) struct Moves<T> {
-    lay: unsafe fn(&LaneRows<'_, T>, isize, f32, &mut [f32], usize),
+    lay: unsafe fn(Rows<'_, T>, isize, &mut [f32], usize),
     flat: unsafe fn(Rows<'_, T>, isize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
     pairs: Option<PairMoves<T>>,
@@ -24,7 +24,6 @@ pub(crate) struct Moves<T> {
 /// The functions of a level whose products may be of bf16 pairs.
 #[derive(Clone, Copy, Debug)]
 struct PairMoves<T> {
-    lay: unsafe fn(&LaneRows<'_, T>, &mut [f32], usize),
     flat: unsafe fn(Rows<'_, T>, &mut [f32], usize),
     weave: unsafe fn(Rows<'_, T>, &mut [f32], usize),
 }
@@ -59,17 +58,10 @@ pub(crate) struct Mover<T: 'static>(&'static Moves<T>);
 
 impl<T: Elem> Mover<T> {
     /// [`moves::lay`].
-    pub(crate) fn lay(
-        self,
-        rows: &LaneRows<'_, T>,
-        ahead: isize,
-        scale: f32,
-        columns: &mut [f32],
-        width: usize,
-    ) {
+    pub(crate) fn lay(self, rows: Rows<'_, T>, ahead: isize, columns: &mut [f32], width: usize) {
         // SAFETY: `MoveTable::at` asked whether the level is available; its features are all that
         // these functions need.
-        unsafe { (self.0.lay)(rows, ahead, scale, columns, width) }
+        unsafe { (self.0.lay)(rows, ahead, columns, width) }
     }
 
     /// [`moves::flat`].
@@ -102,21 +94,15 @@ impl<T: Elem> Mover<T> {
 pub(crate) struct PairMover<T: 'static>(PairMoves<T>);
 
 impl<T: Elem> PairMover<T> {
-    /// [`moves::lay_pairs`].
-    pub(crate) fn lay(self, rows: &LaneRows<'_, T>, columns: &mut [f32], width: usize) {
-        // SAFETY: made only by a `Mover`, whose level this processor has.
-        unsafe { (self.0.lay)(rows, columns, width) }
-    }
-
     /// [`moves::flat_pairs`].
     pub(crate) fn flat(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
-        // SAFETY: as for `lay`.
+        // SAFETY: made only by a `Mover`, whose level this processor has.
         unsafe { (self.0.flat)(rows, to, width) }
     }
 
     /// [`moves::weave`].
     pub(crate) fn weave(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
-        // SAFETY: as for `lay`.
+        // SAFETY: as for `flat`.
         unsafe { (self.0.weave)(rows, to, width) }
     }
 }
@@ -127,13 +113,12 @@ macro_rules! moves {
         const fn $name<T: Elem>() -> Moves<T> {
             $(#[target_feature(enable = $features)])?
             fn lay<T: Elem>(
-                rows: &LaneRows<'_, T>,
+                rows: Rows<'_, T>,
                 ahead: isize,
-                scale: f32,
                 columns: &mut [f32],
                 width: usize,
             ) {
-                moves::lay($token, rows, ahead, scale, columns, width);
+                moves::lay($token, rows, ahead, columns, width);
             }
             $(#[target_feature(enable = $features)])?
             fn flat<T: Elem>(
@@ -164,10 +149,6 @@ moves!(avx512, Avx512::here(), "avx512f,avx512bw,avx512dq,avx512vl");
 #[cfg(target_arch = "x86_64")]
 const fn pairs<T: Elem>() -> PairMoves<T> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    fn lay<T: Elem>(rows: &LaneRows<'_, T>, columns: &mut [f32], width: usize) {
-        moves::lay_pairs(Avx512::here(), rows, columns, width);
-    }
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn flat<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
         moves::flat_pairs(rows, to, width);
     }
@@ -175,5 +156,5 @@ const fn pairs<T: Elem>() -> PairMoves<T> {
     fn weave<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
         moves::weave(rows, to, width);
     }
-    PairMoves { lay: lay::<T>, flat: flat::<T>, weave: weave::<T> }
+    PairMoves { flat: flat::<T>, weave: weave::<T> }
 }

@@ -24,6 +24,11 @@ impl<'a, T: Copy> Rows<'a, T> {
         fits.then_some(Rows { data, stride, len, width })
     }
 
+    /// Elements of a row.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// A single row.
     pub(crate) fn one(row: &'a [T]) -> Self {
         Rows { data: row, stride: 0, len: 1, width: row.len() }
@@ -91,6 +96,27 @@ impl<'a, T: Copy> Rows<'a, T> {
         // reads below `width` of a row below `len`, so by the check in `new` inside `data`.
         let next = self.data.as_ptr().wrapping_add(start);
         Lines { next, step: self.stride, apart: 1, left, of: PhantomData }
+    }
+}
+
+impl<'a, T: Copy> Rows<'a, T> {
+    /// Down the rows of `range`, the elements of a whole vector of `S` from channel `first` on.
+    ///
+    /// Empty if there are not as many rows or channels.
+    #[inline(always)]
+    pub(crate) fn chunks<S: Simd>(self, first: usize, range: &Range<usize>) -> Chunks<'a, S, T> {
+        let fits = range.start < range.end
+            && range.end <= self.len
+            && first < self.width
+            && S::LANES <= self.width - first;
+        let (start, left) = if fits {
+            (range.start * self.stride + first, range.end - range.start)
+        } else {
+            (0, 0)
+        };
+        // As for `down`, with `LANES` channels a step.
+        let next = self.data.as_ptr().wrapping_add(start);
+        Chunks { next, step: self.stride, left, of: PhantomData }
     }
 }
 
@@ -240,6 +266,30 @@ impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
         }
         self.next = self.next.wrapping_add(self.step);
         elements
+    }
+}
+
+/// The elements of a whole vector at every step. Made only where each of the `left` steps reads inside
+/// the rows.
+#[derive(Debug)]
+pub(crate) struct Chunks<'a, S, T> {
+    next: *const T,
+    step: usize,
+    left: usize,
+    of: PhantomData<(&'a [T], S)>,
+}
+
+impl<'a, S: Simd, T: Copy> Iterator for Chunks<'a, S, T> {
+    type Item = &'a [T];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'a [T]> {
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: `chunks` found that each of the steps that were left reads `LANES` elements inside
+        // the rows, which are borrowed for `'a`.
+        let chunk = unsafe { core::slice::from_raw_parts(self.next, S::LANES) };
+        self.next = self.next.wrapping_add(self.step);
+        Some(chunk)
     }
 }
 
