@@ -5,7 +5,7 @@ use crate::map::{self, MapError};
 use crate::package::{self, Origin};
 use crate::render::RenderError;
 use crate::spec::{Spec, SpecError};
-use crate::text::{self, TextError};
+use crate::text::{Text, TextError};
 use crate::tree::{self, TreeError};
 use indicatif::ProgressBar;
 use measure::heads::{self, Captured, HeadsError};
@@ -84,9 +84,13 @@ pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
     for place in ["", "runner"] {
         seed_lock(&root, &directory.join(place))?;
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(Emitted { directory, target })
+    Ok(Emitted { directory, target: target() })
+}
+
+/// Where cargo compiles.
+#[must_use]
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// Files in `src` that the crate does not have are removed: never those of somebody else's crate.
@@ -136,9 +140,8 @@ impl Emitted {
     /// What the compiler says; a runner that fails.
     pub fn run(&self, spec: &Spec) -> Result<Vec<Row>, BuildError> {
         let manifest = self.directory.join("runner/Cargo.toml");
-        let program = compile::release(&spec.name, &manifest, &self.target)?
-            .ok_or(CompileError::NoProgram { manifest })?;
-        let sizes = text::sizes(&program)?;
+        let program = compile::release(&spec.name, &manifest, &self.target)?.program()?;
+        let sizes = Text::of_program(&program)?.functions;
         let spinner = ProgressBar::new_spinner().with_message("measuring");
         spinner.enable_steady_tick(Duration::from_millis(100));
         let failed = |source| BuildError::Run { program: program.clone(), source };
@@ -172,6 +175,16 @@ impl Emitted {
         }
         Ok(path)
     }
+}
+
+/// The machine code of flashlet itself: the default build for this host, compiled if it is stale.
+///
+/// # Errors
+/// What the compiler says; a library that cannot be looked into.
+pub fn library_text() -> Result<Text, BuildError> {
+    let manifest = workspace().join("Cargo.toml");
+    let library = compile::release("flashlet", &manifest, &target())?.library()?;
+    Ok(Text::of_library(&library)?)
 }
 
 /// Reads the captured heads that a preset names.

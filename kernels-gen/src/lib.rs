@@ -8,8 +8,9 @@
 //! package    a model -> the text of a crate of its own, and of the program that tries it
 //! tree       text against files: write what differs, or say what is stale
 //! compile    cargo, with a progress bar
-//! text       the bytes of machine code of each entry in a compiled program
-//! table      what was planned, what was measured: for people, and as JSON lines
+//! text       the bytes of machine code of each entry in a compiled program or library
+//! list       every entry, and what it takes
+//! table      what was measured; tables for people, and JSON lines
 //! map        a picture of where one head looks
 //! build      all of it in turn for one preset
 //! ```
@@ -17,6 +18,7 @@
 
 pub mod build;
 pub mod compile;
+pub mod list;
 pub mod manifest;
 pub mod map;
 pub mod package;

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use kernels_gen::spec::{REFERENCE, Spec};
 use kernels_gen::tree::{self, Fault};
-use kernels_gen::{build, render, table};
+use kernels_gen::{build, list, render, table};
 use miette::IntoDiagnostic;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -23,14 +23,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print every entry: name, tile, registers, scratch, and the models that want it.
-    List {
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Print every entry: tile, registers, scratch, machine code, and the models that want it.
+    List(List),
     /// Write and compile a no_std crate for one model: its types, its scratch, its entries alone.
     Build(Build),
+}
+
+#[derive(Args)]
+struct List {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Do not compile flashlet: no sizes of machine code.
+    #[arg(long)]
+    no_build: bool,
 }
 
 #[derive(Args)]
@@ -57,14 +63,7 @@ fn main() -> miette::Result<ExitCode> {
     match cli.command {
         None if cli.check => check(),
         None => write(),
-        Some(Command::List { json: true }) => {
-            print(&table::planned_json().into_diagnostic()?)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Some(Command::List { json: false }) => {
-            print(&table::planned())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(Command::List(arguments)) => list(&arguments),
         Some(Command::Build(arguments)) => build(&arguments),
     }
 }
@@ -89,6 +88,13 @@ fn check() -> miette::Result<ExitCode> {
     }
     eprintln!("\nto mend it: cargo kernels");
     Ok(ExitCode::FAILURE)
+}
+
+fn list(arguments: &List) -> miette::Result<ExitCode> {
+    let text = if arguments.no_build { None } else { Some(build::library_text()?) };
+    let list = list::List::new(text.as_ref());
+    print(&if arguments.json { list.json().into_diagnostic()? } else { list.table() })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn build(arguments: &Build) -> miette::Result<ExitCode> {
