@@ -98,7 +98,7 @@ struct EntryView {
     tiling: String,
     /// The algorithm: `attend` or `decode`.
     algorithm: &'static str,
-    /// The const arguments that name its register tile.
+    /// The const arguments that name its register tile, if the target does not decide them.
     tile: String,
     /// Who wants it, and what was derived for it.
     facts: String,
@@ -170,7 +170,7 @@ impl EntryView {
                     Op::Attend => format!("Tiling::attend(Level::Portable, {dim}, {v_dim})"),
                     Op::Decode => "Tiling::decode(Level::Portable)".to_owned(),
                 };
-                (tiling, "{ T.vectors }, { T.scalars }".to_owned(), format!("{models}."))
+                (tiling, String::new(), format!("{models}."))
             }
             _ => {
                 let registers = format!("{} of {} registers", entry.registers(), level.registers());
