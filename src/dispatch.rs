@@ -15,7 +15,7 @@ pub(crate) use moves::MoveTable;
 use crate::entry::Job;
 use crate::shape::Heads;
 use crate::simd::Level;
-use crate::tiling::{TILE_K, Tiling};
+use crate::tiling::{Room, TILE_K, Tiling, max};
 
 /// A specialised function, and what it is specialised for.
 #[derive(Clone, Copy, Debug)]
@@ -143,10 +143,30 @@ impl Entry {
         if rows <= Tiling::few(level) { few } else { many }
     }
 
+    /// Floats of scratch that are enough for any entry of a level that runs `heads`, generated or
+    /// generic.
+    pub(crate) const fn most_scratch(level: Level, heads: Heads, room: Room) -> usize {
+        let Heads { dim, v_dim, .. } = heads;
+        let (many, few) = (Tiling::attend(level, dim, v_dim), Tiling::decode(level));
+        let mut most = max(
+            many.len(level, dim, v_dim, TILE_K, room),
+            few.len(level, dim, v_dim, TILE_K, room),
+        );
+        let mut pairs = Entry::generated(level);
+        while let [[many, few], rest @ ..] = pairs {
+            if many.fits(heads) {
+                most = max(most, many.tiling.len(level, dim, v_dim, many.tile_k, room));
+                most = max(most, few.tiling.len(level, dim, v_dim, few.tile_k, room));
+            }
+            pairs = rest;
+        }
+        most
+    }
+
     /// The generated entries of a level: for many queries and for few, for each head size.
     /// None without the feature `specialised`.
     #[must_use]
-    pub fn generated(level: Level) -> &'static [[Entry; 2]] {
+    pub const fn generated(level: Level) -> &'static [[Entry; 2]] {
         #[cfg(feature = "specialised")]
         match level {
             Level::Scalar => crate::generated::scalar::ENTRIES,

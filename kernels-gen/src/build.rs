@@ -6,6 +6,7 @@ use crate::package::{self, Origin};
 use crate::render::RenderError;
 use crate::spec::{Spec, SpecError};
 use crate::text::{Text, TextError};
+use crate::tiles::{Tiles, TilesError};
 use crate::tree::{self, TreeError};
 use indicatif::ProgressBar;
 use measure::heads::{self, Captured, HeadsError};
@@ -22,6 +23,9 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Spec(#[from] SpecError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tiles(#[from] TilesError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Render(#[from] RenderError),
@@ -80,7 +84,7 @@ pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
         command += &format!(" --out {}", relative(&directory, &root));
     }
     let origin = Origin { command, flashlet: relative(&root, &directory) };
-    tree::mend(&directory, "src", &package::files(spec, &origin)?)?;
+    tree::mend(&directory, "src", &package::files(spec, &origin, &Tiles::own()?)?)?;
     for place in ["", "runner"] {
         seed_lock(&root, &directory.join(place))?;
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! manifest   the head sizes worth an entry, and the models that want them: facts, one line each
 //! spec       a model as a preset says it, checked
+//! tiles      the tiles that are measured to be better than the rule's: tiles.toml
 //! plan       a head size x a level -> two entries: tile, registers, scratch, name
 //! render     entries -> the text of src/generated.rs and src/generated/
 //! package    a model -> the text of a crate of its own, and of the program that tries it
@@ -27,4 +28,5 @@ pub mod render;
 pub mod spec;
 pub mod table;
 pub mod text;
+pub mod tiles;
 pub mod tree;

@@ -4,6 +4,7 @@ use crate::plan::{Planned, entries};
 use crate::render::thousands;
 use crate::table::{json, known, table};
 use crate::text::Text;
+use crate::tiles::Tiles;
 use flashlet::Level;
 use serde::Serialize;
 
@@ -48,8 +49,8 @@ struct Total {
 impl List {
     /// The list, with sizes out of flashlet's machine code if it is given.
     #[must_use]
-    pub fn new(text: Option<&Text>) -> List {
-        let planned = Level::ALL.into_iter().flat_map(entries).flatten();
+    pub fn new(tiles: &Tiles, text: Option<&Text>) -> List {
+        let planned = Level::ALL.into_iter().flat_map(|level| entries(level, tiles)).flatten();
         let entries: Vec<Row> = planned.map(|entry| Row::new(&entry, text)).collect();
         let totals = text.map_or_else(Vec::new, |text| totals(&entries, text));
         List { entries, totals }
@@ -146,7 +147,7 @@ mod tests {
     fn totals_count_the_entries_that_are_there_and_all_code() {
         let sizes = [("attend_f32_hd64_q128_k96_avx2", 7), ("decode_f32_hd64_q16_k96_avx2", 5)];
         let functions = sizes.map(|(name, size)| (name.to_owned(), size)).into();
-        let list = List::new(Some(&Text { functions, total: 250_000 }));
+        let list = List::new(&Tiles::default(), Some(&Text { functions, total: 250_000 }));
         let found = list.entries.iter().filter_map(|row| row.text_bytes).sum::<u64>();
         let totals: Vec<_> =
             list.totals.iter().map(|t| (t.total, t.entries, t.text_bytes)).collect();
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn without_a_build_no_size_is_known() {
-        let list = List::new(None);
+        let list = List::new(&Tiles::default(), None);
         assert!(list.totals.is_empty() && list.entries.iter().all(|row| row.text_bytes.is_none()));
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use kernels_gen::spec::{REFERENCE, Spec};
+use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{self, Fault};
 use kernels_gen::{build, list, render, table};
 use miette::IntoDiagnostic;
@@ -70,7 +71,7 @@ fn main() -> miette::Result<ExitCode> {
 
 fn write() -> miette::Result<ExitCode> {
     let src = build::workspace().join("src");
-    for (path, fault) in tree::mend(&src, "generated", &render::files()?)? {
+    for (path, fault) in tree::mend(&src, "generated", &render::files(&Tiles::own()?)?)? {
         let done = if fault == Fault::Unexpected { "removed" } else { "wrote" };
         eprintln!("{done} {}", path.display());
     }
@@ -79,7 +80,7 @@ fn write() -> miette::Result<ExitCode> {
 
 fn check() -> miette::Result<ExitCode> {
     let src = build::workspace().join("src");
-    let faults = tree::faults(&src, "generated", &render::files()?)?;
+    let faults = tree::faults(&src, "generated", &render::files(&Tiles::own()?)?)?;
     for (path, fault) in &faults {
         eprintln!("{fault}: {}", path.display());
     }
@@ -92,7 +93,7 @@ fn check() -> miette::Result<ExitCode> {
 
 fn list(arguments: &List) -> miette::Result<ExitCode> {
     let text = if arguments.no_build { None } else { Some(build::library_text()?) };
-    let list = list::List::new(text.as_ref());
+    let list = list::List::new(&Tiles::own()?, text.as_ref());
     print(&if arguments.json { list.json().into_diagnostic()? } else { list.table() })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,15 @@
 //! From a head size and a level to an entry: its tile, its registers, its scratch, its name.
 
 use crate::manifest::{Line, MANIFEST};
+use crate::tiles::Tiles;
 use flashlet::Level;
 use flashlet::entry::{TILE_K, Tiling};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What an entry is tiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Op {
     /// Many queries.
     Attend,
@@ -34,38 +37,32 @@ pub struct Planned<'a> {
 }
 
 /// Every entry of a level, `[attend, decode]` for each line of the manifest.
-pub fn entries(level: Level) -> impl Iterator<Item = [Planned<'static>; 2]> {
-    MANIFEST.iter().map(move |line| pair(level, line, TILE_K))
+pub fn entries(level: Level, tiles: &Tiles) -> impl Iterator<Item = [Planned<'static>; 2]> {
+    MANIFEST.iter().map(move |line| pair(level, line, TILE_K, tiles))
 }
 
 /// `[attend, decode]` for one head size.
 #[must_use]
-pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize) -> [Planned<'a>; 2] {
+pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize, tiles: &Tiles) -> [Planned<'a>; 2] {
     let &Line { dim, v_dim, models } = line;
     [Op::Attend, Op::Decode].map(|op| {
-        let tiling = match op {
-            Op::Attend => Tiling::attend(level, dim, v_dim),
-            Op::Decode => Tiling::decode(level),
-        };
+        let tiling = tiles.of(level, op, [dim, v_dim]);
         Planned { op, level, dim, v_dim, tile_k, tiling, models }
     })
+}
+
+/// A head size as names have it: `64`, or `192x128` where values have another width.
+#[must_use]
+pub fn width([dim, v_dim]: [usize; 2]) -> String {
+    if dim == v_dim { dim.to_string() } else { format!("{dim}x{v_dim}") }
 }
 
 impl Planned<'_> {
     /// The function's name: its parameters in a fixed order.
     #[must_use]
     pub fn name(&self) -> String {
-        let Planned { op, level, tile_k, .. } = self;
-        format!("{op}_f32_hd{}_q{}_k{tile_k}_{level}", self.width(), self.tile_q())
-    }
-
-    /// The head size as a name has it: `64`, or `192x128` where values have another width.
-    #[must_use]
-    pub fn width(&self) -> String {
-        match (self.dim, self.v_dim) {
-            (dim, v_dim) if dim == v_dim => dim.to_string(),
-            (dim, v_dim) => format!("{dim}x{v_dim}"),
-        }
+        let &Planned { op, level, dim, v_dim, tile_k, .. } = self;
+        format!("{op}_f32_hd{}_q{}_k{tile_k}_{level}", width([dim, v_dim]), self.tile_q())
     }
 
     /// Rows of a query tile.

@@ -6,6 +6,7 @@ pub use template::RenderError;
 pub(crate) use template::{LevelView, render};
 
 use crate::plan::entries;
+use crate::tiles::Tiles;
 use flashlet::Level;
 use serde::Serialize;
 
@@ -27,14 +28,14 @@ pub(crate) fn header(command: &str) -> String {
 ///
 /// # Errors
 /// [`RenderError::Vectors`].
-pub fn files() -> Result<Vec<File>, RenderError> {
+pub fn files(tiles: &Tiles) -> Result<Vec<File>, RenderError> {
     #[derive(Serialize)]
     struct Modules {
         header: String,
         levels: Vec<LevelView>,
     }
     let header = header("cargo kernels");
-    let view = |level| LevelView::new(header.clone(), level, entries(level).collect());
+    let view = |level| LevelView::new(header.clone(), level, entries(level, tiles).collect());
     let mut levels: Vec<LevelView> = Level::ALL.into_iter().map(view).collect::<Result<_, _>>()?;
     levels.sort_by(|a, b| a.level.cmp(b.level));
     let mut files = Vec::new();
