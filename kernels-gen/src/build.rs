@@ -75,10 +75,8 @@ pub struct Emitted {
 /// A file that cannot be written.
 pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
     let directory = out.map_or_else(|| workspace().join("out").join(&spec.name), Path::to_owned);
-    fs::create_dir_all(&directory).map_err(unusable(&directory))?;
-    let directory = directory.canonicalize().map_err(unusable(&directory))?;
+    let (root, directory) = directories(workspace(), &directory)?;
     check_ours(&directory)?;
-    let root = workspace().canonicalize().map_err(unusable(workspace()))?;
     let mut command = format!("cargo kernels build {}", relative(Path::new(spec.file()), &root));
     if out.is_some() {
         command += &format!(" --out {}", relative(&directory, &root));
@@ -97,6 +95,13 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
+/// The absolute paths of a directory that is there, and of one that is made if it is not.
+pub(crate) fn directories(there: &Path, made: &Path) -> Result<(PathBuf, PathBuf), BuildError> {
+    fs::create_dir_all(made).map_err(unusable(made))?;
+    let [there, made] = [there, made].map(|path| path.canonicalize().map_err(unusable(path)));
+    Ok((there?, made?))
+}
+
 /// Files in `src` that the crate does not have are removed: never those of somebody else's crate.
 fn check_ours(directory: &Path) -> Result<(), BuildError> {
     let is_empty = fs::read_dir(directory).map_err(unusable(directory))?.next().is_none();
@@ -109,7 +114,7 @@ fn check_ours(directory: &Path) -> Result<(), BuildError> {
 
 /// Gives a crate the workspace's versions of what it depends on: they are at hand, and tested.
 /// cargo drops those that the crate does not need.
-fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
+pub(crate) fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
     let (own, ours) = (directory.join("Cargo.lock"), root.join("Cargo.lock"));
     if !ours.exists() {
         return Ok(());
@@ -118,7 +123,7 @@ fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
 }
 
 /// A path as seen from a directory, with `/`; as it is, where there is no such way.
-fn relative(path: &Path, from: &Path) -> String {
+pub(crate) fn relative(path: &Path, from: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let relative = pathdiff::diff_paths(&absolute, from).unwrap_or(absolute);
     relative.to_string_lossy().replace('\\', "/")

@@ -14,6 +14,7 @@
 //! table      what was measured; tables for people, and JSON lines
 //! map        a picture of where one head looks
 //! build      all of it in turn for one preset
+//! tune       which tiles are the fastest here
 //! ```
 //! Up to `package` nothing here reads or writes a file.
 
@@ -30,3 +31,4 @@ pub mod table;
 pub mod text;
 pub mod tiles;
 pub mod tree;
+pub mod tune;

@@ -3,7 +3,7 @@
 mod template;
 
 pub use template::RenderError;
-pub(crate) use template::{LevelView, render};
+pub(crate) use template::{LevelView, backend, render};
 
 use crate::plan::entries;
 use crate::tiles::Tiles;

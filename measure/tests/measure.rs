@@ -102,3 +102,22 @@ fn times_are_of_one_run() {
     let time = time(Duration::from_millis(30), || std::thread::sleep(pause));
     assert!(time.best >= pause.as_secs_f64() && time.median >= time.best, "{time:?}");
 }
+
+#[test]
+fn entrants_take_turns_and_are_held_to_the_bits_of_the_first() {
+    use flashlet::entry::Entry;
+    use measure::race::{Work, run};
+    let entries: Vec<Entry> = [Level::Scalar, Level::Portable]
+        .iter()
+        .flat_map(|level| Entry::generic(*level, Heads::new(1, 1, 8)))
+        .collect();
+    let entrants = run(Work::Step, [8, 8], &entries, 3).unwrap();
+    assert_eq!(entrants.len(), 4);
+    for entrant in &entrants {
+        assert!(entrant.ms.len() == 3 && entrant.ms.iter().all(|ms| *ms > 0.0));
+    }
+    // Levels of two classes differ in bits, those of one do not.
+    let same = Level::Scalar.is_fused() == Level::Portable.is_fused();
+    let right: Vec<bool> = entrants.iter().map(|entrant| entrant.is_right).collect();
+    assert_eq!(right, [true, true, same, same]);
+}

@@ -22,6 +22,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("emitted/level.rs", include_str!("../../templates/emitted/level.rs.jinja")),
     ("runner/Cargo.toml", include_str!("../../templates/runner/Cargo.toml.jinja")),
     ("runner/main.rs", include_str!("../../templates/runner/main.rs.jinja")),
+    ("tune/Cargo.toml", include_str!("../../templates/tune/Cargo.toml.jinja")),
+    ("tune/main.rs", include_str!("../../templates/tune/main.rs.jinja")),
+    ("tune/level.rs", include_str!("../../templates/tune/level.rs.jinja")),
 ];
 
 /// Why nothing can be rendered.
@@ -104,6 +107,17 @@ struct EntryView {
     facts: String,
 }
 
+/// A level's variant, which is also its token's type; an expression for the token; what its entries
+/// enable.
+pub(crate) fn backend(level: Level) -> (&'static str, &'static str, Option<&'static str>) {
+    match level {
+        Level::Scalar => ("Scalar", "Scalar", None),
+        Level::Portable => ("Portable", "Portable", None),
+        Level::Avx2 => ("Avx2", "Avx2::here()", Some("avx2,fma,f16c")),
+        Level::Avx512 => ("Avx512", "Avx512::here()", Some("avx512f,avx512bw,avx512dq,avx512vl")),
+    }
+}
+
 impl LevelView {
     pub(crate) fn new(
         header: String,
@@ -113,14 +127,7 @@ impl LevelView {
         if Level::Portable.lanes() != 4 {
             return Err(RenderError::Vectors { lanes: Level::Portable.lanes() });
         }
-        let (backend, token, features) = match level {
-            Level::Scalar => ("Scalar", "Scalar", None),
-            Level::Portable => ("Portable", "Portable", None),
-            Level::Avx2 => ("Avx2", "Avx2::here()", Some("avx2,fma,f16c")),
-            Level::Avx512 => {
-                ("Avx512", "Avx512::here()", Some("avx512f,avx512bw,avx512dq,avx512vl"))
-            }
-        };
+        let (backend, token, features) = backend(level);
         let by_target = level == Level::Portable;
         let mut tilings: Vec<TilingView> = Vec::new();
         if !by_target {
