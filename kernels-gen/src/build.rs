@@ -9,6 +9,7 @@ use crate::text::{Text, TextError};
 use crate::tiles::{Tiles, TilesError};
 use crate::tree::{self, TreeError};
 use indicatif::ProgressBar;
+use measure::exit::chain;
 use measure::heads::{self, Captured, HeadsError};
 use measure::trial::Row;
 use std::path::{Path, PathBuf};
@@ -216,12 +217,4 @@ pub fn captured(spec: &Spec) -> Result<Vec<Captured>, SpecError> {
         })
     };
     spec.captured.iter().zip(spec.captured_paths()).map(load).collect()
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }

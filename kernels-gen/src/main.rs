@@ -77,8 +77,8 @@ struct Build {
     /// Try it on heads captured from the model: errors, bounds, times.
     #[arg(long)]
     run: bool,
-    /// Print what --run finds as one JSON object a line.
-    #[arg(long, requires = "run")]
+    /// As --run, with what it finds as one JSON object a line.
+    #[arg(long)]
     json: bool,
     /// Draw where one captured head looks: attention.svg beside the crate.
     #[arg(long)]
@@ -181,14 +181,15 @@ fn dims(name: &str) -> Result<[usize; 2], String> {
 
 fn build(arguments: &Build) -> miette::Result<ExitCode> {
     let spec = Spec::parse(&arguments.spec.to_string_lossy(), &tree::text(&arguments.spec)?)?;
-    let wants_heads = arguments.run || arguments.svg;
+    let wants_run = arguments.run || arguments.json;
+    let wants_heads = wants_run || arguments.svg;
     let captured = if wants_heads { build::captured(&spec)? } else { Vec::new() };
     let emitted = build::emit(&spec, arguments.out.as_deref())?;
     eprintln!("wrote {}", emitted.directory.display());
     if arguments.svg {
         eprintln!("drew {}", emitted.draw(&spec, &captured)?.display());
     }
-    if !arguments.run {
+    if !wants_run {
         emitted.compile(&spec)?;
         return Ok(ExitCode::SUCCESS);
     }

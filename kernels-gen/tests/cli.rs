@@ -38,3 +38,17 @@ fn a_wrong_preset_shows_its_line_and_fails() {
     assert_eq!(output.status.code(), Some(1));
     assert!(report.contains("wrong.toml:2:11") && report.contains("`mmx`"), "{report}");
 }
+
+#[test]
+fn tune_refuses_what_it_cannot_measure_and_says_what_it_can() {
+    for (arguments, help) in [
+        (["--width", "7"], "32, 64, 80, 96, 128, 192x128, 256"),
+        (["--level", "mmx"], "this processor has scalar, portable"),
+        (["--op", "transpose"], "there are attend and decode"),
+    ] {
+        let output = kernels(&[&["tune"], &arguments[..]].concat());
+        let report = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(report.contains(help), "{report}");
+    }
+}

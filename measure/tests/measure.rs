@@ -65,7 +65,7 @@ fn sight_is_what_it_says() {
 #[test]
 fn naive_attention_is_attention() {
     let [captured, _] = smollm2();
-    let model = Model { heads: captured.heads, scale: 0.125, sight: CAUSAL, max_len: 73 };
+    let model = Model { heads: captured.heads, scale: 0.125, sight: CAUSAL, max_q: 73, max_kv: 73 };
     let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
     let mut o = vec![f32::NAN; 73 * 3 * 64];
     naive::attend(&model, &tokens, &mut o);
@@ -79,7 +79,8 @@ fn naive_attention_is_attention() {
 
 #[test]
 fn operations_are_those_of_visible_pairs() {
-    let model = Model { heads: Heads::new(3, 1, 64), scale: 1.0, sight: CAUSAL, max_len: 73 };
+    let model =
+        Model { heads: Heads::new(3, 1, 64), scale: 1.0, sight: CAUSAL, max_q: 73, max_kv: 73 };
     let [captured, _] = smollm2();
     let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
     let pairs = (73 * 74 / 2) as f64;
