@@ -26,7 +26,7 @@ use crate::tree;
 use flashlet::Level;
 use flashlet::entry::Tiling;
 use indicatif::{ProgressBar, ProgressStyle};
-use measure::race::Entrant;
+use measure::race::Race;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -65,7 +65,7 @@ pub struct Finding {
     /// Who took part.
     pub contest: Contest,
     /// How they did.
-    pub entrants: Vec<Entrant>,
+    pub race: Race,
     /// The best.
     pub verdict: Verdict,
 }
@@ -109,7 +109,7 @@ pub fn run(wish: &Wish, tiles: &Tiles) -> Result<Vec<Finding>, BuildError> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let (mut races, mut fault) = (Vec::new(), None);
     let on_line = |line: &str| {
-        match serde_json::from_str::<Vec<Entrant>>(line) {
+        match serde_json::from_str::<Race>(line) {
             Ok(race) => races.push(race),
             Err(source) => fault = Some(BuildError::Line { line: line.to_owned(), source }),
         }
@@ -125,11 +125,12 @@ pub fn run(wish: &Wish, tiles: &Tiles) -> Result<Vec<Finding>, BuildError> {
     }
 }
 
-fn findings(contests: Vec<Contest>, races: Vec<Vec<Entrant>>) -> Vec<Finding> {
-    let finding = |(contest, entrants): (Contest, Vec<Entrant>)| {
-        judge(&entrants).map(|verdict| Finding { contest, entrants, verdict })
+fn findings(contests: Vec<Contest>, races: Vec<Race>) -> Vec<Finding> {
+    let finding = |(contest, race): (Contest, Race)| {
+        let verdict = judge(&race);
+        Finding { contest, race, verdict }
     };
-    contests.into_iter().zip(races).filter_map(finding).collect()
+    contests.into_iter().zip(races).map(finding).collect()
 }
 
 /// Writes and compiles the program, under cargo's own directory.
@@ -151,8 +152,8 @@ impl Finding {
 
     /// The candidates that gave other bits than the present tile.
     pub fn wrong(&self) -> impl Iterator<Item = Tiling> {
-        let all = self.contest.candidates.iter().zip(&self.entrants);
-        all.filter(|(_, entrant)| !entrant.is_right).map(|(tiling, _)| *tiling)
+        let all = self.contest.candidates.iter().zip(&self.race.is_right);
+        all.filter(|(_, is_right)| !**is_right).map(|(tiling, _)| *tiling)
     }
 
     /// Whether the best should take the present one's place.
@@ -188,21 +189,21 @@ fn processor() -> String {
 mod tests {
     use super::*;
 
-    fn finding(level: Level, times: &[f64]) -> Finding {
-        let wish =
-            Wish { levels: vec![level], ops: vec![Op::Decode], dims: vec![[64, 64]], quick: true };
-        let mut contest = wish.contests(&Tiles::default()).remove(0);
-        contest.candidates.truncate(times.len());
-        let entrant = |ms: &f64| Entrant { is_right: true, ms: vec![*ms; 5] };
-        findings(vec![contest], vec![times.iter().map(entrant).collect()]).remove(0)
+    fn finding(level: Level, [present, best]: [f64; 2]) -> Finding {
+        let (ops, dims) = (vec![Op::Decode], vec![[64, 64]]);
+        let wish = Wish { levels: vec![level], ops, dims, quick: true };
+        let contests = wish.contests(&Tiles::default());
+        let is_right = vec![true; contests[0].candidates.len()];
+        let race = Race { is_right, finalist: 2, ms: [vec![present; 5], vec![best; 5]] };
+        findings(contests, vec![race]).remove(0)
     }
 
     #[test]
     fn only_gains_beyond_the_noise_are_adopted() {
         let mut tiles = Tiles::default();
-        assert_eq!(adopt(&mut tiles, &[finding(Level::Avx512, &[1.0, 0.99, 1.1])]), 0);
+        assert_eq!(adopt(&mut tiles, &[finding(Level::Avx512, [1.0, 0.99])]), 0);
         assert_eq!(tiles, Tiles::default());
-        let better = finding(Level::Avx512, &[1.0, 0.9, 0.7]);
+        let better = finding(Level::Avx512, [1.0, 0.7]);
         assert_eq!(adopt(&mut tiles, std::slice::from_ref(&better)), 1);
         assert_eq!(tiles.of(Level::Avx512, Op::Decode, [64, 64]), better.tilings()[1]);
         assert!(tiles.text().contains("30 % over 2 x 4, 16 rows"), "{}", tiles.text());
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn levels_that_serve_other_processors_keep_the_rule() {
         let mut tiles = Tiles::default();
-        assert_eq!(adopt(&mut tiles, &[finding(Level::Portable, &[1.0, 0.5])]), 0);
+        assert_eq!(adopt(&mut tiles, &[finding(Level::Portable, [1.0, 0.5])]), 0);
         assert_eq!(tiles, Tiles::default());
     }
 }

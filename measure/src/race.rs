@@ -1,7 +1,8 @@
 //! Entries that do the same work, one against the other.
 //!
 //! All work on the same numbers in the same memory and take turns, A B C A B C, so that whatever else
-//! the machine does meets all of them.
+//! the machine does meets all of them. The fastest of many is often a lucky one: it meets the first once
+//! more, alone, and that is what counts.
 
 use crate::time::turns;
 use flashlet::entry::Entry;
@@ -20,13 +21,15 @@ pub enum Work {
 /// Tokens of the work.
 const TOKENS: usize = 1024;
 
-/// How one entrant did.
+/// How entrants did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entrant {
-    /// Whether it gave the bits of the first.
-    pub is_right: bool,
-    /// Its time of each round, in milliseconds.
-    pub ms: Vec<f64>,
+pub struct Race {
+    /// Whether each gave the bits of the first.
+    pub is_right: Vec<bool>,
+    /// The fastest of those; 0 is the first itself.
+    pub finalist: usize,
+    /// Times of the first and of the finalist in the final, in milliseconds, round by round.
+    pub ms: [Vec<f64>; 2],
 }
 
 impl Work {
@@ -46,25 +49,40 @@ impl Work {
 ///
 /// # Errors
 /// An entry of other widths, or of a level that this processor lacks.
-pub fn run(
-    work: Work,
-    dims: [usize; 2],
-    entries: &[Entry],
-    rounds: usize,
-) -> Result<Vec<Entrant>, Error> {
-    let mut entrants: Vec<Entrant> =
-        entries.iter().map(|_| Entrant { is_right: true, ms: vec![0.0; rounds] }).collect();
-    for shape in work.shapes(dims) {
-        let mut course = Course::new(shape, entries)?;
-        for (is_right, entrant) in course.check().into_iter().zip(&mut entrants) {
-            entrant.is_right &= is_right;
-        }
-        let times = turns(rounds, entries.len(), |entrant| course.call(entrant));
-        for (entrant, times) in entrants.iter_mut().zip(times) {
-            entrant.ms.iter_mut().zip(times).for_each(|(ms, seconds)| *ms += 1e3 * seconds);
+pub fn run(work: Work, dims: [usize; 2], entries: &[Entry], rounds: usize) -> Result<Race, Error> {
+    let course = |shape| Course::new(shape, entries);
+    let mut courses = work.shapes(dims).into_iter().map(course).collect::<Result<Vec<_>, _>>()?;
+    let mut is_right = vec![true; entries.len()];
+    for course in &mut courses {
+        is_right.iter_mut().zip(course.check()).for_each(|(all, this)| *all &= this);
+    }
+    let right: Vec<usize> = (0..entries.len()).filter(|entrant| is_right[*entrant]).collect();
+    let heats = times(&mut courses, &right, rounds);
+    let fastest = heats.iter().zip(&right).min_by(|(a, _), (b, _)| median(a).total_cmp(&median(b)));
+    let finalist = fastest.map_or(0, |(_, entrant)| *entrant);
+    let ms = times(&mut courses, &[0, finalist], rounds);
+    let ms = <[Vec<f64>; 2]>::try_from(ms).unwrap_or_default();
+    Ok(Race { is_right, finalist, ms })
+}
+
+/// Milliseconds of each of some entrants, round by round, over all courses.
+fn times(courses: &mut [Course], entrants: &[usize], rounds: usize) -> Vec<Vec<f64>> {
+    let mut ms = vec![vec![0.0; rounds]; entrants.len()];
+    for course in courses {
+        let seconds = turns(rounds, entrants.len(), |i| course.call(entrants[i]));
+        for (ms, seconds) in ms.iter_mut().flatten().zip(seconds.into_iter().flatten()) {
+            *ms += 1e3 * seconds;
         }
     }
-    Ok(entrants)
+    ms
+}
+
+/// The middle one; infinite where there is none.
+#[must_use]
+pub fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::INFINITY)
 }
 
 /// One call, and the entrants' plans of it.

@@ -12,7 +12,7 @@ const ATTEND: [[usize; 2]; 10] =
 /// Vectors, and rows, of a register tile with keys in lanes.
 const DECODE: ([usize; 5], [usize; 4]) = ([1, 2, 3, 4, 6], [1, 2, 4, 8]);
 
-/// Blocks of a query tile.
+/// Blocks of a query tile, beside as many rows as it has.
 const BLOCKS: [usize; 3] = [1, 2, 4];
 
 /// Every tile to be tried for an entry, each once: the present one first, then those that fit
@@ -43,7 +43,10 @@ fn shapes(op: Op) -> Vec<[usize; 2]> {
 
 fn rows(level: Level, vectors: usize, present: Tiling) -> Vec<usize> {
     match present.lanes {
-        Lanes::Queries => BLOCKS.map(|blocks| blocks * vectors * level.lanes()).to_vec(),
+        Lanes::Queries => {
+            let blocks = BLOCKS.map(|blocks| blocks * vectors * level.lanes());
+            blocks.into_iter().chain([present.rows]).collect()
+        }
         Lanes::Keys => vec![present.rows],
     }
 }

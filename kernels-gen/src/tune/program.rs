@@ -59,7 +59,7 @@ struct EntrantView {
     rows: usize,
 }
 
-/// Every file of the program. It prints one JSON array a contest, in their order, if they are sorted
+/// Every file of the program. It prints one JSON object a contest, in their order, if they are sorted
 /// by level.
 pub(super) fn files(
     contests: &[Contest],
