@@ -62,7 +62,7 @@ struct Tune {
     #[arg(long)]
     json: bool,
     /// Put what is faster beyond noise into kernels-gen/tiles.toml, and render it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
 }
 
