@@ -21,8 +21,9 @@ use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
 use crate::moves;
 use crate::online::Online;
+use crate::products::Products;
 use crate::score;
-use crate::sight::Sight;
+use crate::sight::{Sight, granularity};
 use crate::simd::Simd;
 use core::ops::Range;
 
@@ -78,11 +79,13 @@ impl QueryTile {
 
 /// Runs a job. `N` vectors of rows by `R` keys are one register tile.
 #[inline(always)]
-pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     simd: S,
+    products: P,
     mut job: Job<'_>,
 ) where
     S: Simd,
+    P: Products<S>,
     K: Dim,
     V: Dim,
 {
@@ -96,7 +99,7 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         return;
     };
     for tile in QueryTile::of(&job, job.tile_rows) {
-        attend_tile::<S, K, V, N, R, TILE_K>(simd, &mut job, &mut work, &tile);
+        attend_tile::<S, P, K, V, N, R, TILE_K>(simd, products, &mut job, &mut work, &tile);
     }
 }
 
@@ -118,13 +121,15 @@ fn cut<S: Simd, const N: usize>(
 }
 
 #[inline(always)]
-fn attend_tile<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     simd: S,
+    products: P,
     job: &mut Job<'_>,
     work: &mut Workspace<'_, S::F32, N>,
     tile: &QueryTile,
 ) where
     S: Simd,
+    P: Products<S>,
     K: Dim,
     V: Dim,
 {
@@ -134,6 +139,9 @@ fn attend_tile<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     let group = heads.group();
     let visible = job.visible(tile.b);
     pack::<S, N>(simd, job, work, tile);
+    // Queries that are paired are not scaled: that would round them.
+    let (k_steps, scale) = (k_dim.div_ceil(P::DEPTH), (P::DEPTH > 1).then_some(job.scale));
+    let lanes = granularity(S::LANES, N * S::LANES);
     let blocks = || Blocks::new(tile, N * S::LANES);
     // One block needs its keys no more when it comes to its values; several share both.
     let values_at = if blocks().count() > 1 { TILE_K * k_dim } else { 0 };
@@ -149,7 +157,7 @@ fn attend_tile<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         let o = work.o.chunks_exact_mut(v_dim);
         for (((block, q), o), [m, l]) in blocks().zip(q).zip(o).zip(work.ml.iter_mut()) {
             let Some((keys, sight)) =
-                block.sight::<TILE_K>(&visible, group, &keys_of_tile, S::LANES)
+                block.sight::<TILE_K>(&visible, group, &range, lanes, P::DEPTH)
             else {
                 continue;
             };
@@ -161,15 +169,16 @@ fn attend_tile<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
                 job.stage_keys(tile, &range, work.stage);
             }
             let rows = job.keys(tile, &range, work.stage).slice(within.clone());
-            let q = q.get(..k_dim).unwrap_or(&[]);
-            let max = score::tile::<S, N, R>(simd, q, rows, seen, s, m);
+            let q = q.get(..k_steps).unwrap_or(&[]);
+            score::tile::<S, P, N, R>(simd, products, q, rows, seen, s);
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
-                job.stage_values(tile, &range, stage);
+                job.stage_values(tile, &range, 0, stage);
             }
             staged = true;
-            let rows = job.values(tile, &range, stage).slice(within);
-            Online { m, l, o }.absorb::<R>(simd, max, s, rows, seen);
+            let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);
+            let rows = job.values(tile, &range, stage).slice(steps);
+            Online { m, l, o }.absorb::<P, R>(simd, products, scale, s, rows, seen);
         }
     }
     unpack::<S, N>(simd, job, work, tile);
@@ -225,7 +234,8 @@ impl Block {
         self.width - self.rows.len()
     }
 
-    /// What the block sees of a key tile, if anything: the keys, and who sees which.
+    /// What the block sees of the keys of a tile, if anything: which, and who sees them. Its first key
+    /// is `depth` times some number from the tile's first.
     #[inline(always)]
     fn sight<const TILE_K: usize>(
         &self,
@@ -233,18 +243,20 @@ impl Block {
         group: usize,
         keys_of_tile: &Range<usize>,
         lanes: usize,
+        depth: usize,
     ) -> Option<(Range<usize>, Sight<TILE_K>)> {
         let (first, last) = QueryTile::queries(&self.rows, group);
         match visible.classify(first, last, keys_of_tile) {
             Tile::Skip => None,
-            Tile::Full(range) => {
+            Tile::Full(range) if (range.start - keys_of_tile.start).is_multiple_of(depth) => {
                 let sight = Sight::full(range.len(), self.pad(), lanes);
                 Some((range, sight))
             }
-            Tile::Partial(range) => {
+            Tile::Full(mut range) | Tile::Partial(mut range) => {
+                range.start -= (range.start - keys_of_tile.start) % depth;
                 let seen = visible.rows_that_see(range.clone(), &self.rows, group);
                 let seen = seen.map(|bits| bits << self.pad());
-                let sight = Sight::partial(seen, self.pad(), lanes, self.width);
+                let sight = Sight::partial(seen, self.pad(), lanes, self.width, depth);
                 Some((range, sight))
             }
         }

@@ -20,7 +20,8 @@ use crate::mask::{Tile, Visible};
 use crate::math::exp2;
 use crate::online::{Online, finite};
 use crate::outer::{outer, outer_where};
-use crate::simd::{Rows, Simd};
+use crate::products::F32Products;
+use crate::simd::{Items, Rows, Simd, Steps};
 use core::ops::Range;
 
 /// Scratch: rows of queries, states, weights, and one key tile.
@@ -62,7 +63,7 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     let sizes = Sizes {
         k_dim,
         v_dim,
-        key_vectors: TILE_K.div_ceil(S::LANES),
+        key_vectors: TILE_K.div_ceil(S::LANES).next_multiple_of(N),
         v_vectors: v_dim.div_ceil(S::LANES),
     };
     let scratch = core::mem::take(&mut job.scratch);
@@ -128,12 +129,14 @@ fn decode_tile<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
         if !is_full {
             see(&visible, &range, &tile.rows, group, bits);
         }
-        score::<S, N, R>(simd, job, work, tile, &range);
+        // While this tile is read, the next one comes nearer, if there is one.
+        let ahead = if range.end == keys_of_tile.end { TILE_K } else { 0 };
+        score::<S, N, R>(simd, job, work, tile, &range, ahead);
         for row in 0..rows {
             weigh(simd, work, row, bits);
         }
         let (stage, p) = (simd.floats_of(work.stage), &*simd.floats_of(work.s));
-        job.stage_values(tile, &range, stage);
+        job.stage_values(tile, &range, ahead, stage);
         let values = job.values(tile, &range, stage);
         let p = Rows::new(p, work.sizes.key_vectors * S::LANES, rows, range.len());
         let (Some(p), true) = (p, values.len() == range.len()) else {
@@ -141,7 +144,8 @@ fn decode_tile<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
             continue;
         };
         let (o, states) = (&mut *work.o, &*work.states);
-        let mut sums = Sums::<S> { o, states, vectors: work.sizes.v_vectors };
+        let ahead = job.values_apart(ahead);
+        let mut sums = Sums::<S> { o, states, vectors: work.sizes.v_vectors, ahead };
         if is_full {
             add_values::<S, N, R>(simd, &mut sums, p, values);
         } else {
@@ -172,6 +176,7 @@ fn score<S: Simd, const N: usize, const R: usize>(
     work: &mut Workspace<'_, S>,
     tile: &QueryTile,
     range: &Range<usize>,
+    ahead: usize,
 ) {
     let Sizes { k_dim, key_vectors, .. } = work.sizes;
     let rows = tile.rows.len();
@@ -182,7 +187,7 @@ fn score<S: Simd, const N: usize, const R: usize>(
             let start = range.start + (first + n) * S::LANES;
             let keys = start..range.end.min(start + S::LANES);
             let columns = simd.floats_of(work.stage).get_mut(n * S::LANES..).unwrap_or(&mut []);
-            job.lay_keys(tile, keys, columns, N * S::LANES);
+            job.lay_keys(tile, keys, ahead, columns, N * S::LANES);
         }
         let queries = Rows::new(&*work.q, k_dim, rows, k_dim);
         let kt = Rows::new(&*work.stage, N, k_dim, N);
@@ -190,34 +195,28 @@ fn score<S: Simd, const N: usize, const R: usize>(
             debug_assert!(false, "the scratch was cut for them");
             return;
         };
-        if count == N {
-            score_rows::<S, N, R>(simd, queries, kt, work.s, 0, first, key_vectors);
-        } else {
-            for n in 0..count {
-                score_rows::<S, 1, R>(simd, queries, kt, work.s, n, first + n, key_vectors);
-            }
-        }
+        // Columns behind the last key give scores that nothing reads.
+        score_rows::<S, N, R>(simd, queries, kt, work.s, first, key_vectors);
     }
 }
 
-/// All rows against the `N` vectors of `kt` from vector `from` on: columns `first ..` of `s`.
+/// All rows against the `N` vectors of `kt`: columns `first ..` of `s`.
 #[inline(always)]
 fn score_rows<S: Simd, const N: usize, const R: usize>(
     simd: S,
     queries: Rows<'_>,
     kt: Rows<'_, S::F32>,
     s: &mut [S::F32],
-    from: usize,
     first: usize,
     key_vectors: usize,
 ) {
     let (mut row, rows) = (0, queries.len());
     while row + R <= rows {
-        score_block::<S, N, R>(simd, queries, kt, s, [row, from, first], key_vectors);
+        score_block::<S, N, R>(simd, queries, kt, s, [row, first], key_vectors);
         row += R;
     }
     while row < rows {
-        score_block::<S, N, 1>(simd, queries, kt, s, [row, from, first], key_vectors);
+        score_block::<S, N, 1>(simd, queries, kt, s, [row, first], key_vectors);
         row += 1;
     }
 }
@@ -228,12 +227,13 @@ fn score_block<S: Simd, const N: usize, const R: usize>(
     queries: Rows<'_>,
     kt: Rows<'_, S::F32>,
     s: &mut [S::F32],
-    [row, from, first]: [usize; 3],
+    [row, first]: [usize; 2],
     key_vectors: usize,
 ) {
     let channels = 0..kt.len();
-    let steps = queries.across::<R>(row, channels.end).zip(kt.down::<N>(from, &channels));
-    let scores = outer::<S, N, 0, R>(simd, [[simd.splat(0.0); N]; R], steps);
+    let steps = queries.across::<R>(row, channels.end).and(kt.down::<N>(0, &channels));
+    let scores =
+        outer::<S, F32Products, N, 0, R>(simd, F32Products, [[simd.splat(0.0); N]; R], steps);
     for (r, scores) in scores.iter().enumerate() {
         let to = s.get_mut((row + r) * key_vectors + first..).unwrap_or(&mut []);
         if let Some(to) = to.first_chunk_mut::<N>() {
@@ -285,6 +285,8 @@ struct Sums<'a, S: Simd> {
     /// As in [`Workspace`].
     states: &'a [[[S::F32; 1]; 3]],
     vectors: usize,
+    /// Floats from the values of this tile to those of the next.
+    ahead: usize,
 }
 
 /// `o = o * correction + p V` where every row sees every key.
@@ -337,8 +339,10 @@ fn add_block<S: Simd, const N: usize, const R: usize>(
     first: usize,
 ) {
     let keys = 0..values.len();
-    let steps = p.across::<R>(row, keys.end).zip(values.vectors::<S, N>(first * S::LANES, &keys));
-    let sum = outer::<S, N, 0, R>(simd, [[simd.splat(-0.0); N]; R], steps);
+    let values = values.vectors::<S, N>(first * S::LANES, &keys, sums.ahead);
+    let steps = p.across::<R>(row, keys.end).and(values);
+    let sum =
+        outer::<S, F32Products, N, 0, R>(simd, F32Products, [[simd.splat(-0.0); N]; R], steps);
     for (r, sum) in sum.iter().enumerate() {
         join(simd, sums, row + r, first, sum);
     }
@@ -360,9 +364,15 @@ fn add_seen_values<S: Simd, const TILE_K: usize>(
             *lanes = if bits >> row & 1 == 0 { 0 } else { u64::MAX };
         }
         for first in 0..sums.vectors {
-            let values = values.vectors::<S, 1>(first * S::LANES, &keys);
-            let steps = p.across::<1>(row, keys.end).zip(values).zip(&lanes);
-            let sum = outer_where::<S, 1, 0, 1>(simd, [[simd.splat(-0.0)]], steps);
+            let values = values.vectors::<S, 1>(first * S::LANES, &keys, 0);
+            let steps =
+                p.across::<1>(row, keys.end).and(values).and(Items::of(lanes.as_chunks().0));
+            let sum = outer_where::<S, F32Products, 1, 0, 1, 1>(
+                simd,
+                F32Products,
+                [[simd.splat(-0.0)]],
+                steps,
+            );
             join(simd, sums, row, first, &sum[0]);
         }
     }

@@ -13,8 +13,9 @@ pub(crate) use claim::{Claim, check_len};
 pub(crate) use moves::MoveTable;
 
 use crate::entry::Job;
+use crate::products::Precision;
 use crate::shape::Heads;
-use crate::simd::Level;
+use crate::simd::{Level, has_bf16_products};
 use crate::tiling::{Room, TILE_K, Tiling, max};
 
 /// A specialised function, and what it is specialised for.
@@ -26,6 +27,7 @@ pub struct Entry {
     dims: Option<[usize; 2]>,
     tile_k: usize,
     tiling: Tiling,
+    precision: Precision,
     call: unsafe fn(Job<'_>),
 }
 
@@ -70,7 +72,31 @@ impl Entry {
             tiling.is_sound(level) && tile_k > 0,
             "empty tiles, or blocks of more than 64 rows"
         );
-        Entry { name, level, dims: Some(dims), tile_k, tiling, call }
+        Entry { name, level, dims: Some(dims), tile_k, tiling, precision: Precision::F32, call }
+    }
+
+    /// As [`Entry::with_features`], for a function that multiplies bf16 pairs
+    /// ([`attend_pairs`](crate::entry::attend_pairs)).
+    ///
+    /// # Safety
+    /// Wherever `level` is available and the processor multiplies bf16 pairs, `call` must be sound to
+    /// call.
+    ///
+    /// # Panics
+    /// As [`Entry::new`].
+    #[must_use]
+    pub const unsafe fn with_pairs(
+        name: &'static str,
+        level: Level,
+        dims: [usize; 2],
+        tile_k: usize,
+        tiling: Tiling,
+        call: unsafe fn(Job<'_>),
+    ) -> Entry {
+        // SAFETY: as the caller promises; what the entry needs beyond its level is asked for with
+        // its precision (`Entry::is_available`).
+        let entry = unsafe { Entry::with_features(name, level, dims, tile_k, tiling, call) };
+        Entry { precision: Precision::Bf16Products, ..entry }
     }
 
     /// The function's name: its parameters in a fixed order.
@@ -103,16 +129,41 @@ impl Entry {
         self.tile_k
     }
 
+    /// What it multiplies.
+    #[must_use]
+    pub const fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Whether this processor can run it.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.level.is_available()
+            && match self.precision {
+                Precision::F32 => true,
+                Precision::Bf16Products => has_bf16_products(),
+            }
+    }
+
     /// Floats of scratch for `heads`, whatever their tensors are stored as.
     #[must_use]
     pub const fn scratch_len(&self, heads: Heads) -> usize {
-        self.tiling.scratch_len(self.level, heads.dim, heads.v_dim, self.tile_k)
+        self.len(heads, Room::Staged)
     }
 
-    /// Floats of scratch for `heads` whose keys and values are f32.
+    /// Floats of scratch for `heads` whose keys and values are f32. An entry that multiplies bf16
+    /// pairs copies those too.
     #[must_use]
     pub const fn scratch_len_in_place(&self, heads: Heads) -> usize {
-        self.tiling.scratch_len_in_place(self.level, heads.dim, heads.v_dim, self.tile_k)
+        self.len(heads, Room::InPlace)
+    }
+
+    const fn len(&self, heads: Heads, room: Room) -> usize {
+        let room = match self.precision {
+            Precision::F32 => room,
+            Precision::Bf16Products => Room::Staged,
+        };
+        self.tiling.len(self.level, heads.dim, heads.v_dim, self.tile_k, room)
     }
 
     /// Whether it can run `heads`.
@@ -126,25 +177,48 @@ impl Entry {
 
     /// Runs a job.
     pub(crate) fn call(&self, job: Job<'_>) {
-        // SAFETY: a plan keeps an entry only after `Level::is_available` said yes to its level
-        // (`Attention::with_entry`, `Attention::level`), and wherever its level is available `call` is sound: it has
-        // no features at all (`new`), its maker said so (`with_features`), or it enables the very
-        // features of its level (`dispatch/generic.rs`).
+        // SAFETY: a plan keeps an entry only after `Entry::is_available` said yes, and then `call` is
+        // sound: it has no features at all (`new`), its maker said so (`with_features`,
+        // `with_pairs`), or it enables the very features of its level (`dispatch/generic.rs`).
         unsafe { (self.call)(job) }
     }
 }
 
 impl Entry {
     /// The best entry of a level for `rows` query rows of one key/value head: a generated one for
-    /// the head size if there is one, otherwise the generic one. Which it is changes no bit.
-    pub(crate) fn choose(level: Level, heads: Heads, rows: usize) -> Entry {
+    /// the head size if there is one, otherwise the generic one. Which it is changes no bit, unless
+    /// the plan may multiply in bf16 and the processor can.
+    pub(crate) fn choose(level: Level, precision: Precision, heads: Heads, rows: usize) -> Entry {
         let pair = Entry::generated(level).iter().find(|pair| pair[0].fits(heads));
         let [many, few] = pair.copied().unwrap_or_else(|| Entry::generic(level, heads));
-        if rows <= Tiling::few(level) { few } else { many }
+        if rows <= Tiling::few(level) {
+            return few;
+        }
+        match precision {
+            Precision::F32 => many,
+            Precision::Bf16Products => Entry::pairs(level, heads).unwrap_or(many),
+        }
     }
 
-    /// Floats of scratch that are enough for any entry of a level that runs `heads`, generated or
-    /// generic.
+    /// The entry of a level that multiplies bf16 pairs, if there is one that this processor can run.
+    #[must_use]
+    pub fn pairs(level: Level, heads: Heads) -> Option<Entry> {
+        let fitting = Entry::generated_pairs(level).iter().find(|entry| entry.fits(heads));
+        fitting.copied().filter(Entry::is_available)
+    }
+
+    /// The generated entries of a level that multiply bf16 pairs.
+    #[must_use]
+    pub const fn generated_pairs(level: Level) -> &'static [Entry] {
+        match level {
+            #[cfg(all(feature = "specialised", target_arch = "x86_64"))]
+            Level::Avx512 => crate::generated::avx512::PAIRS,
+            _ => &[],
+        }
+    }
+
+    /// Floats of scratch that are enough for any entry of a level that runs `heads`: generated, for
+    /// f32 or for bf16 pairs, or generic.
     pub(crate) const fn most_scratch(level: Level, heads: Heads, room: Room) -> usize {
         let Heads { dim, v_dim, .. } = heads;
         let (many, few) = (Tiling::attend(level, dim, v_dim), Tiling::decode(level));
@@ -152,11 +226,17 @@ impl Entry {
             many.len(level, dim, v_dim, TILE_K, room),
             few.len(level, dim, v_dim, TILE_K, room),
         );
-        let mut pairs = Entry::generated(level);
-        while let [[many, few], rest @ ..] = pairs {
+        let mut generated = Entry::generated(level);
+        while let [[many, few], rest @ ..] = generated {
             if many.fits(heads) {
-                most = max(most, many.tiling.len(level, dim, v_dim, many.tile_k, room));
-                most = max(most, few.tiling.len(level, dim, v_dim, few.tile_k, room));
+                most = max(most, max(many.len(heads, room), few.len(heads, room)));
+            }
+            generated = rest;
+        }
+        let mut pairs = Entry::generated_pairs(level);
+        while let [entry, rest @ ..] = pairs {
+            if entry.fits(heads) {
+                most = max(most, entry.len(heads, room));
             }
             pairs = rest;
         }
@@ -195,6 +275,7 @@ impl Entry {
             dims: None,
             tile_k: TILE_K,
             tiling,
+            precision: Precision::F32,
             call,
         })
     }

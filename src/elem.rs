@@ -14,6 +14,8 @@ pub trait Elem: Copy + sealed::Sealed + 'static {
     fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32;
     /// Writes as many lanes as `to` takes, rounded to nearest even.
     fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]);
+    /// The nearest bf16.
+    fn to_bf16(self) -> bf16;
 }
 
 mod sealed {
@@ -31,7 +33,7 @@ mod sealed {
 }
 /// `$load` and `$store` are the operations of `Simd` for `$type`, `$Variant` that of the views.
 macro_rules! elem {
-    ($type:ty, $Variant:ident, $load:ident, $store:ident) => {
+    ($type:ty, $Variant:ident, $load:ident, $store:ident, |$x:ident| $bf16:expr) => {
         impl Elem for $type {
             #[inline(always)]
             fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32 {
@@ -40,6 +42,11 @@ macro_rules! elem {
             #[inline(always)]
             fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]) {
                 simd.$store(x, to);
+            }
+            #[inline(always)]
+            fn to_bf16(self) -> bf16 {
+                let $x: Self = self;
+                $bf16
             }
         }
         impl sealed::Sealed for $type {
@@ -54,9 +61,9 @@ macro_rules! elem {
     };
 }
 
-elem!(f32, F32, load, store);
-elem!(f16, F16, load_f16, store_f16);
-elem!(bf16, Bf16, load_bf16, store_bf16);
+elem!(f32, F32, load, store, |x| bf16::from_f32(x));
+elem!(f16, F16, load_f16, store_f16, |x| bf16::from_f32(widen(x)));
+elem!(bf16, Bf16, load_bf16, store_bf16, |x| x);
 
 /// The same number in f32, without branches, so that a loop over it becomes vectors.
 ///

@@ -26,6 +26,8 @@ pub use crate::tiling::{Lanes, TILE_K, Tiling};
 use crate::attend::QueryTile;
 use crate::dispatch::Claim;
 use crate::mask::{Mask, Visible};
+use crate::moves::LaneRows;
+use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
 use crate::simd::{Level, MAX_LANES, Rows, Simd};
 use crate::staged::Staged;
@@ -84,7 +86,25 @@ where
 {
     const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
     const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
-    crate::attend::run::<S, K, V, N, R, TILE_K>(simd, job);
+    crate::attend::run::<S, F32Products, K, V, N, R, TILE_K>(simd, F32Products, job);
+}
+
+/// As [`attend`], with products of bf16 pairs: [`crate::Precision::Bf16Products`].
+#[inline(always)]
+pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+    simd: S,
+    products: P,
+    job: Job<'_>,
+) where
+    S: Simd,
+    P: Products<S>,
+    K: Dim,
+    V: Dim,
+{
+    const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
+    const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
+    const { assert!(P::DEPTH == 2 && TILE_K.is_multiple_of(2), "keys come in pairs") };
+    crate::attend::run::<S, P, K, V, N, R, TILE_K>(simd, products, job);
 }
 
 /// As [`attend`] for few queries, with keys in the lanes: `N` vectors of keys by `R` rows are one
@@ -110,6 +130,8 @@ pub struct Job<'a> {
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
     pub(crate) level: Level,
+    /// What the entry multiplies.
+    pub(crate) precision: Precision,
     pub(crate) q: AnyView<'a>,
     pub(crate) k: Staged<'a>,
     pub(crate) v: Staged<'a>,
@@ -146,13 +168,16 @@ impl Job<'_> {
         width: usize,
     ) {
         of_any!(Stored, self.q.0, (view, moves) => {
-            let mut lanes = [&[][..]; MAX_LANES];
+            let mut lanes: LaneRows<'_, _> = [&[]; MAX_LANES];
             for (lane, row) in lanes.iter_mut().skip(idle).zip(rows) {
                 let (i, h) = self.query_of(tile.g, row);
                 *lane = view.row(tile.b, i, h);
             }
-            let lanes = lanes.get(..self.level.lanes()).unwrap_or(&[]);
-            moves.at(self.level).lay(lanes, self.scale, columns, width);
+            let mover = moves.at(self.level);
+            match (self.precision, mover.pairs()) {
+                (Precision::Bf16Products, Some(pairs)) => pairs.lay(&lanes, columns, width),
+                _ => mover.lay(&lanes, 0, self.scale, columns, width),
+            }
         });
     }
 
@@ -161,7 +186,8 @@ impl Job<'_> {
         of_any!(Stored, self.q.0, (view, moves) => {
             for (row, to) in tile.rows.clone().zip(to.chunks_exact_mut(width)) {
                 let (i, h) = self.query_of(tile.g, row);
-                moves.at(self.level).flat(Rows::one(view.row(tile.b, i, h)), self.scale, to, width);
+                let row = Rows::one(view.row(tile.b, i, h));
+                moves.at(self.level).flat(row, 0, self.scale, to, width);
             }
         });
     }

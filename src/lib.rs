@@ -53,7 +53,7 @@
 //!   score                      s = q . k
 //!   online                     m, l, o: the mathematics of flash attention on one screen
 //! decode                   the same for few queries, with keys in the lanes
-//! outer                    the one inner loop
+//! outer products           the one inner loop, and what it multiplies
 //! state                    partial results that merge
 //! math simd                2^x, and the lanes it is computed in: the only home of intrinsics
 //! generated                entries written by `cargo kernels`
@@ -84,6 +84,7 @@ mod moves;
 mod online;
 mod outer;
 mod plan;
+mod products;
 mod score;
 mod shape;
 mod sight;
@@ -98,6 +99,7 @@ pub use elem::Elem;
 pub use error::{Error, Tensor};
 pub use mask::{Mask, Offset, Window};
 pub use plan::Attention;
+pub use products::{Precision, Products};
 pub use shape::{Heads, Shape};
 pub use simd::Level;
 pub use state::State;

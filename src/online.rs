@@ -23,9 +23,11 @@
 //! 4. NaN scores never enter `m` (see [`Simd::max`]), but their weight is NaN, so `l` and `o` are.
 
 use crate::math::exp2;
-use crate::outer::{outer, outer_where};
-use crate::sight::{Seen, with_lo};
-use crate::simd::{Rows, Simd};
+use crate::outer::{RegisterTile, outer, outer_where};
+use crate::products::Products;
+use crate::sight::{Run, Seen, granularity, with_lo};
+use crate::simd::{Items, Rows, Simd, Steps};
+use core::ops::Range;
 
 /// The running state of `N` vectors of query rows, one row a lane. `o` is `[v_dim, N vectors]`.
 #[derive(Debug)]
@@ -47,51 +49,94 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         self.o.fill([simd.splat(-0.0); N]);
     }
 
-    /// Joins one tile of keys. `s [keys, N vectors]` holds its scores and receives its weights; `max`
-    /// is the larger of `m` and the tile's maximum; `values` are those of the keys. The value of a
-    /// key is not added to a row that may not see it, not even times 0, so it may be NaN.
+    /// Joins one tile of keys. `s [keys, N vectors]` holds their scores, which `scale` multiplies if
+    /// the queries did not hold it, and is overwritten. `values [steps, v_dim]` are those of the keys,
+    /// a step being a key or a pair of them. The value of a key is not added to a row that may not
+    /// see it, not even times 0, so it may be NaN.
     #[inline(always)]
-    pub(crate) fn absorb<const C: usize>(
+    pub(crate) fn absorb<P: Products<S>, const C: usize>(
         &mut self,
         simd: S,
-        max: [S::F32; N],
+        products: P,
+        scale: Option<f32>,
         s: &mut [[S::F32; N]],
         values: Rows<'_>,
         seen: Seen<'_>,
     ) {
+        let max = self.largest(simd, scale, s, seen);
         let correction = self.raise(simd, &max);
-        self.weigh(simd, &correction, s, seen);
-        // Where one vector is live, more channels hide the latency.
-        if N > 1 && seen.lo() == N - 1 {
-            channels::<S, N, 8>(simd, self.o, &correction, s, values, seen);
-        } else {
-            channels::<S, N, C>(simd, self.o, &correction, s, values, seen);
-        }
+        self.weigh(simd, products, &correction, s, seen);
+        let sums = Sums { p: &*s, correction, values, seen };
+        sums.join::<S, P, C>(simd, products, self.o);
     }
 
-    /// Turns the scores of a tile into weights, and joins their sum.
+    /// The larger of `m` and the scores of a tile, whose hidden ones become -inf: nothing of them is
+    /// left.
     #[inline(always)]
-    fn weigh(&mut self, simd: S, correction: &[S::F32; N], s: &mut [[S::F32; N]], seen: Seen<'_>) {
-        let mut l = [simd.splat(-0.0); N];
-        let mut m = *self.m;
-        for m in &mut m {
-            *m = finite(simd, *m);
-        }
+    fn largest(
+        &self,
+        simd: S,
+        scale: Option<f32>,
+        s: &mut [[S::F32; N]],
+        seen: Seen<'_>,
+    ) -> [S::F32; N] {
+        let mut max = *self.m;
         for run in seen.runs {
             let Some(s) = s.get_mut(run.start..run.end) else {
                 continue;
             };
-            with_lo!(run.lo, N, LO => {
-                for p in s {
-                    for n in LO..N {
-                        p[n] = exp2(simd, simd.sub(p[n], m[n]));
-                        l[n] = simd.add(l[n], p[n]);
+            if let Some(scale) = scale {
+                let scale = simd.splat(scale);
+                for s in s.as_flattened_mut() {
+                    *s = simd.mul(*s, scale);
+                }
+            }
+            if run.masked {
+                hide(simd, s, seen.bits(run));
+            }
+            if run.lo == 0 {
+                for s in s {
+                    for n in 0..N {
+                        max[n] = simd.max(s[n], max[n]);
                     }
                 }
-            });
+            } else {
+                for (n, max) in max.iter_mut().enumerate().skip(run.lo) {
+                    for s in s.iter() {
+                        *max = simd.max(s[n], *max);
+                    }
+                }
+            }
         }
+        // Of two zeros either may come first; for every order of the keys it is +0 from here on.
+        for max in &mut max {
+            *max = simd.add(*max, simd.splat(0.0));
+        }
+        max
+    }
+
+    /// Turns the scores of a tile into weights, and joins their sum.
+    #[inline(always)]
+    fn weigh<P: Products<S>>(
+        &mut self,
+        simd: S,
+        products: P,
+        correction: &[S::F32; N],
+        s: &mut [[S::F32; N]],
+        seen: Seen<'_>,
+    ) {
+        // Vector by vector: their chains are short beside an exponential.
         for n in 0..N {
-            self.l[n] = simd.mul_add(self.l[n], correction[n], l[n]);
+            let m = finite(simd, self.m[n]);
+            let mut l = simd.splat(-0.0);
+            for run in seen.runs.iter().filter(|run| run.lo <= n) {
+                let steps = run.steps(P::DEPTH);
+                for (step, start) in steps.zip((run.start..run.end).step_by(P::DEPTH)) {
+                    let odd = (start + 1 < run.end).then_some(start + 1);
+                    l = weigh_step::<S, P, N>(simd, products, s, n, (step, start, odd), m, l);
+                }
+            }
+            self.l[n] = simd.mul_add(self.l[n], correction[n], l);
         }
     }
 
@@ -150,53 +195,144 @@ pub(crate) fn finite<S: Simd>(simd: S, m: S::F32) -> S::F32 {
     simd.select(simd.eq(m, simd.splat(f32::NEG_INFINITY)), simd.splat(0.0), m)
 }
 
-/// `o[c] = o[c] * correction + sum p_j v_j[c]` for all channels, `C` at a time.
+/// Vectors of a block that can be live by themselves.
 #[inline(always)]
-fn channels<S: Simd, const N: usize, const C: usize>(
-    simd: S,
-    o: &mut [[S::F32; N]],
-    correction: &[S::F32; N],
-    p: &[[S::F32; N]],
-    values: Rows<'_>,
-    seen: Seen<'_>,
-) {
-    let mut c = 0;
-    let o = join::<S, N, C>(simd, o, correction, p, values, seen, &mut c);
-    let o = if C > 4 { join::<S, N, 4>(simd, o, correction, p, values, seen, &mut c) } else { o };
-    let o = if C > 2 { join::<S, N, 2>(simd, o, correction, p, values, seen, &mut c) } else { o };
-    join::<S, N, 1>(simd, o, correction, p, values, seen, &mut c);
+const fn vectors<S: Simd, const N: usize>() -> usize {
+    N * S::LANES / granularity(S::LANES, N * S::LANES)
 }
 
-/// As many whole blocks of `C` channels as `o` holds, from channel `c` on; returns the rest of `o`.
+/// -inf wherever a row may not see the key.
 #[inline(always)]
-fn join<'a, S: Simd, const N: usize, const C: usize>(
-    simd: S,
-    o: &'a mut [[S::F32; N]],
-    correction: &[S::F32; N],
-    p: &[[S::F32; N]],
-    values: Rows<'_>,
-    seen: Seen<'_>,
-    c: &mut usize,
-) -> &'a mut [[S::F32; N]] {
-    let (blocks, rest) = o.as_chunks_mut::<C>();
-    for block in blocks {
-        let mut sum = [[simd.splat(-0.0); N]; C];
-        for run in seen.runs {
-            let p = p.get(run.start..run.end).unwrap_or(&[]);
-            let steps = values.down::<C>(*c, &(run.start..run.end)).zip(p.iter().copied());
-            if run.masked {
-                let steps = steps.zip(seen.bits(run));
-                with_lo!(run.lo, N, LO => sum = outer_where::<S, N, LO, C>(simd, sum, steps));
-            } else {
-                with_lo!(run.lo, N, LO => sum = outer::<S, N, LO, C>(simd, sum, steps));
-            }
+fn hide<S: Simd, const N: usize>(simd: S, s: &mut [[S::F32; N]], bits: &[u64]) {
+    for (s, bits) in s.iter_mut().zip(bits) {
+        for (n, s) in s.iter_mut().enumerate() {
+            let mask = simd.mask(bits >> (n * S::LANES));
+            *s = simd.select(mask, *s, simd.splat(f32::NEG_INFINITY));
         }
-        for (o, sum) in block.iter_mut().zip(sum) {
-            for n in 0..N {
-                o[n] = simd.mul_add(o[n], correction[n], sum[n]);
-            }
-        }
-        *c += C;
     }
-    rest
+}
+
+/// The weights of vector `n` in one step, of a key or a pair of keys: written to `s[step]`, and their
+/// rounded values added to `l`.
+#[inline(always)]
+fn weigh_step<S: Simd, P: Products<S>, const N: usize>(
+    simd: S,
+    products: P,
+    s: &mut [[S::F32; N]],
+    n: usize,
+    (step, even, odd): (usize, usize, Option<usize>),
+    m: S::F32,
+    l: S::F32,
+) -> S::F32 {
+    let Some(score) = s.get(even) else {
+        return l;
+    };
+    let even = exp2(simd, simd.sub(score[n], m));
+    let mut weights = (even, simd.add(l, even));
+    if P::DEPTH > 1 {
+        let mut weight = simd.splat(0.0);
+        if let Some(score) = odd.and_then(|odd| s.get(odd)) {
+            weight = exp2(simd, simd.sub(score[n], m));
+        }
+        let (pair, [even, odd]) = products.weights(simd, even, weight);
+        weights = (pair, simd.add(simd.add(l, even), odd));
+    }
+    if let Some(to) = s.get_mut(step) {
+        to[n] = weights.0;
+    }
+    weights.1
+}
+
+/// What the values of a tile are multiplied and joined with.
+struct Sums<'a, V, const N: usize> {
+    /// Weights, `[steps, N vectors]`.
+    p: &'a [[V; N]],
+    correction: [V; N],
+    /// `[steps, v_dim]`.
+    values: Rows<'a>,
+    seen: Seen<'a>,
+}
+
+impl<V: Copy, const N: usize> Sums<'_, V, N> {
+    /// `o[c] = o[c] * correction + sum p_j v_j[c]` for all channels, `C` at a time.
+    #[inline(always)]
+    fn join<S, P, const C: usize>(&self, simd: S, products: P, o: &mut [[V; N]])
+    where
+        S: Simd<F32 = V>,
+        P: Products<S>,
+    {
+        // Where one vector is live, more channels hide the latency of a chain.
+        if vectors::<S, N>() == 4 && self.seen.lo() == 3 {
+            let mut c = 0;
+            let o = self.blocks::<S, P, 8, 3>(simd, products, o, &mut c);
+            self.blocks::<S, P, 1, 3>(simd, products, o, &mut c);
+            return;
+        }
+        let mut c = 0;
+        let o = self.blocks::<S, P, C, 0>(simd, products, o, &mut c);
+        self.blocks::<S, P, 1, 0>(simd, products, o, &mut c);
+    }
+
+    /// As many whole blocks of `C` channels as `o` holds, from channel `c` on; returns the rest of `o`.
+    /// No vector below `LO` is live in any run.
+    #[inline(always)]
+    fn blocks<'o, S, P, const C: usize, const LO: usize>(
+        &self,
+        simd: S,
+        products: P,
+        o: &'o mut [[V; N]],
+        c: &mut usize,
+    ) -> &'o mut [[V; N]]
+    where
+        S: Simd<F32 = V>,
+        P: Products<S>,
+    {
+        let (blocks, rest) = o.as_chunks_mut::<C>();
+        for block in blocks {
+            let mut sum = [[simd.splat(-0.0); N]; C];
+            for run in self.seen.runs {
+                if LO == 0 {
+                    with_lo!(run.lo, vectors::<S, N>(), LIVE => {
+                        sum = self.add::<S, P, C, LIVE>(simd, products, sum, run, *c);
+                    });
+                } else if run.lo == LO {
+                    sum = self.add::<S, P, C, LO>(simd, products, sum, run, *c);
+                }
+            }
+            for (o, sum) in block.iter_mut().zip(sum) {
+                for n in 0..N {
+                    o[n] = simd.mul_add(o[n], self.correction[n], sum[n]);
+                }
+            }
+            *c += C;
+        }
+        rest
+    }
+
+    /// Adds `sum p_j v_j[c]` over one run, for the `C` channels from channel `c` on.
+    #[inline(always)]
+    fn add<S, P, const C: usize, const LO: usize>(
+        &self,
+        simd: S,
+        products: P,
+        sum: RegisterTile<V, N, C>,
+        run: &Run,
+        c: usize,
+    ) -> RegisterTile<V, N, C>
+    where
+        S: Simd<F32 = V>,
+        P: Products<S>,
+    {
+        let p = self.p.get(run.steps(P::DEPTH)).unwrap_or(&[]);
+        let steps = self.values.down::<C>(c, &run.steps(P::DEPTH)).and(Items::of(p));
+        if !run.masked {
+            outer::<S, P, N, LO, C>(simd, products, sum, steps)
+        } else if P::DEPTH == 1 {
+            let steps = steps.and(Items::of(self.seen.bits_of_steps::<1>(run)));
+            outer_where::<S, P, N, LO, C, 1>(simd, products, sum, steps)
+        } else {
+            let steps = steps.and(Items::of(self.seen.bits_of_steps::<2>(run)));
+            outer_where::<S, P, N, LO, C, 2>(simd, products, sum, steps)
+        }
+    }
 }

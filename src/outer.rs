@@ -8,6 +8,7 @@
 //! the order of the steps, and nothing is ever summed across lanes: that is why the same number has
 //! the same bits whichever way round it was computed.
 
+use crate::products::Products;
 use crate::simd::Simd;
 
 /// `R` numbers by `N` vectors.
@@ -15,16 +16,21 @@ pub(crate) type RegisterTile<V, const N: usize, const R: usize> = [[V; N]; R];
 
 /// `sum[r][n] += a[r] * b[n]` over all steps `(a, b)`. Vectors below `LO` stay as they are.
 #[inline(always)]
-pub(crate) fn outer<S: Simd, const N: usize, const LO: usize, const R: usize>(
+pub(crate) fn outer<S, P, const N: usize, const LO: usize, const R: usize>(
     simd: S,
+    products: P,
     mut sum: RegisterTile<S::F32, N, R>,
     steps: impl Iterator<Item = ([f32; R], [S::F32; N])>,
-) -> RegisterTile<S::F32, N, R> {
+) -> RegisterTile<S::F32, N, R>
+where
+    S: Simd,
+    P: Products<S>,
+{
     for (a, b) in steps {
         for r in 0..R {
             let a = simd.splat(a[r]);
             for n in LO..N {
-                sum[r][n] = simd.mul_add(a, b[n], sum[r][n]);
+                sum[r][n] = products.mul_add(simd, a, b[n], sum[r][n]);
             }
         }
     }
@@ -32,19 +38,26 @@ pub(crate) fn outer<S: Simd, const N: usize, const LO: usize, const R: usize>(
 }
 
 /// As [`outer`], only in the lanes whose bit is set; the others are left as they are, whatever `a`
-/// and `b` hold.
+/// and `b` hold. A step has a word of bits for each of its `D` keys.
 #[inline(always)]
-pub(crate) fn outer_where<'a, S: Simd, const N: usize, const LO: usize, const R: usize>(
+pub(crate) fn outer_where<S, P, const N: usize, const LO: usize, const R: usize, const D: usize>(
     simd: S,
+    products: P,
     mut sum: RegisterTile<S::F32, N, R>,
-    steps: impl Iterator<Item = (([f32; R], [S::F32; N]), &'a u64)>,
-) -> RegisterTile<S::F32, N, R> {
+    steps: impl Iterator<Item = (([f32; R], [S::F32; N]), [u64; D])>,
+) -> RegisterTile<S::F32, N, R>
+where
+    S: Simd,
+    P: Products<S>,
+{
     for ((a, b), bits) in steps {
-        for r in 0..R {
-            let a = simd.splat(a[r]);
-            for n in LO..N {
-                let new = simd.mul_add(a, b[n], sum[r][n]);
-                sum[r][n] = simd.select(simd.mask(bits >> (n * S::LANES)), new, sum[r][n]);
+        for (d, bits) in bits.iter().enumerate() {
+            for r in 0..R {
+                let a = simd.splat(products.only(a[r], d));
+                for n in LO..N {
+                    let new = products.mul_add(simd, a, b[n], sum[r][n]);
+                    sum[r][n] = simd.select(simd.mask(bits >> (n * S::LANES)), new, sum[r][n]);
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::call::{Call, Inputs, Outputs};
 use crate::dispatch::{Claim, Entry};
 use crate::error::{Error, Tensor};
 use crate::mask::Mask;
+use crate::products::Precision;
 use crate::shape::{Heads, Shape};
 use crate::simd::Level;
 use crate::staged::Staged;
@@ -23,6 +24,7 @@ pub struct Attention {
     mask: Mask,
     keys: Range<usize>,
     scale: f64,
+    precision: Precision,
     entry: Entry,
 }
 
@@ -34,7 +36,8 @@ impl Attention {
     /// [`Error::Overflow`], [`Error::Offset`].
     pub fn new(shape: Shape, mask: Mask) -> Result<Self, Error> {
         shape.check()?;
-        let entry = Entry::choose(Level::detect(), shape.heads, shape.q_len * shape.heads.group());
+        let rows = shape.q_len * shape.heads.group();
+        let entry = Entry::choose(Level::detect(), Precision::F32, shape.heads, rows);
         Self::with_entry(shape, mask, entry)
     }
 
@@ -48,15 +51,17 @@ impl Attention {
         mask.check()?;
         entry.check(shape.heads)?;
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
-        Ok(Attention { shape, mask, keys: 0..shape.kv_len, scale, entry })
+        let precision = entry.precision();
+        Ok(Attention { shape, mask, keys: 0..shape.kv_len, scale, precision, entry })
     }
 
     /// The same plan with another factor for the scores. T5 has 1; the default is
     /// `1 / sqrt(head_dim)`. A factor that is not finite in f32 gives NaN, as IEEE 754 says.
     #[must_use]
     pub const fn scale(&self, scale: f64) -> Self {
-        let (shape, mask, keys, entry) = (self.shape, self.mask, self.key_range(), self.entry);
-        Attention { shape, mask, keys, scale, entry }
+        let (shape, mask, keys) = (self.shape, self.mask, self.key_range());
+        let (precision, entry) = (self.precision, self.entry);
+        Attention { shape, mask, keys, scale, precision, entry }
     }
 
     /// `keys`, which is not `Copy`, where no trait can be called.
@@ -69,10 +74,21 @@ impl Attention {
     /// # Errors
     /// [`Error::Level`] where this processor lacks it.
     pub fn level(&self, level: Level) -> Result<Self, Error> {
-        let entry =
-            Entry::choose(level, self.shape.heads, self.shape.q_len * self.shape.heads.group());
+        let entry = self.choose(level, self.precision);
         entry.check(self.shape.heads)?;
         Ok(Attention { entry, ..self.clone() })
+    }
+
+    /// The same plan with other products allowed; [`Precision::F32`] is the default.
+    #[must_use]
+    pub fn precision(&self, precision: Precision) -> Self {
+        let entry = self.choose(self.entry.level(), precision);
+        Attention { entry, precision, ..self.clone() }
+    }
+
+    fn choose(&self, level: Level, precision: Precision) -> Entry {
+        let heads = self.shape.heads;
+        Entry::choose(level, precision, heads, self.shape.q_len * heads.group())
     }
 
     /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with
@@ -86,8 +102,9 @@ impl Attention {
         if start > end || end > kv_len {
             return Err(Error::KeyRange { start, end, kv_len });
         }
-        let (shape, mask, scale, entry) = (self.shape, self.mask, self.scale, self.entry);
-        Ok(Attention { shape, mask, keys, scale, entry })
+        let (shape, mask, scale) = (self.shape, self.mask, self.scale);
+        let (precision, entry) = (self.precision, self.entry);
+        Ok(Attention { shape, mask, keys, scale, precision, entry })
     }
 
     /// Floats of scratch that [`Attention::bind`] wants, whatever the tensors are stored as. Depends
@@ -160,8 +177,9 @@ impl Attention {
     ) -> Result<Call<'a>, Error> {
         inputs.check(&self.shape)?;
         let (heads, given) = (self.shape.heads, scratch.len());
-        let is_copied = |view, dim| Staged::new(view, dim, self.entry, heads, given).needs_room();
-        let needed = if is_copied(inputs.k, heads.dim) || is_copied(inputs.v, heads.v_dim) {
+        let k = Staged::keys(inputs.k, heads.dim, self.entry, heads, given);
+        let v = Staged::values(inputs.v, heads.v_dim, self.entry, heads, given);
+        let needed = if k.needs_room() || v.needs_room() {
             self.scratch_len()
         } else {
             self.scratch_len_in_place()
@@ -206,7 +224,7 @@ impl Entry {
     }
 
     fn check(&self, heads: Heads) -> Result<(), Error> {
-        if !self.level().is_available() {
+        if !self.is_available() {
             return Err(Error::Level { level: self.level() });
         }
         match self.dims() {

@@ -1,115 +1,95 @@
-//! Scores of one key tile: `s = q . k`, queries in lanes, and their running maximum.
+//! Scores of one key tile, `s = q . k`, queries in lanes.
 
 use crate::outer::outer;
-use crate::sight::{Run, Seen, with_lo};
-use crate::simd::{Rows, Simd};
+use crate::products::Products;
+use crate::sight::{Seen, granularity, with_lo};
+use crate::simd::{Items, Rows, Simd, Steps};
 
-/// Scores of the keys of a tile against one block of queries, and the maximum with `m`.
+/// Scores of the keys of a tile against one block of queries.
 ///
-/// Shapes: `q [head_dim, N vectors]`, pre-scaled by `scale * log2(e)`; `s [keys, N vectors]`. Where a
-/// row may not see a key its score is replaced by -inf, so nothing of the key is left; a vector of rows
-/// none of which sees a key gets no score for it.
+/// Shapes: `q [steps, N vectors]`, a step being a channel or a pair of them; `keys [keys, steps]`;
+/// `s [keys, N vectors]`. A vector of rows none of which sees a key gets no score for it.
 #[inline(always)]
-pub(crate) fn tile<S: Simd, const N: usize, const R: usize>(
+pub(crate) fn tile<S, P, const N: usize, const R: usize>(
     simd: S,
+    products: P,
     q: &[[S::F32; N]],
     keys: Rows<'_>,
     seen: Seen<'_>,
     s: &mut [[S::F32; N]],
-    m: &[S::F32; N],
-) -> [S::F32; N] {
-    let mut max = *m;
+) where
+    S: Simd,
+    P: Products<S>,
+{
+    let vectors = N * S::LANES / granularity(S::LANES, N * S::LANES);
     for run in seen.runs {
         let Some(s) = s.get_mut(run.start..run.end) else {
             continue;
         };
-        with_lo!(run.lo, N, LO => max = live::<S, N, LO, R>(simd, q, keys, seen, run, s, max));
+        let mut j = run.start;
+        with_lo!(run.lo, vectors, LO => {
+            live::<S, P, N, LO, R>(simd, products, q, keys, s, &mut j);
+        });
     }
-    // Of two zeros either may come first; for every order of the keys it is +0 from here on.
-    for max in &mut max {
-        *max = simd.add(*max, simd.splat(0.0));
-    }
-    max
 }
 
-/// The keys of one run, for the vectors `LO..N`.
+/// The keys of one run, from key `j` on, for the vectors `LO..N`.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the registers of one inner loop")]
-fn live<S: Simd, const N: usize, const LO: usize, const R: usize>(
+fn live<S, P, const N: usize, const LO: usize, const R: usize>(
     simd: S,
+    products: P,
     q: &[[S::F32; N]],
     keys: Rows<'_>,
-    seen: Seen<'_>,
-    run: &Run,
     s: &mut [[S::F32; N]],
-    max: [S::F32; N],
-) -> [S::F32; N] {
-    let mut at = At { j: run.start, bits: if run.masked { seen.bits(run) } else { &[] }, max };
-    // Enough chains to hide the latency of one; then the rest, in as few bodies as pay.
-    let rest = if LO == 0 || (N - LO) * R >= 8 {
-        blocks::<S, N, LO, R>(simd, q, keys, s, &mut at)
-    } else if (N - LO) * 4 >= 8 {
-        blocks::<S, N, LO, 4>(simd, q, keys, s, &mut at)
-    } else {
-        blocks::<S, N, LO, 8>(simd, q, keys, s, &mut at)
-    };
+    j: &mut usize,
+) where
+    S: Simd,
+    P: Products<S>,
+{
+    // A part of the vectors needs more keys at once to hide the latency of a chain.
+    if LO > 0 {
+        let rest = blocks::<S, P, N, LO, 8>(simd, products, q, keys, s, j);
+        blocks::<S, P, N, LO, 1>(simd, products, q, keys, rest, j);
+        return;
+    }
+    let rest = blocks::<S, P, N, LO, R>(simd, products, q, keys, s, j);
     let rest =
-        if R > 4 || LO > 0 { blocks::<S, N, LO, 4>(simd, q, keys, rest, &mut at) } else { rest };
-    let rest = if R > 3 && LO == 0 && rest.len() == 3 {
-        blocks::<S, N, LO, 3>(simd, q, keys, rest, &mut at)
-    } else if R > 2 && LO == 0 {
-        blocks::<S, N, LO, 2>(simd, q, keys, rest, &mut at)
+        if R > 4 { blocks::<S, P, N, LO, 4>(simd, products, q, keys, rest, j) } else { rest };
+    let rest = if R > 3 && rest.len() == 3 {
+        blocks::<S, P, N, LO, 3>(simd, products, q, keys, rest, j)
+    } else if R > 2 {
+        blocks::<S, P, N, LO, 2>(simd, products, q, keys, rest, j)
     } else {
         rest
     };
-    blocks::<S, N, LO, 1>(simd, q, keys, rest, &mut at);
-    at.max
-}
-
-/// How far the keys of a run have come.
-struct At<'a, V, const N: usize> {
-    j: usize,
-    /// The lanes that may see each key from `j` on; empty where all may.
-    bits: &'a [u64],
-    max: [V; N],
+    blocks::<S, P, N, LO, 1>(simd, products, q, keys, rest, j);
 }
 
 /// As many whole blocks of `R` keys as `s` holds; returns what is left of `s`.
 #[inline(always)]
-fn blocks<'a, S: Simd, const N: usize, const LO: usize, const R: usize>(
+fn blocks<'a, S, P, const N: usize, const LO: usize, const R: usize>(
     simd: S,
+    products: P,
     q: &[[S::F32; N]],
     keys: Rows<'_>,
     s: &'a mut [[S::F32; N]],
-    at: &mut At<'_, S::F32, N>,
-) -> &'a mut [[S::F32; N]] {
+    j: &mut usize,
+) -> &'a mut [[S::F32; N]]
+where
+    S: Simd,
+    P: Products<S>,
+{
     let (blocks, rest) = s.as_chunks_mut::<R>();
     for block in blocks {
         let zero = [[simd.splat(0.0); N]; R];
-        let steps = keys.across::<R>(at.j, q.len()).zip(q.iter().copied());
-        let mut scores = outer::<S, N, LO, R>(simd, zero, steps);
-        if let Some((now, later)) = at.bits.split_first_chunk::<R>() {
-            for (s, bits) in scores.iter_mut().zip(now) {
-                hide::<S, N, LO>(simd, s, *bits);
-            }
-            at.bits = later;
-        }
+        let steps = keys.across::<R>(*j, q.len()).and(Items::of(q));
+        let scores = outer::<S, P, N, LO, R>(simd, products, zero, steps);
         for (to, s) in block.iter_mut().zip(scores) {
             for n in LO..N {
-                at.max[n] = simd.max(s[n], at.max[n]);
                 to[n] = s[n];
             }
         }
-        at.j += R;
+        *j += R;
     }
     rest
-}
-
-/// -inf wherever a row may not see the key.
-#[inline(always)]
-fn hide<S: Simd, const N: usize, const LO: usize>(simd: S, s: &mut [S::F32; N], bits: u64) {
-    for (n, s) in s.iter_mut().enumerate().skip(LO) {
-        let mask = simd.mask(bits >> (n * S::LANES));
-        *s = simd.select(mask, *s, simd.splat(f32::NEG_INFINITY));
-    }
 }

@@ -3,6 +3,8 @@
 //! Along a diagonal later rows see more. A block's idle lanes come first, so what is live for a key is
 //! always a run of vectors up to the last one, `lo..N`, and the inner loops run over just those.
 
+use core::ops::Range;
+
 /// Keys that the same vectors of a block see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -14,6 +16,20 @@ pub(crate) struct Run {
     pub(crate) lo: usize,
     /// Whether a live vector has a row that may not see some key of the run.
     pub(crate) masked: bool,
+}
+
+impl Run {
+    /// Its keys, `depth` of them a step.
+    #[inline(always)]
+    pub(crate) fn steps(&self, depth: usize) -> Range<usize> {
+        self.start / depth..self.end.div_ceil(depth)
+    }
+
+    /// Takes in the keys after it, whoever sees them.
+    fn join(&mut self, next: Run) {
+        let masked = self.masked || next.masked || self.lo != next.lo;
+        *self = Run { start: self.start, end: next.end, lo: self.lo.min(next.lo), masked };
+    }
 }
 
 /// Runs of a tile. A mask that would need more gets coarser ones.
@@ -37,12 +53,13 @@ impl<const TILE_K: usize> Sight<TILE_K> {
     }
 
     /// Row by row: `seen` has for each key the lanes that may see it. The block has `width` lanes, the
-    /// first `pad` of which have no row.
+    /// first `pad` of which have no row. Runs start at multiples of `depth` keys.
     pub(crate) fn partial(
         seen: impl Iterator<Item = u64>,
         pad: usize,
         lanes: usize,
         width: usize,
+        depth: usize,
     ) -> Self {
         let mut sight = Sight { bits: [0; TILE_K], runs: [Run::default(); RUNS], count: 0 };
         let from = |lane: usize| u64::MAX.checked_shl(lane as u32).unwrap_or(0);
@@ -54,11 +71,11 @@ impl<const TILE_K: usize> Sight<TILE_K> {
             let masked = bits != rows & from(lo * lanes);
             let run = Run { start: key, end: key + 1, lo, masked };
             let last = sight.count.checked_sub(1).and_then(|last| sight.runs.get_mut(last));
+            let goes_on = !key.is_multiple_of(depth);
             match last {
+                Some(last) if goes_on => last.join(run),
                 Some(last) if (last.lo, last.masked) == (lo, masked) => last.end = run.end,
-                Some(last) if sight.count == RUNS => {
-                    *last = Run { end: run.end, lo: last.lo.min(lo), masked: true, ..*last };
-                }
+                Some(last) if sight.count == RUNS => last.join(run),
                 _ => {
                     if let Some(slot) = sight.runs.get_mut(sight.count) {
                         *slot = run;
@@ -91,6 +108,13 @@ impl<'a> Seen<'a> {
         self.bits.get(run.start..run.end).unwrap_or(&[])
     }
 
+    /// The same, `D` keys at a time; none sees the keys that the last step lacks.
+    #[inline(always)]
+    pub(crate) fn bits_of_steps<const D: usize>(&self, run: &Run) -> &'a [[u64; D]] {
+        let steps = run.steps(D);
+        self.bits.as_chunks::<D>().0.get(steps).unwrap_or(&[])
+    }
+
     /// The first vector that is live for any key.
     #[inline(always)]
     pub(crate) fn lo(&self) -> usize {
@@ -98,7 +122,14 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Runs `$body` with the constant `$LO` equal to `$lo`, unless no vector is live.
+/// Lanes by which a block of `width` lanes says what is live. Narrow blocks are not worth the code: they
+/// are live as a whole, and masked.
+pub(crate) const fn granularity(lanes: usize, width: usize) -> usize {
+    if width > 16 { lanes } else { width }
+}
+
+/// Runs `$body` with the constant `$LO` equal to `$lo`, unless no vector is live. `$n` is the number of
+/// vectors where they can be live one by one, otherwise 1.
 macro_rules! with_lo {
     ($lo:expr, $n:expr, $LO:ident => $body:expr) => {
         match $lo {
@@ -137,7 +168,7 @@ mod tests {
     fn a_diagonal_becomes_a_staircase() {
         // Eight rows in vectors of four lanes; row i sees keys up to i + 2.
         let seen = (0..10_u32).map(|key| u64::MAX << key.saturating_sub(2));
-        let sight = Sight::<16>::partial(seen, 0, 4, 8);
+        let sight = Sight::<16>::partial(seen, 0, 4, 8, 1);
         let expected = [(0, 3, 0, false), (3, 6, 0, true), (6, 7, 1, false), (7, 10, 1, true)];
         assert_eq!(runs(&sight), expected);
     }
@@ -146,14 +177,23 @@ mod tests {
     fn idle_lanes_come_first_and_are_never_live() {
         let sight = Sight::<16>::full(5, 6, 4);
         assert_eq!(runs(&sight), [(0, 5, 1, false)]);
-        let sight = Sight::<16>::partial([u64::MAX, 0, 0x40].into_iter(), 6, 4, 8);
+        let sight = Sight::<16>::partial([u64::MAX, 0, 0x40].into_iter(), 6, 4, 8, 1);
         assert_eq!(runs(&sight), [(0, 1, 1, false), (1, 2, 2, false), (2, 3, 1, true)]);
+    }
+
+    #[test]
+    fn pairs_of_keys_are_not_parted() {
+        let seen = [0xff, 0xfe, 0xf0, 0xff, 0xff].into_iter();
+        let sight = Sight::<16>::partial(seen, 0, 4, 8, 2);
+        let expected = [(0, 2, 0, true), (2, 4, 0, true), (4, 5, 0, false)];
+        assert_eq!(runs(&sight), [(0, 4, 0, true), expected[2]]);
+        assert_eq!(sight.view().runs[1].steps(2), 2..3);
     }
 
     #[test]
     fn many_runs_are_merged_without_losing_a_key() {
         let seen = (0..16).map(|key| if key % 2 == 0 { 0xff } else { 0x10 });
-        let sight = Sight::<16>::partial(seen, 0, 4, 8);
+        let sight = Sight::<16>::partial(seen, 0, 4, 8, 1);
         let runs = runs(&sight);
         assert_eq!(runs.len(), RUNS);
         assert_eq!(runs.last(), Some(&(7, 16, 0, true)));

@@ -18,6 +18,8 @@
 #![expect(unsafe_code, reason = "vector intrinsics; each token proves its instruction set")]
 
 mod level;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod portable;
 mod rows;
 mod scalar;
@@ -27,8 +29,11 @@ mod x86;
 use half::{bf16, f16};
 
 pub use level::Level;
+pub(crate) use level::has_bf16_products;
+#[cfg(target_arch = "x86_64")]
+pub use pairs::Bf16Products;
 pub use portable::Portable;
-pub(crate) use rows::Rows;
+pub(crate) use rows::{Items, Rows, Steps, prefetch};
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};

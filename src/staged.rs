@@ -3,6 +3,8 @@
 use crate::attend::QueryTile;
 use crate::dispatch::Entry;
 use crate::entry::{Job, Lanes};
+use crate::moves::LaneRows;
+use crate::products::Precision;
 use crate::shape::Heads;
 use crate::simd::{MAX_LANES, Rows};
 use crate::view::{AnyView, Stored, of_any};
@@ -12,8 +14,20 @@ use core::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Staged<'a> {
     view: AnyView<'a>,
-    /// Floats of a row in scratch; `None`: rows are read where they lie.
-    width: Option<usize>,
+    copy: Copied,
+}
+
+/// What a tile is copied to, rows of so many floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copied {
+    /// Nothing: rows are read where they lie.
+    No,
+    /// A row of f32 for each row.
+    Rows(usize),
+    /// A row of bf16 pairs for each row: neighbouring channels.
+    Pairs(usize),
+    /// A row of bf16 pairs for two rows: the same channel of both.
+    Woven(usize),
 }
 
 /// Rows that lie a multiple of so many bytes apart fall on few sets of a cache: 4096 bytes are the
@@ -21,15 +35,37 @@ pub(crate) struct Staged<'a> {
 const CONFLICT: usize = 1024;
 
 impl<'a> Staged<'a> {
-    /// Rows of `dim` channels as `entry` wants them. What is not f32 is copied; so is f32 whose rows
-    /// would evict each other, if `scratch_len` floats leave room for it.
-    pub(crate) fn new(
+    /// Keys of `dim` channels as `entry` wants them.
+    pub(crate) fn keys(
         view: AnyView<'a>,
         dim: usize,
         entry: Entry,
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
+        match entry.precision() {
+            Precision::F32 => Self::rows(view, dim, entry, heads, scratch_len),
+            Precision::Bf16Products => Staged { view, copy: Copied::Pairs(dim.div_ceil(2)) },
+        }
+    }
+
+    /// Values of `dim` channels as `entry` wants them.
+    pub(crate) fn values(
+        view: AnyView<'a>,
+        dim: usize,
+        entry: Entry,
+        heads: Heads,
+        scratch_len: usize,
+    ) -> Self {
+        match entry.precision() {
+            Precision::F32 => Self::rows(view, dim, entry, heads, scratch_len),
+            Precision::Bf16Products => Staged { view, copy: Copied::Woven(dim) },
+        }
+    }
+
+    /// What is not f32 is copied; so is f32 whose rows would evict each other, if `scratch_len` floats
+    /// leave room for it.
+    fn rows(view: AnyView<'a>, dim: usize, entry: Entry, heads: Heads, scratch_len: usize) -> Self {
         let lanes = entry.level().lanes();
         let has_room = scratch_len >= entry.scratch_len(heads);
         let is_copied = match (view.0, entry.tiling().lanes) {
@@ -45,24 +81,39 @@ impl<'a> Staged<'a> {
             Lanes::Queries => dim,
             Lanes::Keys => dim.next_multiple_of(lanes),
         };
-        Staged { view, width: is_copied.then_some(width) }
+        Staged { view, copy: if is_copied { Copied::Rows(width) } else { Copied::No } }
     }
 
     /// Whether scratch must hold a copy.
     pub(crate) fn needs_room(&self) -> bool {
-        self.width.is_some()
+        self.copy != Copied::No
     }
 }
 
 impl Job<'_> {
     /// Copies the keys of `range` to `stage`, unless they are read where they lie.
     pub(crate) fn stage_keys(&self, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
-        self.stage(&self.k, tile, range, stage);
+        self.stage(&self.k, tile, range, 0, stage);
     }
 
-    /// Copies the values of `range` to `stage`, unless they are read where they lie.
-    pub(crate) fn stage_values(&self, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
-        self.stage(&self.v, tile, range, stage);
+    /// Copies the values of `range` to `stage`, unless they are read where they lie. Meanwhile those
+    /// `ahead` keys later come nearer.
+    pub(crate) fn stage_values(
+        &self,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        ahead: usize,
+        stage: &mut [f32],
+    ) {
+        self.stage(&self.v, tile, range, ahead, stage);
+    }
+
+    /// Floats from a value, if it is read where it lies, to the one `ahead` keys later.
+    pub(crate) fn values_apart(&self, ahead: usize) -> usize {
+        match (self.v.copy, self.v.view.0) {
+            (Copied::No, Stored::F32(view, _)) => ahead * view.strides().token,
+            _ => 0,
+        }
     }
 
     /// The keys of `range`, staged before if they have to be: row 0 is key `range.start`.
@@ -87,29 +138,46 @@ impl Job<'_> {
         rows(&self.v, tile, range, stage)
     }
 
-    /// Lays keys down lanes: `columns[c * width + j]`. At most as many as a vector has lanes.
+    /// Lays keys down lanes: `columns[c * width + j]`. At most as many as a vector has lanes. Meanwhile
+    /// those `ahead` keys later come nearer.
     pub(crate) fn lay_keys(
         &self,
         tile: &QueryTile,
         keys: Range<usize>,
+        ahead: usize,
         columns: &mut [f32],
         width: usize,
     ) {
         of_any!(Stored, self.k.view.0, (view, moves) => {
-            let mut lanes = [&[][..]; MAX_LANES];
+            let mut lanes: LaneRows<'_, _> = [&[]; MAX_LANES];
             for (lane, j) in lanes.iter_mut().zip(keys) {
                 *lane = view.row(tile.b, j, tile.g);
             }
-            let lanes = lanes.get(..self.level.lanes()).unwrap_or(&[]);
-            moves.at(self.level).lay(lanes, 1.0, columns, width);
+            let ahead = ahead * view.strides().token;
+            moves.at(self.level).lay(&lanes, ahead, 1.0, columns, width);
         });
     }
 
-    fn stage(&self, from: &Staged<'_>, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
-        let Some(width) = from.width else { return };
+    fn stage(
+        &self,
+        from: &Staged<'_>,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        ahead: usize,
+        stage: &mut [f32],
+    ) {
         of_any!(Stored, from.view.0, (view, moves) => {
-            if let Some(rows) = view.rows(tile.b, tile.g) {
-                moves.at(self.level).flat(rows.slice(range.clone()), 1.0, stage, width);
+            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
+                return;
+            };
+            let rows = rows.slice(range.clone());
+            match (from.copy, mover.pairs()) {
+                (Copied::No, _) => {}
+                (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
+                (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
+                (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
+                    mover.flat(rows, ahead * rows.stride(), 1.0, stage, width);
+                }
             }
         });
     }
@@ -122,12 +190,15 @@ fn rows<'s>(
     range: &Range<usize>,
     stage: &'s [f32],
 ) -> Rows<'s> {
-    let rows = match (from.width, from.view.0) {
-        (Some(width), _) => Rows::new(stage, width, range.len(), width),
-        (None, Stored::F32(view, _)) => {
+    let rows = match (from.copy, from.view.0) {
+        (Copied::Rows(width) | Copied::Pairs(width), _) => {
+            Rows::new(stage, width, range.len(), width)
+        }
+        (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
+        (Copied::No, Stored::F32(view, _)) => {
             view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))
         }
-        (None, _) => None,
+        (Copied::No, _) => None,
     };
     debug_assert!(rows.is_some(), "the plan checks views and scratch");
     rows.unwrap_or(Rows::one(&[]))

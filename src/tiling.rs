@@ -145,8 +145,11 @@ impl Tiling {
     ) -> usize {
         let Tiling { lanes, vectors, rows, .. } = self;
         let width = level.lanes();
-        // Rows of keys and of values in whole vectors.
-        let keys = tile_k.next_multiple_of(width);
+        // Rows of keys in whole register tiles, and of values in whole vectors.
+        let keys = tile_k.next_multiple_of(match lanes {
+            Lanes::Queries => 1,
+            Lanes::Keys => vectors * width,
+        });
         let values = v_dim.saturating_add(width - 1) / width * width;
         let key_tile = tile_k.saturating_mul(head_dim);
         let value_tile = tile_k.saturating_mul(values);

@@ -1,6 +1,6 @@
 //! Every entry that the manifest asks for, and what it takes: registers, scratch, machine code.
 
-use crate::plan::{Planned, entries};
+use crate::plan::{Planned, entries, pairs};
 use crate::render::thousands;
 use crate::table::{json, known, table};
 use crate::text::Text;
@@ -50,7 +50,8 @@ impl List {
     /// The list, with sizes out of flashlet's machine code if it is given.
     #[must_use]
     pub fn new(tiles: &Tiles, text: Option<&Text>) -> List {
-        let planned = Level::ALL.into_iter().flat_map(|level| entries(level, tiles)).flatten();
+        let of_level = |level| entries(level, tiles).flatten().chain(pairs(level, tiles));
+        let planned = Level::ALL.into_iter().flat_map(of_level);
         let entries: Vec<Row> = planned.map(|entry| Row::new(&entry, text)).collect();
         let totals = text.map_or_else(Vec::new, |text| totals(&entries, text));
         List { entries, totals }
@@ -145,13 +146,18 @@ mod tests {
 
     #[test]
     fn totals_count_the_entries_that_are_there_and_all_code() {
-        let sizes = [("attend_f32_hd64_q128_k96_avx2", 7), ("decode_f32_hd64_q16_k96_avx2", 5)];
+        let sizes = [
+            ("attend_f32_hd64_q128_k96_avx2", 7),
+            ("decode_f32_hd64_q16_k96_avx2", 5),
+            ("attend_bf16_hd64_q128_k96_avx512", 3),
+        ];
         let functions = sizes.map(|(name, size)| (name.to_owned(), size)).into();
         let list = List::new(&Tiles::default(), Some(&Text { functions, total: 250_000 }));
         let found = list.entries.iter().filter_map(|row| row.text_bytes).sum::<u64>();
         let totals: Vec<_> =
             list.totals.iter().map(|t| (t.total, t.entries, t.text_bytes)).collect();
-        assert_eq!((found, totals), (12, vec![("avx2", 2, 12), ("flashlet", 2, 250_000)]));
+        let expected = vec![("avx2", 2, 12), ("avx512", 1, 3), ("flashlet", 3, 250_000)];
+        assert_eq!((found, totals), (15, expected));
         if cfg!(target_arch = "x86_64") {
             let last = list.table();
             assert!(last.ends_with("250,000 B of text in all, 25 % of 1,000,000\n"), "{last}");

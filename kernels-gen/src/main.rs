@@ -28,7 +28,7 @@ struct Cli {
 enum Command {
     /// Print every entry: tile, registers, scratch, machine code, and the models that want it.
     List(List),
-    /// Time other tiles on this machine; say which are faster.
+    /// Time other tiles on this machine; say which are faster. Entries of bf16 pairs are not timed.
     Tune(Tune),
     /// Write and compile a no_std crate for one model: its types, its scratch, its entries alone.
     Build(Build),
@@ -128,7 +128,7 @@ fn list(arguments: &List) -> miette::Result<ExitCode> {
 fn tune(arguments: &Tune) -> miette::Result<ExitCode> {
     let wish = tune::Wish {
         levels: given_or(&arguments.level, Level::available().collect()),
-        ops: given_or(&arguments.op, vec![Op::Attend, Op::Decode]),
+        ops: given_or(&arguments.op, tune::OPS.to_vec()),
         dims: given_or(&arguments.width, tune::all_dims()),
         quick: arguments.quick,
     };
@@ -168,7 +168,7 @@ fn level(name: &str) -> Result<Level, String> {
 }
 
 fn op(name: &str) -> Result<Op, String> {
-    let op = [Op::Attend, Op::Decode].into_iter().find(|op| op.to_string() == name);
+    let op = tune::OPS.into_iter().find(|op| op.to_string() == name);
     op.ok_or_else(|| "there are attend and decode".to_owned())
 }
 

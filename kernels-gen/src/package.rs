@@ -41,7 +41,12 @@ pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, R
     ];
     for &level in &spec.levels {
         let view = ModuleFile {
-            level: LevelView::new(view.header.clone(), level, vec![entries(spec, level, tiles)])?,
+            level: LevelView::new(
+                view.header.clone(),
+                level,
+                vec![entries(spec, level, tiles)],
+                vec![],
+            )?,
             positional: view.positional,
             causal: view.causal,
             scratch_bytes: scratch_bytes(spec, level, tiles),

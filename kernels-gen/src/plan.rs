@@ -15,6 +15,8 @@ pub enum Op {
     Attend,
     /// Few queries.
     Decode,
+    /// Many queries, with products of bf16 pairs.
+    Pairs,
 }
 
 /// One entry to be generated.
@@ -41,6 +43,21 @@ pub fn entries(level: Level, tiles: &Tiles) -> impl Iterator<Item = [Planned<'st
     MANIFEST.iter().map(move |line| pair(level, line, TILE_K, tiles))
 }
 
+/// The entries of a level that multiply bf16 pairs.
+pub fn pairs(level: Level, tiles: &Tiles) -> impl Iterator<Item = Planned<'static>> {
+    let lines = if has_pairs(level) { MANIFEST } else { &[] };
+    lines.iter().map(move |&Line { dim, v_dim, models }| {
+        let tiling = tiles.of(level, Op::Pairs, [dim, v_dim]);
+        Planned { op: Op::Pairs, level, dim, v_dim, tile_k: TILE_K, tiling, models }
+    })
+}
+
+/// Whether a level has entries that multiply bf16 pairs.
+#[must_use]
+pub fn has_pairs(level: Level) -> bool {
+    level == Level::Avx512
+}
+
 /// `[attend, decode]` for one head size.
 #[must_use]
 pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize, tiles: &Tiles) -> [Planned<'a>; 2] {
@@ -62,7 +79,8 @@ impl Planned<'_> {
     #[must_use]
     pub fn name(&self) -> String {
         let &Planned { op, level, dim, v_dim, tile_k, .. } = self;
-        format!("{op}_f32_hd{}_q{}_k{tile_k}_{level}", width([dim, v_dim]), self.tile_q())
+        let (stem, width) = (op.stem(), width([dim, v_dim]));
+        format!("{stem}_hd{width}_q{}_k{tile_k}_{level}", self.tile_q())
     }
 
     /// Rows of a query tile.
@@ -77,20 +95,36 @@ impl Planned<'_> {
         self.tiling.registers(self.level)
     }
 
-    /// Bytes of scratch.
+    /// Bytes of scratch for keys and values in f32. Those of pairs are copied in any case.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        let floats =
-            self.tiling.scratch_len_in_place(self.level, self.dim, self.v_dim, self.tile_k);
+        let &Planned { op, level, dim, v_dim, tile_k, tiling, .. } = self;
+        let floats = match op {
+            Op::Attend | Op::Decode => tiling.scratch_len_in_place(level, dim, v_dim, tile_k),
+            Op::Pairs => tiling.scratch_len(level, dim, v_dim, tile_k),
+        };
         floats * size_of::<f32>()
     }
 }
 
+impl Op {
+    /// How names of entries start.
+    fn stem(self) -> &'static str {
+        match self {
+            Op::Attend => "attend_f32",
+            Op::Decode => "decode_f32",
+            Op::Pairs => "attend_bf16",
+        }
+    }
+}
+
+/// As command lines and `tiles.toml` have it.
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Op::Attend => "attend",
             Op::Decode => "decode",
+            Op::Pairs => "pairs",
         })
     }
 }

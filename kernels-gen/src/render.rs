@@ -5,7 +5,7 @@ mod template;
 pub use template::RenderError;
 pub(crate) use template::{LevelView, backend, render};
 
-use crate::plan::entries;
+use crate::plan::{entries, pairs};
 use crate::tiles::Tiles;
 use flashlet::Level;
 use serde::Serialize;
@@ -35,7 +35,10 @@ pub fn files(tiles: &Tiles) -> Result<Vec<File>, RenderError> {
         levels: Vec<LevelView>,
     }
     let header = header("cargo kernels");
-    let view = |level| LevelView::new(header.clone(), level, entries(level, tiles).collect());
+    let view = |level| {
+        let (entries, pairs) = (entries(level, tiles).collect(), pairs(level, tiles).collect());
+        LevelView::new(header.clone(), level, entries, pairs)
+    };
     let mut levels: Vec<LevelView> = Level::ALL.into_iter().map(view).collect::<Result<_, _>>()?;
     levels.sort_by(|a, b| a.level.cmp(b.level));
     let mut files = Vec::new();

@@ -2,10 +2,10 @@
 //! has what was measured to be faster.
 //!
 //! A cell there is one line: `decode-64 = { vectors = 2, scalars = 4, rows = 32, why = ".." }` under
-//! `[avx512]`. The levels scalar and portable always have the rule's tiles: they serve processors on
+//! `[avx512]`; `pairs-64` is that of bf16 pairs. The levels scalar and portable always have the rule's tiles: they serve processors on
 //! which nobody tunes, and what is portable is known only where it is compiled.
 
-use crate::plan::{Op, width};
+use crate::plan::{Op, has_pairs, width};
 use flashlet::Level;
 use flashlet::entry::{TILE_K, Tiling};
 use serde::Deserialize;
@@ -48,7 +48,9 @@ pub enum TilesError {
     },
     /// A key that names no entry.
     #[error("`{key}` in kernels-gen/tiles.toml names no entry")]
-    #[diagnostic(help("an operation and a head size: `attend-64`, `decode-192x128`"))]
+    #[diagnostic(help(
+        "an operation and a head size: `attend-64`, `decode-192x128`; on avx512 also `pairs-64`"
+    ))]
     Key {
         /// As it is written.
         key: String,
@@ -85,7 +87,7 @@ impl Tiles {
                 return Err(TilesError::Level { level: name });
             };
             for (key, choice) in choices {
-                let Some((op, dims)) = entry_of(&key) else {
+                let Some((op, dims)) = entry_of(level, &key) else {
                     return Err(TilesError::Key { key });
                 };
                 if !fits(choice.tiling(level, op), level, dims) {
@@ -152,7 +154,7 @@ pub fn is_tuned(level: Level) -> bool {
 #[must_use]
 pub fn rule(level: Level, op: Op, [dim, v_dim]: [usize; 2]) -> Tiling {
     match op {
-        Op::Attend => Tiling::attend(level, dim, v_dim),
+        Op::Attend | Op::Pairs => Tiling::attend(level, dim, v_dim),
         Op::Decode => Tiling::decode(level),
     }
 }
@@ -167,9 +169,13 @@ pub fn fits(tiling: Tiling, level: Level, [dim, v_dim]: [usize; 2]) -> bool {
 }
 
 /// `decode-192x128` as an operation and a head size.
-fn entry_of(key: &str) -> Option<(Op, [usize; 2])> {
+fn entry_of(level: Level, key: &str) -> Option<(Op, [usize; 2])> {
     let (op, width) = key.split_once('-')?;
-    let op = [Op::Attend, Op::Decode].into_iter().find(|known| known.to_string() == op)?;
+    let is_named = |known: &Op| known.to_string() == op;
+    let op = [Op::Attend, Op::Decode, Op::Pairs].into_iter().find(is_named)?;
+    if op == Op::Pairs && !has_pairs(level) {
+        return None;
+    }
     let (dim, v_dim) = width.split_once('x').unwrap_or((width, width));
     Some((op, [dim.parse().ok()?, v_dim.parse().ok()?]))
 }
@@ -184,6 +190,7 @@ attend-192x128 = { vectors = 2, scalars = 4, rows = 32, why = "5 % over 2 x 6 of
 
 [avx512]
 decode-64 = { vectors = 1, scalars = 8, rows = 16, why = "a reason" }
+pairs-64 = { vectors = 4, scalars = 6, rows = 64, why = "another" }
 "#;
 
     #[test]
@@ -198,9 +205,13 @@ decode-64 = { vectors = 1, scalars = 8, rows = 16, why = "a reason" }
     fn an_entry_without_a_line_has_the_tile_of_the_rule() {
         let tiles = Tiles::parse(SOME).unwrap();
         assert_eq!(tiles.of(Level::Avx512, Op::Decode, [64, 64]).scalars, 8);
-        for (level, op, dims) in
-            [(Level::Avx512, Op::Decode, [80, 80]), (Level::Avx2, Op::Attend, [64, 64])]
-        {
+        assert_eq!(tiles.of(Level::Avx512, Op::Pairs, [64, 64]).scalars, 6);
+        for (level, op, dims) in [
+            (Level::Avx512, Op::Decode, [80, 80]),
+            (Level::Avx512, Op::Attend, [64, 64]),
+            (Level::Avx512, Op::Pairs, [80, 80]),
+            (Level::Avx2, Op::Attend, [64, 64]),
+        ] {
             assert_eq!(tiles.of(level, op, dims), rule(level, op, dims));
         }
     }
@@ -219,7 +230,10 @@ decode-64 = { vectors = 1, scalars = 8, rows = 16, why = "a reason" }
             let tile = "scalars = 4, rows = 128, why = \"\"";
             Tiles::parse(&format!("[{level}]\n{key} = {{ vectors = {vectors}, {tile} }}"))
         };
-        assert!(line("avx512", "attend-64", "4").is_ok());
+        assert!(
+            line("avx512", "attend-64", "4").is_ok() && line("avx512", "pairs-64", "4").is_ok()
+        );
+        assert!(matches!(line("avx2", "pairs-64", "2"), Err(TilesError::Key { .. })));
         assert!(matches!(line("portable", "attend-64", "4"), Err(TilesError::Level { .. })));
         assert!(matches!(line("avx512", "attend_64", "4"), Err(TilesError::Key { .. })));
         assert!(matches!(line("avx512", "attend-64", "8"), Err(TilesError::Tile { .. })));

@@ -30,6 +30,9 @@ use measure::race::Race;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What can be tuned: races have no course for products of bf16 pairs.
+pub const OPS: [Op; 2] = [Op::Attend, Op::Decode];
+
 /// Rounds of a race, and of a quick one.
 const ROUNDS: [usize; 2] = [15, 5];
 
@@ -38,7 +41,7 @@ const ROUNDS: [usize; 2] = [15, 5];
 pub struct Wish {
     /// On these levels, which this processor has.
     pub levels: Vec<Level>,
-    /// These operations.
+    /// These operations, of [`OPS`].
     pub ops: Vec<Op>,
     /// For these head sizes.
     pub dims: Vec<[usize; 2]>,

@@ -2,7 +2,7 @@
 
 use flashlet::Level;
 use kernels_gen::manifest::MANIFEST;
-use kernels_gen::plan::{Planned, entries};
+use kernels_gen::plan::{Planned, entries, pairs};
 use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{Fault, faults, mend};
 use kernels_gen::{build, render};
@@ -17,7 +17,8 @@ fn files() -> Vec<render::File> {
 
 fn all() -> Vec<Planned<'static>> {
     let tiles = Tiles::own().unwrap();
-    Level::ALL.into_iter().flat_map(|level| entries(level, &tiles)).flatten().collect()
+    let of_level = |level| entries(level, &tiles).flatten().chain(pairs(level, &tiles));
+    Level::ALL.into_iter().flat_map(of_level).collect()
 }
 
 #[test]
@@ -100,9 +101,11 @@ fn names_tell_entries_apart_and_say_their_parameters() {
     let all = all();
     let names: BTreeSet<String> = all.iter().map(|entry| entry.name()).collect();
     assert_eq!(names.len(), all.len());
-    for (start, end) in
-        [("attend_f32_hd64_q", "_k96_avx512"), ("decode_f32_hd192x128_q", "_k96_avx2")]
-    {
+    for (start, end) in [
+        ("attend_f32_hd64_q", "_k96_avx512"),
+        ("attend_bf16_hd64_q", "_k96_avx512"),
+        ("decode_f32_hd192x128_q", "_k96_avx2"),
+    ] {
         let named = |name: &&String| name.starts_with(start) && name.ends_with(end);
         assert_eq!(names.iter().filter(named).count(), 1, "{start}*{end}");
     }

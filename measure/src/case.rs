@@ -4,9 +4,9 @@ use crate::heads::{Captured, Filled, HeadsError, fill};
 use crate::naive;
 use crate::problem::{Model, Tokens};
 use crate::time::time;
-use flashlet::Heads;
 use flashlet::entry::Entry;
-use oracle::{Arithmetic, Form, Pair, attend_row, certify_rows};
+use flashlet::{Heads, Precision};
+use oracle::{Arithmetic, Form, Format, Pair, Verdict, attend_row, certify_rows};
 use std::time::Duration;
 
 /// Tokens of the case for times, if the model takes as many.
@@ -110,17 +110,8 @@ impl Case {
         let outputs = self.judged.iter().flat_map(|i| &o[i * width..][..width]);
         let error = |(o, exact): (&f32, &f64)| (f64::from(*o) - exact).abs();
         let max_error = outputs.zip(&self.exact).map(error).fold(0.0, worse);
-        let arithmetic =
-            if entry.level().is_fused() { Arithmetic::fused } else { Arithmetic::unfused };
-        let visible = |Pair { i, j, .. }: Pair| model.sight.sees(self.position + i, j);
-        let verdict = certify_rows(
-            &model.oracle(&self.tokens(), &visible),
-            &arithmetic(entry.tile_k()),
-            Form::Running,
-            self.rows(model),
-            o,
-            None,
-        );
+        let rows = self.rows(model);
+        let verdict = certify(model, &self.tokens(), entry, Format::F32, rows, o);
         // An element without a bound was not judged: that is no pass.
         let ratio = if verdict.uncertified > 0 { f64::MAX } else { verdict.worst_ratio };
         Judgement { max_error, err_over_bound: ratio.min(f64::MAX) }
@@ -148,6 +139,33 @@ fn cut(model: &Model, mut filled: Filled, q_len: usize, kv_len: usize) -> (Fille
     filled.k.truncate(kv_len * kv * dim);
     filled.v.truncate(kv_len * kv * v_dim);
     (filled, position)
+}
+
+/// The arithmetic that `entry` promises, its output being stored in a format.
+#[must_use]
+pub fn arithmetic(entry: &Entry, output: Format) -> Arithmetic {
+    let of_tile = match (entry.precision(), entry.level().is_fused()) {
+        (Precision::Bf16Products, _) => Arithmetic::bf16_products,
+        (_, true) => Arithmetic::fused,
+        (_, false) => Arithmetic::unfused,
+    };
+    of_tile(entry.tile_k()).stored_as(output)
+}
+
+/// Judges rows (sequence, query, head) of an output of `entry`, `[q_len, q_heads, v_dim]`, against the
+/// certified bound. It was stored in the format `output`; `o` has its numbers as f32.
+#[must_use]
+pub fn certify(
+    model: &Model,
+    tokens: &Tokens<'_>,
+    entry: &Entry,
+    output: Format,
+    rows: impl IntoIterator<Item = (usize, usize, usize)>,
+    o: &[f32],
+) -> Verdict {
+    let visible = |Pair { i, j, .. }: Pair| model.sight.sees(tokens.position + i, j);
+    let problem = model.oracle(tokens, &visible);
+    certify_rows(&problem, &arithmetic(entry, output), Form::Running, rows, o, None)
 }
 
 /// The larger error; a NaN is the worst.

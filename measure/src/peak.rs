@@ -1,8 +1,9 @@
-//! The multiply-add peak of this processor, per level, as this process gets it just now.
+//! What this processor computes at most, as this process gets it just now.
 
+use crate::on::{Work, on};
 use crate::time::time;
 use flashlet::Level;
-use flashlet::simd::{Portable, Simd};
+use flashlet::simd::Simd;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ const BUDGET: Duration = Duration::from_millis(40);
 const CHAINS_OF_16: usize = 12;
 
 /// and that fit 32.
-#[cfg(target_arch = "x86_64")]
 const CHAINS_OF_32: usize = 16;
 
 /// Billions of f32 operations a second on one core, a multiply-add being two; `None` where this
@@ -27,28 +27,33 @@ const CHAINS_OF_32: usize = 16;
 /// for this processor has, as the portable one is: nothing keeps a compiler from using them there.
 #[must_use]
 pub fn gflops(level: Level) -> Option<f64> {
-    if !level.is_available() {
-        return None;
-    }
-    let (flops, probe): (usize, fn()) = match level {
-        Level::Scalar | Level::Portable => (flops::<Portable, CHAINS_OF_16>(), portable),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => (flops::<flashlet::simd::Avx2, CHAINS_OF_16>(), x86::avx2),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => (flops::<flashlet::simd::Avx512, CHAINS_OF_32>(), x86::avx512),
-        #[cfg(not(target_arch = "x86_64"))]
-        Level::Avx2 | Level::Avx512 => return None,
+    let level = if level == Level::Scalar { Level::Portable } else { level };
+    let flops = on(level, Chains)?;
+    let probe = || {
+        on(level, Chains);
     };
     Some(flops as f64 / time(BUDGET, probe).best / 1e9)
 }
 
-const fn flops<S: Simd, const CHAINS: usize>() -> usize {
-    2 * S::LANES * CHAINS * ROUNDS
+/// Chains of multiply-adds; comes to the operations they are.
+struct Chains;
+
+impl Work for Chains {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> usize {
+        if S::LEVEL == Level::Avx512 {
+            chains::<S, CHAINS_OF_32>(simd)
+        } else {
+            chains::<S, CHAINS_OF_16>(simd)
+        }
+    }
 }
 
 /// `CHAINS` independent chains `x = x * a + b`: enough of them hide the latency of one.
 #[inline(always)]
-fn chains<S: Simd, const CHAINS: usize>(simd: S) {
+fn chains<S: Simd, const CHAINS: usize>(simd: S) -> usize {
     let (a, b) = (simd.splat(black_box(0.5)), simd.splat(black_box(0.25)));
     let mut x = [a; CHAINS];
     for (i, x) in x.iter_mut().enumerate() {
@@ -61,36 +66,58 @@ fn chains<S: Simd, const CHAINS: usize>(simd: S) {
         }
     }
     black_box(simd.floats_of(&mut x).iter().sum::<f32>());
+    2 * S::LANES * CHAINS * ROUNDS
 }
 
-fn portable() {
-    chains::<Portable, CHAINS_OF_16>(Portable);
+/// Billions of operations a second on one core in products of bf16 pairs, summed in f32: two products
+/// and two additions a lane and instruction. `None` where this processor has no such instruction.
+///
+/// Not always more than in f32: a processor that starts such an instruction every other cycle, but two
+/// multiply-adds in each, does half as many.
+#[must_use]
+pub fn bf16_gflops() -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    if bf16::is_available() {
+        return Some(bf16::FLOPS as f64 / time(BUDGET, bf16::chains).best / 1e9);
+    }
+    None
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{CHAINS_OF_16, CHAINS_OF_32, chains};
-    use flashlet::simd::{Avx2, Avx512};
+mod bf16 {
+    use super::{CHAINS_OF_32, ROUNDS, black_box};
+    use core::arch::x86_64::{
+        _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_reduce_add_ps, _mm512_set1_ps,
+    };
+    use std::is_x86_feature_detected;
 
-    pub(super) fn avx2() {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn probe(simd: Avx2) {
-            chains::<Avx2, CHAINS_OF_16>(simd);
-        }
-        if let Some(simd) = Avx2::detect() {
-            // SAFETY: the token proves the features that `probe` enables.
-            unsafe { probe(simd) }
-        }
+    /// Operations of one call of [`chains`]: 16 lanes, 4 operations each.
+    pub(super) const FLOPS: usize = 4 * 16 * CHAINS_OF_32 * ROUNDS;
+
+    pub(super) fn is_available() -> bool {
+        is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")
     }
 
-    pub(super) fn avx512() {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn probe(simd: Avx512) {
-            chains::<Avx512, CHAINS_OF_32>(simd);
+    /// Independent chains `x = x + a0 * b0 + a1 * b1`.
+    pub(super) fn chains() {
+        #[target_feature(enable = "avx512f,avx512bf16")]
+        fn enabled() {
+            let [a, b] = [0.5, 0.25].map(|x| _mm512_set1_ps(black_box(x)));
+            let [a, b] = [a, b].map(|x| _mm512_cvtne2ps_pbh(x, x));
+            let mut x = [_mm512_set1_ps(0.0); CHAINS_OF_32];
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = _mm512_set1_ps(black_box(i as f32));
+            }
+            for _ in 0..ROUNDS {
+                for x in &mut x {
+                    *x = _mm512_dpbf16_ps(*x, a, b);
+                }
+            }
+            black_box(x.map(|x| _mm512_reduce_add_ps(x)));
         }
-        if let Some(simd) = Avx512::detect() {
-            // SAFETY: the token proves the features that `probe` enables.
-            unsafe { probe(simd) }
+        if is_available() {
+            // SAFETY: the processor was just seen to have the features that `enabled` enables.
+            unsafe { enabled() }
         }
     }
 }

@@ -30,6 +30,20 @@ pub struct Sight {
 }
 
 impl Sight {
+    /// Every key.
+    pub const FULL: Sight = Sight { left: None, right: None, sinks: 0 };
+    /// Its own position and all before it.
+    pub const CAUSAL: Sight = Sight { right: Some(0), ..Sight::FULL };
+
+    /// How many of `kv_len` keys a query at position `p` sees.
+    #[must_use]
+    pub fn count(&self, p: usize, kv_len: usize) -> usize {
+        let after = |right| kv_len.min(p.saturating_add(right).saturating_add(1));
+        let end = self.right.map_or(kv_len, after);
+        let start = self.left.map_or(0, |left| p.saturating_sub(left)).min(end);
+        end - start + self.sinks.min(start)
+    }
+
     /// Whether a query at position `p` sees key `j`.
     #[must_use]
     pub fn sees(&self, p: usize, j: usize) -> bool {
@@ -89,11 +103,13 @@ impl Model {
     /// a value that a query sees. The softmax is not counted.
     #[must_use]
     pub fn flops(&self, tokens: &Tokens<'_>) -> f64 {
-        let seen = |i| {
-            let sees = |j: &usize| self.sight.sees(tokens.position + i, *j);
-            (0..self.kv_len(tokens)).filter(sees).count()
-        };
-        let pairs: usize = (0..self.q_len(tokens)).map(seen).sum();
+        self.flops_of(tokens.position, self.q_len(tokens), self.kv_len(tokens))
+    }
+
+    /// The same of `q_len` queries, the first at `position`, and `kv_len` keys.
+    #[must_use]
+    pub fn flops_of(&self, position: usize, q_len: usize, kv_len: usize) -> f64 {
+        let pairs: usize = (0..q_len).map(|i| self.sight.count(position + i, kv_len)).sum();
         let Heads { q, dim, v_dim, .. } = self.heads;
         2.0 * (pairs * q * (dim + v_dim)) as f64
     }

@@ -9,24 +9,31 @@ pub struct Time {
     pub median: f64,
     /// The least: the one that other work on the machine disturbed least.
     pub best: f64,
+    /// How many samples there are.
+    pub samples: usize,
 }
 
 /// A sample lasts at least this long, so that reading the clock (some 30 ns) does not count.
 const SAMPLE: Duration = Duration::from_micros(20);
 
-/// Samples taken even if they exceed the budget.
+/// Samples that [`time`] takes even if they exceed the budget.
 const FEWEST: usize = 5;
 
 /// Runs `work` again and again for about `budget`, a tenth of which warms it up.
-pub fn time(budget: Duration, mut work: impl FnMut()) -> Time {
+pub fn time(budget: Duration, work: impl FnMut()) -> Time {
+    time_at_least(FEWEST, budget, work)
+}
+
+/// As [`time`], with at least `fewest` samples, and at least one.
+pub fn time_at_least(fewest: usize, budget: Duration, mut work: impl FnMut()) -> Time {
     let runs = warm_up(budget / 10, &mut work);
     let start = Instant::now();
     let mut samples = Vec::new();
-    while samples.len() < FEWEST || start.elapsed() < budget {
+    while samples.len() < fewest.max(1) || start.elapsed() < budget {
         samples.push(sample(runs, &mut work));
     }
     samples.sort_unstable_by(f64::total_cmp);
-    Time { median: samples[samples.len() / 2], best: samples[0] }
+    Time { median: samples[samples.len() / 2], best: samples[0], samples: samples.len() }
 }
 
 /// A turn lasts at least this long.

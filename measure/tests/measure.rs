@@ -4,11 +4,9 @@ use flashlet::{Heads, Level};
 use measure::heads::{Captured, HeadsError, fill, load};
 use measure::problem::{Model, Sight, Tokens};
 use measure::time::time;
-use measure::{naive, peak};
+use measure::{bandwidth, naive, peak};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-const CAUSAL: Sight = Sight { left: None, right: Some(0), sinks: 0 };
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/real-heads").join(name)
@@ -59,13 +57,26 @@ fn sight_is_what_it_says() {
     let window = Sight { left: Some(2), right: Some(1), sinks: 1 };
     let seen: Vec<usize> = (0..12).filter(|j| window.sees(6, *j)).collect();
     assert_eq!(seen, [0, 4, 5, 6, 7]);
-    assert!((0..9).all(|j| CAUSAL.sees(4, j) == (j <= 4)));
+    assert!((0..9).all(|j| Sight::CAUSAL.sees(4, j) == (j <= 4)));
+}
+
+#[test]
+fn keys_are_counted_as_they_are_seen() {
+    let sides = [None, Some(0), Some(2), Some(usize::MAX)];
+    for (left, right) in sides.into_iter().flat_map(|left| sides.map(|right| (left, right))) {
+        for (sinks, p) in (0..4).flat_map(|sinks| (0..14).map(move |p| (sinks, p))) {
+            let sight = Sight { left, right, sinks };
+            let seen = (0..9).filter(|j| sight.sees(p, *j)).count();
+            assert_eq!(sight.count(p, 9), seen, "{sight:?} at {p}");
+        }
+    }
 }
 
 #[test]
 fn naive_attention_is_attention() {
     let [captured, _] = smollm2();
-    let model = Model { heads: captured.heads, scale: 0.125, sight: CAUSAL, max_q: 73, max_kv: 73 };
+    let sight = Sight::CAUSAL;
+    let model = Model { heads: captured.heads, scale: 0.125, sight, max_q: 73, max_kv: 73 };
     let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
     let mut o = vec![f32::NAN; 73 * 3 * 64];
     naive::attend(&model, &tokens, &mut o);
@@ -79,8 +90,13 @@ fn naive_attention_is_attention() {
 
 #[test]
 fn operations_are_those_of_visible_pairs() {
-    let model =
-        Model { heads: Heads::new(3, 1, 64), scale: 1.0, sight: CAUSAL, max_q: 73, max_kv: 73 };
+    let model = Model {
+        heads: Heads::new(3, 1, 64),
+        scale: 1.0,
+        sight: Sight::CAUSAL,
+        max_q: 73,
+        max_kv: 73,
+    };
     let [captured, _] = smollm2();
     let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
     let pairs = (73 * 74 / 2) as f64;
@@ -94,6 +110,20 @@ fn every_level_of_this_processor_has_a_peak() {
         let peak = peak::gflops(level);
         assert_eq!(peak.is_some(), level.is_available(), "{level}");
         assert!(peak.is_none_or(|peak| (0.01..100_000.0).contains(&peak)), "{level}: {peak:?}");
+    }
+}
+
+#[test]
+fn bf16_products_have_a_peak_where_there_are_any() {
+    let peak = peak::bf16_gflops();
+    assert!(peak.is_none_or(|peak| (0.01..100_000.0).contains(&peak)), "{peak:?}");
+}
+
+#[test]
+fn memory_is_read_at_some_speed() {
+    for floats in [1, 1000, 1 << 20] {
+        let speed = bandwidth::read_gbs(&vec![1.0; floats]);
+        assert!((0.001..100_000.0).contains(&speed), "{floats}: {speed}");
     }
 }
 
@@ -118,4 +148,21 @@ fn entrants_take_turns_and_are_held_to_the_bits_of_the_first() {
     let same = Level::Scalar.is_fused() == Level::Portable.is_fused();
     assert_eq!(race.is_right, [true, true, same, same]);
     assert!(race.is_right[race.finalist]);
+}
+
+#[test]
+fn an_entry_is_judged_by_the_arithmetic_that_it_has() {
+    use flashlet::entry::Entry;
+    use measure::case::arithmetic;
+    use oracle::{Arithmetic, Format};
+    let heads = Heads::new(1, 1, 64);
+    for level in Level::ALL {
+        let [entry, _] = Entry::generic(level, heads);
+        let found = arithmetic(&entry, Format::F16);
+        assert_eq!((found.fused, found.output), (level.is_fused(), Format::F16), "{level}");
+        for entry in Entry::generated_pairs(level) {
+            let expected = Arithmetic::bf16_products(entry.tile_k()).stored_as(Format::Bf16);
+            assert_eq!(arithmetic(entry, Format::Bf16), expected);
+        }
+    }
 }

@@ -34,9 +34,11 @@
 //! a_hat_j = kappa a_j (1 + theta_j),   |theta_j| <= Theta_j = 2^(D_j + X_j) (1 + e u)^(1 + R_j) - 1
 //! ```
 //! (the lower side, `1 - 2^-(D_j + X_j) (1 - e u)^(1 + R_j)`, is smaller). R_j counts the tiles whose
-//! `max (s + D)` exceeds every earlier `s - D`. E flushes results under 2^-126 to 0, whether p_j or a corr:
-//! a key that can suffer that, and then once, loses another 2^-126 of weight. The same theta_j stands in the
-//! numerator and in the denominator: that is why `|v - o|` and not `|v|` appears below.
+//! `max (s + D)` exceeds every earlier `s - D`. A key whose `s - D` reaches every other `s + D` up to the end of its
+//! tile is the maximum there: p_j = E(0) = 1 was not rounded, and R_j takes the place of `1 + R_j`. E flushes results
+//! under 2^-126 to 0, whether p_j or a corr: a key that can suffer that, and then once, loses another 2^-126 of
+//! weight. The same theta_j stands in the numerator and in the denominator: that is why `|v - o|` and not `|v|`
+//! appears below.
 //!
 //! # 3. Sums
 //! The additions that follow leave, in units of `kappa L`,
@@ -63,8 +65,10 @@
 //! N - o M = sum_j w_j theta_j (v_j - o) + f_o - o f_l
 //! M      >= 1 - S - F_l,                                 S = sum_j w_j Theta_j
 //! |N/M - o| <= E = (sum_j w_j Theta_j |v_j - o| + F_o + |o| F_l) / (1 - S - F_l)
-//! |o_hat - o| <= E + (2u + u^2) (|o| + E) + 2^-150       reciprocal, then product: two roundings
+//! |o_hat - o| <= E + (2u + u^2) (|o| + E) + 2^-150 = E'  reciprocal, then product: two roundings
 //! ```
+//! Stored in a format with p significant bits and the smallest subnormal t, o_hat is rounded once more, by half an
+//! ulp: `E' + max(2^-p (|o| + E'), t / 2)`.
 //!
 //! # 5. The log-sum-exp
 //! `l_hat = kappa L M`, so `m_hat ln 2 + ln l_hat = lse + ln M`: kappa drops out again, and
@@ -86,9 +90,41 @@
 //! - `|c| sum_c |q_c k_c|` of a visible key, or a q', reaches 2^127: a score may overflow (a score of -inf is such
 //!   a case);
 //! - `sum_j |v_jc|` reaches 2^127: channel c may overflow on its way. It is not enough that the *final* weights keep
-//!   the sum small: while the maximum is still low, p is 1.
+//!   the sum small: while the maximum is still low, p is 1;
+//! - `|o| + E'` reaches what the format that o is stored in rounds to infinity.
 //!
-//! Subnormals are assumed to be kept, not flushed, except by E.
+//! Subnormals are assumed to be kept, not flushed, except by E and by products of bf16 (section 9).
+//!
+//! # 9. Products of bf16
+//! `dp(x, (a, b), (y, z))`, one step of x86's `vdpbf16ps`, adds `a y` and `b z` to x. Assumed of it: the products are
+//! exact; at most two sums are rounded, to nearest even, in an order unknown, so that between them it holds `x + a y`,
+//! `x + b z` or `a y + b z`; an operand under 2^-126 counts as 0; a sum under 2^-126 becomes 0.
+//! (`tests/certified/instruction.rs` asks the processor.) With q, k, v in bf16 the kernel computes, instead,
+//! ```text
+//! s_j    = fl(dot(q, k_j) * c_hat)                the chain: steps over the channels (0, 1), (2, 3), ...
+//! p_j    = bf16(E(s_j - m_new))                   8 significant bits; l and o both sum the rounded weight
+//! o      = o * corr + sum_j p_j v_j               the tile's sum: steps over two neighbours, or over one key and 0
+//! ```
+//! and everything else as before, fused. Which keys share a step is not known.
+//!
+//! *Scores.* A sum meets one rounding for each channel; the first is exact, for a product of 8 by 8 bits fits into 24
+//! (or is the sum of both products that is then added to 0 exactly), and so is adding the 0 beside an odd last
+//! channel. Let `A_j = gamma_(d-1) sum_c |q_c k_jc|`, or its running form, plus 2^-126 for each channel, plus the
+//! `|q_c k_jc|` with a subnormal factor. c_hat and its product come after:
+//! `D_j = |c| (A_j + (2u + u^2) (|<q, k_j>| + A_j))`, plus their underflow.
+//!
+//! *Weights.* The rounded p_j is the weight that numerator *and* denominator sum, so its error is common to both and
+//! belongs to theta: Theta_j gains a factor `1 + 2^-8` (not where p_j = 1, which bf16 holds). The corr factors
+//! are not rounded to bf16, so it enters once, whatever R_j is; and p_j is 0 or at least 2^-126, so no step reads a
+//! weight as 0. Had l summed the unrounded p_j, 2^-8 would stand in F_o, before `|v|` instead of `|v - o|`.
+//!
+//! *Sums.* n_j counts, in its tile, the roundings from j's own on, one a key, and one more because j may be the second
+//! of its step and meet the first one's rounding; but not the tile's first, which is exact as above. The running form
+//! charges the rounding at a key with the largest of the three sums that a step which begins there may hold. F_o gains
+//! 2^-126 / (kappa L) for each key: what a flushed sum loses, or a v_jc that counts as 0. Not both, for adding 0 is
+//! not flushed. F_l is the fused one.
+//!
+//! *Overflow.* q is not scaled first, so `sum_c |q_c k_c|` as well must stay under 2^127.
 
 mod scores;
 mod sums;
@@ -96,10 +132,11 @@ mod weights;
 
 use std::f64::consts::LOG2_E;
 
+use crate::arithmetic::{Arithmetic, Format};
 use crate::attend::{Row, Softmax};
 use crate::problem::Problem;
-use crate::rounding::{Arithmetic, LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
-use scores::score_errors;
+use crate::rounding::{LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
+use scores::Scores;
 use sums::Sums;
 use weights::{Passage, Weights};
 
@@ -163,7 +200,7 @@ pub(crate) fn bound(
     form: Form,
     (b, i, h): (usize, usize, usize),
 ) -> (Row, Bound) {
-    assert!(arithmetic.tile_k > 0 && arithmetic.splits > 0, "{arithmetic:?}");
+    arithmetic.check();
     let softmax = Softmax::of_row(problem, b, i, h);
     let row = softmax.weigh(problem, b, h);
     let everywhere = |bound| Bound { o: vec![bound; row.o.len()], lse: bound };
@@ -176,9 +213,12 @@ pub(crate) fn bound(
         return (row.clone(), everywhere(0.0));
     }
     let keys = || softmax.keys.iter();
+    let q = problem.q_row(b, i, h);
     let k: Vec<&[f32]> = keys().map(|&j| problem.k_row(b, j, h)).collect();
     let v: Vec<&[f32]> = keys().map(|&j| problem.v_row(b, j, h)).collect();
-    let Some(d) = score_errors(c, problem.q_row(b, i, h), &k, arithmetic.fused, form) else {
+    let mut operands = k.iter().chain(&v).chain([&q]);
+    assert!(operands.all(|row| arithmetic.products.take(row)), "q, k and v must be bf16 numbers");
+    let Some(d) = (Scores { arithmetic, form, c, q }).errors(&k) else {
         return (row.clone(), everywhere(f64::INFINITY));
     };
     let passage = Passage::new(arithmetic, &softmax, &d);
@@ -189,7 +229,8 @@ pub(crate) fn bound(
         }
         _ => Sums::gamma(arithmetic, &weights, &passage, &v),
     };
-    let o = o_bound(&row, &weights, &sums, &v);
+    let computed = o_bound(&row, &weights, &sums, &v);
+    let o = row.o.iter().zip(computed).map(|(&o, b)| stored(arithmetic.output, o, b)).collect();
     let lse = lse_bound(&row, &softmax, &weights, &sums);
     (row, Bound { o, lse })
 }
@@ -223,6 +264,14 @@ fn o_bound(row: &Row, weights: &Weights, sums: &Sums, values: &[&[f32]]) -> Vec<
         (quotient + TWO_ROUNDINGS * (o + quotient) + UNDERFLOW) * EVALUATION
     };
     (0..row.o.len()).map(of_channel).collect()
+}
+
+/// Section 4, its last line: what the bound `computed` becomes when o is stored. 0 stays: nothing was to be rounded.
+fn stored(output: Format, o: f64, computed: f64) -> f64 {
+    if computed == 0.0 {
+        return 0.0;
+    }
+    computed + output.storage_error(o.abs() + computed) * EVALUATION
 }
 
 /// Section 5.

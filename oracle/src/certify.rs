@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use crate::arithmetic::Arithmetic;
 use crate::attend::Row;
 use crate::bound::{Bound, Form, bound};
 use crate::problem::{Problem, Shape};
-use crate::rounding::Arithmetic;
 
 /// What [`certify`] found. Its `Display` names the worst element and what is needed to find it again.
 #[derive(Clone, Debug)]
@@ -51,9 +51,11 @@ pub struct Place {
 }
 
 /// Judges every row of a kernel's output: `o [batch, q_len, q_heads, v_dim]`, `lse [batch, q_heads, q_len]`.
+/// An `o` that was stored in 16 bits is handed over as the f32 numbers that it holds.
 ///
 /// A row that sees no key must be exactly +0 with `lse = -inf`; an element whose exact value is NaN must be NaN.
-/// Panics if an array does not have the length that the shape says. The crate's head has an example.
+/// Panics if an array does not have the length that the shape says, or if products of bf16 are to be judged and a
+/// visible number is no bf16. The crate's head has an example.
 pub fn certify(
     problem: &Problem,
     arithmetic: &Arithmetic,

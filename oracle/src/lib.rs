@@ -1,4 +1,4 @@
-//! Exact attention, and the error that an f32 kernel is allowed.
+//! Exact attention, and the error that a kernel is allowed.
 //!
 //! ```text
 //! s_ij = scale * <q_i, k_j>        for the keys j that query i sees
@@ -8,8 +8,8 @@
 //!
 //! Two things live here, both in f64, in plain loops, without dependencies:
 //!
-//! - [`attend_row`]: the definition above, one row at a time. The inputs are the f32 numbers that the kernel
-//!   sees, so rounding *to* f32 is nobody's error.
+//! - [`attend_row`]: the definition above, one row at a time. The inputs are the numbers that the kernel sees, as
+//!   f32, which holds every f16 and bf16 exactly: rounding *to* what is stored is nobody's error.
 //! - [`bound_row`], [`running_bound_row`]: for every output of that row a number that the error of a correct
 //!   kernel cannot exceed. Not a tolerance somebody found agreeable: a theorem about the kernel's algorithm,
 //!   derived at the head of `src/bound.rs`, evaluated for this very input.
@@ -17,8 +17,9 @@
 //! [`certify`] compares a kernel's output with both and says how close it came.
 //!
 //! The files, in reading order: `problem.rs` (the data of one call), `attend.rs` (the definition),
-//! `rounding.rs` (what one f32 operation may do), `bound.rs` (the theorem; its sections 1 to 3 in `bound/`),
-//! `certify.rs` (the verdict). `tests/certified` tries to break the theorem.
+//! `arithmetic.rs` (what a kernel may choose), `rounding.rs` (what one operation may do to a number and a chain of
+//! them to a sum), `bound.rs` (the theorem; its sections 1 to 3 in `bound/`), `certify.rs` (the verdict).
+//! `tests/certified` tries to break the theorem.
 //!
 //! # Example
 //! Two keys with equal scores share the weight. The kernel returned 1.5 and ln 2, rounded to f32:
@@ -36,14 +37,15 @@
 //! assert!(!verdict.holds());
 //! ```
 
+mod arithmetic;
 mod attend;
 mod bound;
 mod certify;
 mod problem;
 mod rounding;
 
+pub use arithmetic::{Arithmetic, Format, Products};
 pub use attend::{Row, attend_row};
 pub use bound::{Bound, Form, bound_row, running_bound_row};
 pub use certify::{Place, Verdict, certify, certify_rows};
 pub use problem::{Pair, Problem, Shape};
-pub use rounding::Arithmetic;

@@ -1,42 +1,4 @@
-//! What one f32 operation may do to a number, and what a chain of them may do to a sum.
-
-/// The freedom that a kernel has: everything about its arithmetic that changes the bits of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arithmetic {
-    /// Products and sums are one operation, `fma(x, y, z)`, rounded once; otherwise two, rounded each.
-    pub fused: bool,
-    /// Keys of a tile. Tiles start at the multiples of `tile_k`, whatever the row sees.
-    pub tile_k: usize,
-    /// Contiguous ranges that the keys were split into, each reduced to a state `(m, l, o)` and merged with the
-    /// others. 1 = not split. The bound holds wherever the cuts are and in whatever order states are merged; not
-    /// knowing that makes it about twice as large as it need be.
-    pub splits: usize,
-}
-
-impl Arithmetic {
-    /// Fused multiply-add, one pass over all keys.
-    pub const fn fused(tile_k: usize) -> Self {
-        Self { fused: true, tile_k, splits: 1 }
-    }
-
-    /// Separate multiplication and addition, one pass over all keys.
-    pub const fn unfused(tile_k: usize) -> Self {
-        Self { fused: false, tile_k, splits: 1 }
-    }
-
-    /// The same arithmetic over `splits` ranges of keys.
-    pub const fn split(self, splits: usize) -> Self {
-        Self { splits, ..self }
-    }
-
-    /// Largest relative error of the kernel's `exp2`, in units of [`U`]. An error of x ulp is at most 2x u.
-    ///
-    /// Measured over every f32 in [-126, -0] (numerics.md, section 2): 0.7765 ulp fused, 1.0606 ulp unfused.
-    /// `tests/certified/model.rs` measures it again.
-    pub(crate) const fn exp2_error(&self) -> f64 {
-        if self.fused { 2.0 * 0.7765 } else { 2.0 * 1.0606 }
-    }
-}
+//! What one operation may do to a number, and what a chain of them may do to a sum.
 
 /// u: `fl(x) = x (1 + d)`, `|d| <= u`, for f32 rounded to nearest (24 bits).
 pub(crate) const U: f64 = 1.0 / 16_777_216.0;
@@ -48,7 +10,7 @@ pub(crate) const U64: f64 = f64::EPSILON / 2.0;
 /// (Sums have none: a subnormal sum of two f32 is exact.)
 pub(crate) const UNDERFLOW: f64 = 1.0 / ((1_u128 << 75) as f64 * (1_u128 << 75) as f64);
 
-/// 2^-126, the smallest normal f32: the kernel's `exp2` flushes smaller results to 0.
+/// 2^-126, the smallest normal f32: the kernel's `exp2` flushes smaller results to 0, and so do products of bf16 pairs.
 pub(crate) const FLUSH: f64 = f32::MIN_POSITIVE as f64;
 
 /// 2^127. Below it an f32 sum with a relative error under 1 is safe from overflow.
@@ -62,6 +24,15 @@ pub(crate) const LN_ERROR: f64 = 2.0;
 pub(crate) fn gamma(n: usize) -> f64 {
     let nu = n as f64 * U;
     if nu < 1.0 { nu / (1.0 - nu) } else { f64::INFINITY }
+}
+
+/// One summand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    /// What it is in exact arithmetic.
+    pub(crate) exact: f64,
+    /// How far the kernel's may be from that.
+    pub(crate) slack: f64,
 }
 
 /// A running error analysis of one accumulator (Higham, chapter 3).
@@ -80,41 +51,66 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Adds the product of two f32. It is `term` in exact arithmetic and the kernel's is within `slack` of it
-    /// before it is rounded.
+    /// Adds the product of two f32; its slack is what it has before it is rounded.
     ///
     /// fused: `x = fl(x + product)`. Unfused: `x = fl(x + fl(product))`, and `0 + y` is exact.
     #[inline(always)]
-    pub(crate) fn add_product(&mut self, fused: bool, first: bool, term: f64, slack: f64) {
+    pub(crate) fn add_product(&mut self, fused: bool, first: bool, term: Term) {
         if !fused {
-            self.error += U * (term.abs() + slack);
+            self.error += U * (term.exact.abs() + term.slack);
         }
-        self.exact += term;
-        self.slack += slack;
+        self.exact += term.exact;
+        self.slack += term.slack;
         if fused || !first {
             self.round();
         }
     }
 
     /// Adds a number, `x = fl(x + term)`; `0 + y` is exact.
-    pub(crate) fn add(&mut self, first: bool, term: f64, slack: f64) {
-        self.exact += term;
-        self.slack += slack;
+    pub(crate) fn add(&mut self, first: bool, term: Term) {
+        self.exact += term.exact;
+        self.slack += term.slack;
         if !first {
             self.round();
+        }
+    }
+
+    /// Adds a product that may share an instruction with the `next` one.
+    ///
+    /// What such an instruction holds between its two roundings is not promised: the sum with the one, the sum with
+    /// the other, or the two products without the sum. The largest is charged to this rounding, and the next
+    /// addition charges the sum of all. If the products do not share an instruction, that is enough as well. Before
+    /// the first there is nothing to be rounded: either a product alone is exact, or the sum of both, already
+    /// rounded, is added to 0.
+    #[inline(always)]
+    pub(crate) fn add_before(&mut self, first: bool, term: Term, next: Term) {
+        let next_first = (self.exact + next.exact).abs() + self.slack + next.slack;
+        let both_first = (term.exact + next.exact).abs() + term.slack + next.slack;
+        self.exact += term.exact;
+        self.slack += term.slack;
+        if !first {
+            let this_first = self.exact.abs() + self.slack;
+            self.round_at(this_first.max(next_first).max(both_first));
         }
     }
 
     /// Adds another accumulator.
     pub(crate) fn join(&mut self, first: bool, other: &Sum) {
         self.error += other.error;
-        self.add(first, other.exact, other.slack);
+        self.add(first, Term { exact: other.exact, slack: other.slack });
     }
 
-    /// One rounding. It costs at most `u |x_hat|`, with the *rounded* `x_hat`, and
-    /// `|x_hat| <= |exact| + slack + error` where `error` includes this rounding: solve for it.
+    /// One rounding of the sum.
     #[inline(always)]
     pub(crate) fn round(&mut self) {
-        self.error = (self.error + U * (self.exact.abs() + self.slack)) * (1.0 / (1.0 - U));
+        self.round_at(self.exact.abs() + self.slack);
+    }
+
+    /// One rounding of a number that is at most `magnitude` but for the rounding errors so far. It costs at most
+    /// `u |x_hat|`, with the *rounded* `x_hat`, and `|x_hat| <= magnitude + error` where `error` includes this
+    /// rounding: solve for it.
+    #[inline(always)]
+    fn round_at(&mut self, magnitude: f64) {
+        self.error = (self.error + U * magnitude) * (1.0 / (1.0 - U));
     }
 }

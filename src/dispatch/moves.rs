@@ -2,7 +2,7 @@
 //! when running.
 
 use crate::elem::Elem;
-use crate::moves;
+use crate::moves::{self, LaneRows};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, Portable, Rows, Scalar};
@@ -15,15 +15,24 @@ pub struct MoveTable<T>([Moves<T>; Level::ALL.len()]);
 /// The functions of one level.
 #[derive(Debug)]
 pub(crate) struct Moves<T> {
-    lay: unsafe fn(&[&[T]], f32, &mut [f32], usize),
-    flat: unsafe fn(Rows<'_, T>, f32, &mut [f32], usize),
+    lay: unsafe fn(&LaneRows<'_, T>, usize, f32, &mut [f32], usize),
+    flat: unsafe fn(Rows<'_, T>, usize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
+    pairs: Option<PairMoves<T>>,
+}
+
+/// The functions of a level whose products may be of bf16 pairs.
+#[derive(Clone, Copy, Debug)]
+struct PairMoves<T> {
+    lay: unsafe fn(&LaneRows<'_, T>, &mut [f32], usize),
+    flat: unsafe fn(Rows<'_, T>, &mut [f32], usize),
+    weave: unsafe fn(Rows<'_, T>, &mut [f32], usize),
 }
 
 impl<T: Elem> MoveTable<T> {
     pub(crate) const fn new() -> Self {
         #[cfg(target_arch = "x86_64")]
-        let (avx2, avx512) = (avx2(), avx512());
+        let (avx2, avx512) = (avx2(), Moves { pairs: Some(pairs()), ..avx512() });
         // Never available there, so never asked for.
         #[cfg(not(target_arch = "x86_64"))]
         let (avx2, avx512) = (scalar(), scalar());
@@ -50,16 +59,35 @@ pub(crate) struct Mover<T: 'static>(&'static Moves<T>);
 
 impl<T: Elem> Mover<T> {
     /// [`moves::lay`].
-    pub(crate) fn lay(self, rows: &[&[T]], scale: f32, columns: &mut [f32], width: usize) {
+    pub(crate) fn lay(
+        self,
+        rows: &LaneRows<'_, T>,
+        ahead: usize,
+        scale: f32,
+        columns: &mut [f32],
+        width: usize,
+    ) {
         // SAFETY: `MoveTable::at` asked whether the level is available; its features are all that
         // these functions need.
-        unsafe { (self.0.lay)(rows, scale, columns, width) }
+        unsafe { (self.0.lay)(rows, ahead, scale, columns, width) }
     }
 
     /// [`moves::flat`].
-    pub(crate) fn flat(self, rows: Rows<'_, T>, scale: f32, to: &mut [f32], width: usize) {
+    pub(crate) fn flat(
+        self,
+        rows: Rows<'_, T>,
+        ahead: usize,
+        scale: f32,
+        to: &mut [f32],
+        width: usize,
+    ) {
         // SAFETY: as for `lay`.
-        unsafe { (self.0.flat)(rows, scale, to, width) }
+        unsafe { (self.0.flat)(rows, ahead, scale, to, width) }
+    }
+
+    /// The functions for bf16 pairs, if the level has any.
+    pub(crate) fn pairs(self) -> Option<PairMover<T>> {
+        self.0.pairs.map(PairMover)
     }
 
     /// [`moves::round`].
@@ -69,23 +97,59 @@ impl<T: Elem> Mover<T> {
     }
 }
 
+/// Functions for bf16 pairs that this processor can run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairMover<T: 'static>(PairMoves<T>);
+
+impl<T: Elem> PairMover<T> {
+    /// [`moves::lay_pairs`].
+    pub(crate) fn lay(self, rows: &LaneRows<'_, T>, columns: &mut [f32], width: usize) {
+        // SAFETY: made only by a `Mover`, whose level this processor has.
+        unsafe { (self.0.lay)(rows, columns, width) }
+    }
+
+    /// [`moves::flat_pairs`].
+    pub(crate) fn flat(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.flat)(rows, to, width) }
+    }
+
+    /// [`moves::weave`].
+    pub(crate) fn weave(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.weave)(rows, to, width) }
+    }
+}
+
 /// `$token` makes a backend where `$features` are enabled.
 macro_rules! moves {
     ($name:ident, $token:expr $(, $features:literal)?) => {
         const fn $name<T: Elem>() -> Moves<T> {
             $(#[target_feature(enable = $features)])?
-            fn lay<T: Elem>(rows: &[&[T]], scale: f32, columns: &mut [f32], width: usize) {
-                moves::lay($token, rows, scale, columns, width);
+            fn lay<T: Elem>(
+                rows: &LaneRows<'_, T>,
+                ahead: usize,
+                scale: f32,
+                columns: &mut [f32],
+                width: usize,
+            ) {
+                moves::lay($token, rows, ahead, scale, columns, width);
             }
             $(#[target_feature(enable = $features)])?
-            fn flat<T: Elem>(rows: Rows<'_, T>, scale: f32, to: &mut [f32], width: usize) {
-                moves::flat($token, rows, scale, to, width);
+            fn flat<T: Elem>(
+                rows: Rows<'_, T>,
+                ahead: usize,
+                scale: f32,
+                to: &mut [f32],
+                width: usize,
+            ) {
+                moves::flat($token, rows, ahead, scale, to, width);
             }
             $(#[target_feature(enable = $features)])?
             fn round<T: Elem>(from: &[f32], to: &mut [T]) {
                 moves::round($token, from, to);
             }
-            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T> }
+            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T>, pairs: None }
         }
     };
 }
@@ -96,3 +160,20 @@ moves!(portable, Portable);
 moves!(avx2, Avx2::here(), "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
 moves!(avx512, Avx512::here(), "avx512f,avx512bw,avx512dq,avx512vl");
+
+#[cfg(target_arch = "x86_64")]
+const fn pairs<T: Elem>() -> PairMoves<T> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn lay<T: Elem>(rows: &LaneRows<'_, T>, columns: &mut [f32], width: usize) {
+        moves::lay_pairs(Avx512::here(), rows, columns, width);
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn flat<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        moves::flat_pairs(rows, to, width);
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn weave<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
+        moves::weave(rows, to, width);
+    }
+    PairMoves { lay: lay::<T>, flat: flat::<T>, weave: weave::<T> }
+}

@@ -115,19 +115,34 @@ fn has_avx2() -> bool {
     avx2::get() && has_f16c()
 }
 
-/// Bit 29 of leaf 1, which `cpufeatures` does not know. Asked once: the instruction traps in a
-/// virtual machine and takes tens of microseconds there.
+/// Bit 29 of leaf 1, which `cpufeatures` does not know.
 #[cfg(all(target_arch = "x86_64", not(feature = "std")))]
 fn has_f16c() -> bool {
-    use core::sync::atomic::{AtomicU8, Ordering};
+    static KNOWN: Once = Once::new();
+    KNOWN.ask(|| core::arch::x86_64::__cpuid(1).ecx & (1 << 29) != 0)
+}
+
+/// The answer of an instruction that traps in a virtual machine and takes tens of microseconds there.
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+struct Once(core::sync::atomic::AtomicU8);
+
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+impl Once {
     const UNKNOWN: u8 = 2;
-    static F16C: AtomicU8 = AtomicU8::new(UNKNOWN);
-    let mut known = F16C.load(Ordering::Relaxed);
-    if known == UNKNOWN {
-        known = u8::from(core::arch::x86_64::__cpuid(1).ecx & (1 << 29) != 0);
-        F16C.store(known, Ordering::Relaxed);
+
+    const fn new() -> Self {
+        Once(core::sync::atomic::AtomicU8::new(Self::UNKNOWN))
     }
-    known == 1
+
+    fn ask(&self, question: impl Fn() -> bool) -> bool {
+        use core::sync::atomic::Ordering::Relaxed;
+        let mut known = self.0.load(Relaxed);
+        if known == Self::UNKNOWN {
+            known = u8::from(question());
+            self.0.store(known, Relaxed);
+        }
+        known == 1
+    }
 }
 
 #[cfg(all(target_arch = "x86_64", not(feature = "std")))]
@@ -143,5 +158,27 @@ fn has_avx2() -> bool {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn has_avx512() -> bool {
+    false
+}
+
+/// Whether this processor multiplies pairs of bf16, beside all that [`Level::Avx512`] needs.
+pub(crate) fn has_bf16_products() -> bool {
+    Level::Avx512.is_available() && has_avx512_bf16()
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+fn has_avx512_bf16() -> bool {
+    std::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+fn has_avx512_bf16() -> bool {
+    // Bit 5 of leaf 7, sub-leaf 1; AVX-512 itself has been found, so there is a leaf 7.
+    static KNOWN: Once = Once::new();
+    KNOWN.ask(|| core::arch::x86_64::__cpuid_count(7, 1).eax & (1 << 5) != 0)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512_bf16() -> bool {
     false
 }

@@ -24,6 +24,11 @@ impl<'a, T: Copy> Rows<'a, T> {
         fits.then_some(Rows { data, stride, len, width })
     }
 
+    /// Elements from one row to the next.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// A single row.
     pub(crate) fn one(row: &'a [T]) -> Self {
         Rows { data: row, stride: 0, len: 1, width: row.len() }
@@ -95,12 +100,14 @@ impl<'a, T: Copy> Rows<'a, T> {
 }
 
 impl<'a> Rows<'a, f32> {
-    /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on.
+    /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on. The lines
+    /// `ahead` floats behind them come nearer.
     #[inline(always)]
     pub(crate) fn vectors<S: Simd, const N: usize>(
         self,
         first: usize,
         range: &Range<usize>,
+        ahead: usize,
     ) -> Vectors<'a, S, N> {
         let floats = N * S::LANES;
         let fits = floats > 0
@@ -115,7 +122,97 @@ impl<'a> Rows<'a, f32> {
         };
         // As for `down`, with `floats` channels a step.
         let next = self.data.as_ptr().wrapping_add(start);
-        Vectors { next, step: self.stride, left, of: PhantomData }
+        Vectors { next, step: self.stride, ahead, left, of: PhantomData }
+    }
+}
+
+/// Something that is read step by step, without a check at each: as many steps as [`Steps::left`] says.
+///
+/// Two of them side by side share one counter, so that a loop over both is a single block of code: only
+/// within a block can a broadcast read its operand from memory.
+pub(crate) trait Steps: Sized {
+    /// What a step reads.
+    type Item;
+
+    /// Steps that are left.
+    fn left(&self) -> usize;
+
+    /// The next step.
+    ///
+    /// # Safety
+    /// Fewer steps have been taken than were left when `self` was made.
+    unsafe fn step(&mut self) -> Self::Item;
+
+    /// Both at each step, for as many steps as both have.
+    #[inline(always)]
+    fn and<B: Steps>(self, b: B) -> Both<Self, B> {
+        let left = self.left().min(b.left());
+        Both { a: self, b, left }
+    }
+}
+
+/// Two side by side: an iterator over what both read.
+#[derive(Debug)]
+pub(crate) struct Both<A, B> {
+    a: A,
+    b: B,
+    left: usize,
+}
+
+impl<A: Steps, B: Steps> Steps for Both<A, B> {
+    type Item = (A::Item, B::Item);
+
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.left
+    }
+    #[inline(always)]
+    unsafe fn step(&mut self) -> Self::Item {
+        // SAFETY: `left` is at most what each of them had.
+        unsafe { (self.a.step(), self.b.step()) }
+    }
+}
+
+impl<A: Steps, B: Steps> Iterator for Both<A, B> {
+    type Item = (A::Item, B::Item);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: a step was left, and this takes it.
+        Some(unsafe { self.step() })
+    }
+}
+
+/// The elements of a slice.
+#[derive(Debug)]
+pub(crate) struct Items<'a, T> {
+    next: *const T,
+    left: usize,
+    of: PhantomData<&'a [T]>,
+}
+
+impl<'a, T: Copy> Items<'a, T> {
+    /// All of them, in order.
+    #[inline(always)]
+    pub(crate) fn of(slice: &'a [T]) -> Self {
+        Items { next: slice.as_ptr(), left: slice.len(), of: PhantomData }
+    }
+}
+
+impl<T: Copy> Steps for Items<'_, T> {
+    type Item = T;
+
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.left
+    }
+    #[inline(always)]
+    unsafe fn step(&mut self) -> T {
+        // SAFETY: the slice has as many elements as there are steps.
+        let item = unsafe { *self.next };
+        self.next = self.next.wrapping_add(1);
+        item
     }
 }
 
@@ -130,12 +227,15 @@ pub(crate) struct Lines<'a, T, const L: usize> {
     of: PhantomData<&'a T>,
 }
 
-impl<T: Copy, const L: usize> Iterator for Lines<'_, T, L> {
+impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
     type Item = [T; L];
 
     #[inline(always)]
-    fn next(&mut self) -> Option<[T; L]> {
-        self.left = self.left.checked_sub(1)?;
+    fn left(&self) -> usize {
+        self.left
+    }
+    #[inline(always)]
+    unsafe fn step(&mut self) -> [T; L] {
         // SAFETY: `across` and `down` found that each of the steps that were left reads inside the
         // rows; `L > 0`, or there were none.
         let mut elements = [unsafe { *self.next }; L];
@@ -144,7 +244,7 @@ impl<T: Copy, const L: usize> Iterator for Lines<'_, T, L> {
             *element = unsafe { *self.next.add(l * self.apart) };
         }
         self.next = self.next.wrapping_add(self.step);
-        Some(elements)
+        elements
     }
 }
 
@@ -154,21 +254,42 @@ impl<T: Copy, const L: usize> Iterator for Lines<'_, T, L> {
 pub(crate) struct Vectors<'a, S: Simd, const N: usize> {
     next: *const f32,
     step: usize,
+    ahead: usize,
     left: usize,
     of: PhantomData<&'a S::F32>,
 }
 
-impl<S: Simd, const N: usize> Iterator for Vectors<'_, S, N> {
+impl<S: Simd, const N: usize> Steps for Vectors<'_, S, N> {
     type Item = [S::F32; N];
 
     #[inline(always)]
-    fn next(&mut self) -> Option<[S::F32; N]> {
-        self.left = self.left.checked_sub(1)?;
+    fn left(&self) -> usize {
+        self.left
+    }
+    #[inline(always)]
+    unsafe fn step(&mut self) -> [S::F32; N] {
         // SAFETY: `vectors` found that each of the steps that were left reads `N * LANES` floats
         // inside the rows. `Simd` is sealed, and every `F32` is so many floats in memory order; the
         // read asks for no alignment.
         let vectors = unsafe { self.next.cast::<[S::F32; N]>().read_unaligned() };
+        for n in 0..N {
+            prefetch(self.next.wrapping_add(self.ahead + n * S::LANES));
+        }
         self.next = self.next.wrapping_add(self.step);
-        Some(vectors)
+        vectors
     }
+}
+
+/// Asks for the line at an address to come to the second-level cache, if the processor has a way to
+/// ask; nothing is read, so any address will do.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address, and every x86-64 has it.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }

@@ -76,6 +76,9 @@ pub(crate) struct LevelView {
     registers: usize,
     tilings: Vec<TilingView>,
     pairs: Vec<[EntryView; 2]>,
+    /// Entries that multiply bf16 pairs, and what they enable.
+    bf16: Vec<EntryView>,
+    bf16_features: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -123,6 +126,7 @@ impl LevelView {
         header: String,
         level: Level,
         pairs: Vec<[Planned<'_>; 2]>,
+        bf16: Vec<Planned<'_>>,
     ) -> Result<Self, RenderError> {
         if Level::Portable.lanes() != 4 {
             return Err(RenderError::Vectors { lanes: Level::Portable.lanes() });
@@ -131,7 +135,7 @@ impl LevelView {
         let by_target = level == Level::Portable;
         let mut tilings: Vec<TilingView> = Vec::new();
         if !by_target {
-            tilings = pairs.iter().flatten().map(TilingView::new).collect();
+            tilings = pairs.iter().flatten().chain(&bf16).map(TilingView::new).collect();
             tilings.sort_unstable();
             tilings.dedup();
         }
@@ -146,6 +150,10 @@ impl LevelView {
             registers: level.registers(),
             tilings,
             pairs: pairs.iter().map(|pair| pair.each_ref().map(EntryView::new)).collect(),
+            bf16: bf16.iter().map(EntryView::new).collect(),
+            bf16_features: features
+                .filter(|_| !bf16.is_empty())
+                .map(|features| format!("{features},avx512bf16")),
         })
     }
 }
@@ -174,7 +182,9 @@ impl EntryView {
         let (tiling, tile, facts) = match (level, op) {
             (Level::Portable, op) => {
                 let tiling = match op {
-                    Op::Attend => format!("Tiling::attend(Level::Portable, {dim}, {v_dim})"),
+                    Op::Attend | Op::Pairs => {
+                        format!("Tiling::attend(Level::Portable, {dim}, {v_dim})")
+                    }
                     Op::Decode => "Tiling::decode(Level::Portable)".to_owned(),
                 };
                 (tiling, String::new(), format!("{models}."))

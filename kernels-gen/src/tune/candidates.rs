@@ -33,7 +33,7 @@ pub fn candidates(level: Level, op: Op, dims: [usize; 2], present: Tiling) -> Ve
 
 fn shapes(op: Op) -> Vec<[usize; 2]> {
     match op {
-        Op::Attend => ATTEND.to_vec(),
+        Op::Attend | Op::Pairs => ATTEND.to_vec(),
         Op::Decode => {
             let (vectors, rows) = DECODE;
             vectors.iter().flat_map(|n| rows.iter().map(|r| [*n, *r])).collect()
@@ -55,8 +55,7 @@ fn rows(level: Level, vectors: usize, present: Tiling) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::tiles::rule;
-
-    const OPS: [Op; 2] = [Op::Attend, Op::Decode];
+    use crate::tune::OPS;
 
     #[test]
     fn the_present_tile_is_first_and_none_comes_twice() {

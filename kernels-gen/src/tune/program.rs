@@ -133,7 +133,7 @@ impl Race {
             rows: tiling.rows,
         };
         let work = match contest.op {
-            Op::Attend => "Prefill",
+            Op::Attend | Op::Pairs => "Prefill",
             Op::Decode => "Step",
         };
         let entrants = contest.candidates.iter().map(entrant).collect();

@@ -1,7 +1,8 @@
 //! Section 3: what the additions do.
 
 use super::weights::{Passage, Weights};
-use crate::rounding::{Arithmetic, Sum, U64, UNDERFLOW, gamma};
+use crate::arithmetic::{Arithmetic, Products};
+use crate::rounding::{FLUSH, Sum, U64, UNDERFLOW, gamma};
 
 /// `F_l` and `F_o`.
 pub(super) struct Sums {
@@ -26,7 +27,12 @@ impl Sums {
                 let additions = (tile.end - n).min(tile.len() - 1); // 0 + x is exact
                 let products = if arithmetic.fused { merges } else { passage.rescales[n] };
                 let later = joins + merges + products;
-                let of_product = if arithmetic.fused { tile.end - n } else { additions + 1 };
+                let of_product = match arithmetic.products {
+                    // It may share an instruction with the key before it, and both roundings with that.
+                    Products::Bf16 => (tile.end - n + 1).min(tile.len() - 1),
+                    Products::F32 if arithmetic.fused => tile.end - n,
+                    Products::F32 => additions + 1,
+                };
                 let w = weights.w[n] + weights.error[n];
                 l += w * gamma(additions + later);
                 let error = w * gamma(of_product + later);
@@ -45,7 +51,8 @@ impl Sums {
         passage: &Passage,
         values: &[&[f32]],
     ) -> Self {
-        let fused = arithmetic.fused;
+        let products = arithmetic.products;
+        let terms = |n: usize| values[n].iter().map(move |&v| weights.times(n, f64::from(v)));
         let v_dim = values[0].len();
         let mut l = Sum::default();
         let mut o = vec![Sum::default(); v_dim];
@@ -54,16 +61,21 @@ impl Sums {
             let mut part = vec![Sum::default(); v_dim];
             for n in tile.clone() {
                 let first = n == tile.start;
-                let (w, error) = (weights.w[n], weights.error[n]);
-                l_part.add(first, w, error);
-                for (part, &v) in part.iter_mut().zip(values[n]) {
-                    let v = f64::from(v);
-                    part.add_product(fused, first, w * v, error * v.abs());
+                l_part.add(first, weights.times(n, 1.0));
+                let part = part.iter_mut().zip(terms(n));
+                match products {
+                    Products::F32 => {
+                        part.for_each(|(sum, term)| sum.add_product(arithmetic.fused, first, term));
+                    }
+                    Products::Bf16 if n + 1 < tile.end => part
+                        .zip(terms(n + 1))
+                        .for_each(|((sum, term), next)| sum.add_before(first, term, next)),
+                    Products::Bf16 => part.for_each(|(sum, term)| sum.add(first, term)),
                 }
             }
             let sums = std::iter::once((&mut l, &l_part)).chain(o.iter_mut().zip(&part));
             for (sum, part) in sums {
-                if !fused && passage.raises[t] {
+                if !arithmetic.fused && passage.raises[t] {
                     sum.round(); // sum * corr
                 }
                 sum.join(t == 0, part);
@@ -73,7 +85,8 @@ impl Sums {
         Self { l: l.error, o }.with_underflow_and_own(arithmetic, weights, passage, values)
     }
 
-    /// Adds 2^-150 for each product, and the sums of the oracle itself (section 7).
+    /// Adds what no rounding factor covers: for each operation an absolute error, 2^-150 for an f32 product and 2^-126
+    /// where a bf16 product is added; and the sums of the oracle itself (section 7).
     fn with_underflow_and_own(
         mut self,
         arithmetic: &Arithmetic,
@@ -81,16 +94,23 @@ impl Sums {
         passage: &Passage,
         values: &[&[f32]],
     ) -> Self {
-        let products = values.len() + passage.tiles.len() + 2 * (arithmetic.splits - 1);
-        let underflow = UNDERFLOW * products as f64 * weights.unit;
-        let own = U64 * (values.len() + 2) as f64;
-        self.l += underflow + own;
+        let keys = values.len();
+        let joins = passage.tiles.len() + 2 * (arithmetic.splits - 1);
+        let of_key = match arithmetic.products {
+            Products::F32 => UNDERFLOW,
+            Products::Bf16 => FLUSH,
+        };
+        let unit = weights.unit * (1.0 + gamma(keys + 2 * joins)); // the roundings that come after
+        let own = U64 * (keys + 2) as f64;
         for (w, v) in weights.w.iter().zip(values) {
+            let own = own * w;
             for (o, &v) in self.o.iter_mut().zip(*v) {
-                *o += own * w * f64::from(v).abs();
+                *o += own * f64::from(v).abs();
             }
         }
-        self.o.iter_mut().for_each(|o| *o += underflow);
+        let of_joins = UNDERFLOW * joins as f64;
+        self.o.iter_mut().for_each(|o| *o += (of_key * keys as f64 + of_joins) * unit);
+        self.l += of_joins * unit + own;
         self
     }
 }

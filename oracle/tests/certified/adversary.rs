@@ -7,11 +7,12 @@
 
 use std::cell::Cell;
 
-use oracle::{Arithmetic, Problem, bound_row, running_bound_row};
+use oracle::{Arithmetic, Problem, Products, bound_row, running_bound_row};
 
 use crate::families::{Case, Family, Rng, small};
 
 const U: f64 = 1.0 / 16_777_216.0;
+const BF16_U: f64 = 1.0 / 256.0;
 
 /// f64 arithmetic in which the k-th rounding goes where `up[k]` says. One row, `q_heads = 1`.
 #[derive(Clone)]
@@ -24,6 +25,12 @@ struct Adversary<'a> {
     next: Cell<usize>,
 }
 
+/// The query, times c where the kernel scales it first, and c where it does not.
+struct Query {
+    scaled: Vec<f64>,
+    c: f64,
+}
+
 struct State {
     m: f64,
     l: f64,
@@ -31,15 +38,23 @@ struct State {
 }
 
 impl Adversary<'_> {
-    /// The largest relative error: `|fl(x) - x| <= u |fl(x)|` allows `u / (1 + u)` of x.
     fn round(&self, x: f64) -> f64 {
-        x * (1.0 + self.sign() * U / (1.0 + U))
+        self.round_by(U, x)
+    }
+
+    /// The largest relative error: `|fl(x) - x| <= u |fl(x)|` allows `u / (1 + u)` of x.
+    fn round_by(&self, u: f64, x: f64) -> f64 {
+        x * (1.0 + self.sign() * u / (1.0 + u))
     }
 
     fn sign(&self) -> f64 {
+        if self.choose() { 1.0 } else { -1.0 }
+    }
+
+    fn choose(&self) -> bool {
         let k = self.next.get();
         self.next.set(k + 1);
-        if self.up.get(k).is_none_or(|up| *up) { 1.0 } else { -1.0 }
+        self.up.get(k).is_none_or(|up| *up)
     }
 
     fn multiply_add(&self, x: f64, y: f64, z: f64) -> f64 {
@@ -70,28 +85,78 @@ impl Adversary<'_> {
         }
     }
 
-    fn state(&self, problem: &Problem, q: &[f64], keys: std::ops::Range<usize>) -> State {
+    /// Rounded to bf16 for products of bf16, which hold 1.
+    fn weight(&self, x: f64) -> f64 {
+        let p = self.exp2(x);
+        if self.arithmetic.products == Products::F32 || p == 1.0 {
+            return p;
+        }
+        self.round_by(BF16_U, p).min(1.0)
+    }
+
+    /// `c <q, k>`; c is in `q.scaled`, or comes last.
+    fn score(&self, q: &Query, k: &[f32]) -> f64 {
+        let pairs = q.scaled.iter().copied().zip(k.iter().map(|k| f64::from(*k)));
+        match self.arithmetic.products {
+            Products::F32 => self.sum(pairs),
+            Products::Bf16 => {
+                let products: Vec<f64> = pairs.map(|(q, k)| q * k).collect();
+                let dot = products.chunks(2).fold(0.0, |s, products| self.step(s, products));
+                self.round(dot * q.c)
+            }
+        }
+    }
+
+    /// A sum of products; those of bf16 share steps as the adversary likes.
+    fn sum(&self, pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+        if self.arithmetic.products == Products::F32 {
+            return pairs.fold(0.0, |sum, (x, y)| self.multiply_add(x, y, sum));
+        }
+        let products: Vec<f64> = pairs.map(|(x, y)| x * y).collect();
+        let (mut sum, mut rest) = (0.0, &products[..]);
+        while !rest.is_empty() {
+            let shared = self.choose() && rest.len() > 1;
+            let (step, after) = rest.split_at(if shared { 2 } else { 1 });
+            (sum, rest) = (self.step(sum, step), after);
+        }
+        sum
+    }
+
+    /// `vdpbf16ps` of one or two products, in an order of the adversary's choice.
+    fn step(&self, sum: f64, products: &[f64]) -> f64 {
+        let (first, products_first) = (self.choose(), self.choose());
+        match *products {
+            [one, other] if products_first => self.add(sum, self.add(one, other)),
+            [one, other] if first => self.add(self.add(sum, one), other),
+            [one, other] => self.add(self.add(sum, other), one),
+            [one] => self.add(sum, one),
+            _ => unreachable!("steps of 1 or 2"),
+        }
+    }
+
+    /// Adding 0 is exact.
+    fn add(&self, x: f64, y: f64) -> f64 {
+        if x == 0.0 || y == 0.0 { x + y } else { self.round(x + y) }
+    }
+
+    fn state(&self, problem: &Problem, q: &Query, keys: std::ops::Range<usize>) -> State {
         let (d, v_dim, tile_k) =
             (problem.shape.head_dim, problem.shape.v_dim, self.arithmetic.tile_k);
         let mut state = State { m: f64::NEG_INFINITY, l: 0.0, o: vec![0.0; v_dim] };
         let keys: Vec<usize> = keys.collect();
         for tile in keys.chunk_by(|a, b| a / tile_k == b / tile_k) {
-            let dot = |k: &[f32]| {
-                q.iter().zip(k).fold(0.0, |s, (q, &k)| self.multiply_add(f64::from(k), *q, s))
-            };
-            let s: Vec<f64> = tile.iter().map(|j| dot(&problem.k[j * d..][..d])).collect();
+            let s: Vec<f64> =
+                tile.iter().map(|j| self.score(q, &problem.k[j * d..][..d])).collect();
             let m = s.iter().copied().fold(state.m, f64::max);
             let correction =
                 if state.l == 0.0 { 0.0 } else { self.exp2(self.subtract(state.m, m)) };
-            let mut l = 0.0;
-            let mut part = vec![0.0; v_dim];
-            for (j, s) in tile.iter().zip(s) {
-                let p = self.exp2(self.subtract(s, m));
-                l = if l == 0.0 { p } else { self.round(l + p) };
-                for (c, part) in part.iter_mut().enumerate() {
-                    *part = self.multiply_add(p, f64::from(problem.v[j * v_dim + c]), *part);
-                }
-            }
+            let p: Vec<f64> = s.iter().map(|s| self.weight(self.subtract(*s, m))).collect();
+            let l = p.iter().fold(0.0, |l, p| self.add(l, *p));
+            let part = (0..v_dim).map(|c| {
+                let v = tile.iter().map(|j| f64::from(problem.v[j * v_dim + c]));
+                self.sum(p.iter().copied().zip(v))
+            });
+            let part: Vec<f64> = part.collect();
             state.m = m;
             state.l = self.rescale(state.l, correction, l);
             for (o, part) in state.o.iter_mut().zip(part) {
@@ -123,7 +188,12 @@ impl Adversary<'_> {
     fn run(&self, problem: &Problem) -> Vec<f64> {
         self.next.set(0);
         let c = self.round(problem.scale * std::f64::consts::LOG2_E);
-        let q: Vec<f64> = problem.q.iter().map(|q| self.round(f64::from(*q) * c)).collect();
+        let q = problem.q.iter().map(|q| f64::from(*q));
+        let scaled = match self.arithmetic.products {
+            Products::F32 => q.map(|q| self.round(q * c)).collect(),
+            Products::Bf16 => q.collect(),
+        };
+        let q = Query { scaled, c };
         let mut start = 0;
         let mut states = Vec::new();
         for &end in self.cuts.iter().chain([&problem.shape.kv_len]) {
@@ -145,7 +215,7 @@ impl Adversary<'_> {
 
 /// The largest error of channel 0 and of lse over the bounds (gamma, running), for the worst signs found.
 fn worst_ratios(case: &Case, start: &Adversary, seed: u64) -> [[f64; 2]; 2] {
-    case.problem(|problem| {
+    case.clone().for_kernel(&start.arithmetic).problem(|problem| {
         let (row, gamma) = bound_row(problem, &start.arithmetic, 0, 0, 0);
         let (_, running) = running_bound_row(problem, &start.arithmetic, 0, 0, 0);
         let exact = [row.o[0], row.lse];
@@ -185,9 +255,9 @@ fn assert_within_bounds(
         }
     }
     let [[o_gamma, o_running], [lse_gamma, lse_running]] = worst;
-    let Arithmetic { fused, splits, .. } = start.arithmetic;
+    let Arithmetic { fused, splits, products, .. } = start.arithmetic;
     println!(
-        "{what:20} fused {fused:5}, splits {splits}: \
+        "{what:20} {products:?} fused {fused:5}, splits {splits}: \
          gamma / running: o {o_gamma:.3} / {o_running:.3}, lse {lse_gamma:.3} / {lse_running:.3}"
     );
 }
@@ -195,6 +265,10 @@ fn assert_within_bounds(
 fn adversary(arithmetic: Arithmetic, cuts: &[usize]) -> Adversary<'_> {
     let arithmetic = arithmetic.split(cuts.len() + 1);
     Adversary { arithmetic, cuts, from_the_end: false, up: Vec::new(), next: Cell::new(0) }
+}
+
+fn kernels(tile_k: usize) -> [Arithmetic; 3] {
+    [Arithmetic::fused(tile_k), Arithmetic::unfused(tile_k), Arithmetic::bf16_products(tile_k)]
 }
 
 /// All families but those that need underflow, which f64 does not have.
@@ -205,7 +279,7 @@ fn families() -> impl Iterator<Item = Family> {
 #[test]
 fn worst_rounding_stays_within_both_bounds() {
     for (name, kv_len, tile_k) in [("one tile", 6, 8), ("tiles of 2", 9, 2), ("tiles of 1", 6, 1)] {
-        for arithmetic in [Arithmetic::fused(tile_k), Arithmetic::unfused(tile_k)] {
+        for arithmetic in kernels(tile_k) {
             for cuts in [&[][..], &[2, 5]] {
                 let cases = families().flat_map(|family| {
                     let named = move |seed| {
@@ -230,7 +304,7 @@ fn splits_that_rescale_often_stay_within_both_bounds() {
         ("equal", [1.0; 7], &[2, 4]),
     ];
     for (name, scores, cuts) in patterns {
-        for arithmetic in [Arithmetic::fused(1), Arithmetic::unfused(1)] {
+        for arithmetic in kernels(1) {
             for from_the_end in [false, true] {
                 let cases = (0..20).map(|seed| {
                     let mut case = Family::Normal.case(small(1, 7, 1), seed);
@@ -245,5 +319,31 @@ fn splits_that_rescale_often_stay_within_both_bounds() {
                 );
             }
         }
+    }
+}
+
+/// Where products of bf16 show no rounding to bf16: of one key, whose weight is 1, lse shows the chain over the
+/// channels; of a constant V, which the weights' errors leave alone, o shows the chain over the keys.
+#[test]
+fn chains_of_bf16_products_stay_within_both_bounds() {
+    let arithmetic = Arithmetic::bf16_products(8);
+    for head_dim in [1, 2, 3, 4, 7] {
+        let cases = (0..40).map(|seed| {
+            let mut case = Family::Normal.case(small(1, 1, head_dim), seed);
+            case.k.iter_mut().for_each(|k| *k = k.abs()); // no cancellation, hence no slack
+            case.q.iter_mut().for_each(|q| *q = q.abs());
+            (format!("d {head_dim}, seed {seed}"), case)
+        });
+        assert_within_bounds(&format!("one key, d {head_dim}"), &adversary(arithmetic, &[]), cases);
+    }
+    for kv_len in [2, 3, 4, 8] {
+        let cases = (0..40).map(|seed| {
+            (format!("n {kv_len}, seed {seed}"), Family::ConstantV.case(small(1, kv_len, 2), seed))
+        });
+        assert_within_bounds(
+            &format!("constant V, n {kv_len}"),
+            &adversary(arithmetic, &[]),
+            cases,
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! Seeded inputs: the families of numerics.md, table 1.5.
 
-use oracle::{Pair, Problem, Shape};
+use oracle::{Arithmetic, Pair, Problem, Products, Shape};
+
+use crate::narrow::to_bf16;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Rng(pub(crate) u64);
@@ -156,6 +158,16 @@ impl Case {
         let rng = &mut Rng(seed);
         let Shape { batch, q_len, kv_len, .. } = self.shape;
         self.hidden = (0..batch * q_len * kv_len).map(|_| rng.unit() < probability).collect();
+        self
+    }
+
+    /// The same case in numbers that the kernel's instructions take.
+    pub(crate) fn for_kernel(mut self, arithmetic: &Arithmetic) -> Self {
+        if arithmetic.products == Products::Bf16 {
+            for array in [&mut self.q, &mut self.k, &mut self.v] {
+                array.iter_mut().for_each(|x| *x = to_bf16(*x));
+            }
+        }
         self
     }
 

@@ -1,6 +1,8 @@
-//! The kernel's algorithm in scalar f32, as `src/bound.rs` section 0 states it, and wrong versions of it.
+//! The kernel's algorithm in scalar f32, as `src/bound.rs` states it in sections 0 and 9, and wrong versions of it.
 
-use oracle::{Arithmetic, Pair, Problem};
+use oracle::{Arithmetic, Pair, Problem, Products};
+
+use crate::narrow::{Order, stored, to_bf16};
 
 /// What makes a model wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,35 @@ pub(crate) enum Defect {
     WeightsInBf16,
     /// The running maximum starts at 0, not at -inf.
     MaxStartsAtZero,
+    /// The output is cut off to bf16, not rounded.
+    OutputCutOff,
+}
+
+/// What the bound does not ask about products of bf16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Steps {
+    pub(crate) order: Order,
+    pub(crate) pairs: Pairs,
+}
+
+/// Which keys share a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pairs {
+    /// Keys 2t and 2t + 1.
+    EvenAndOdd,
+    /// Visible neighbours, from the first that the tile has.
+    Neighbours,
+    /// None.
+    Alone,
+}
+
+impl Steps {
+    /// One of all.
+    pub(crate) fn pick(seed: u64) -> Self {
+        let seed = seed as usize;
+        let pairs = [Pairs::EvenAndOdd, Pairs::Neighbours, Pairs::Alone];
+        Self { order: Order::ALL[seed % 4], pairs: pairs[seed / 4 % 3] }
+    }
 }
 
 /// A model kernel.
@@ -22,6 +53,7 @@ pub(crate) struct Model {
     /// Where the keys are cut: `splits - 1` ascending indices.
     pub(crate) cuts: Vec<usize>,
     pub(crate) defect: Option<Defect>,
+    pub(crate) steps: Steps,
 }
 
 /// A partial result: `m = max s`, `l = sum 2^(s - m)`, `o = sum 2^(s - m) v`.
@@ -34,7 +66,7 @@ struct State {
 
 impl Model {
     pub(crate) fn new(arithmetic: Arithmetic) -> Self {
-        Self { arithmetic, cuts: Vec::new(), defect: None }
+        Self { arithmetic, cuts: Vec::new(), defect: None, steps: Steps::pick(0) }
     }
 
     /// `o [batch, q_len, q_heads, v_dim]` and `lse [batch, q_heads, q_len]`.
@@ -68,7 +100,9 @@ impl Model {
         while states.len() > 1 {
             states = states.chunks(2).map(|pair| self.merge(pair)).collect();
         }
-        finish(&states[0])
+        let (mut o, lse) = finish(&states[0]);
+        o.iter_mut().for_each(|o| *o = self.store(*o));
+        (o, lse)
     }
 
     fn state(
@@ -82,9 +116,8 @@ impl Model {
         let shape = problem.shape;
         let g = h / (shape.q_heads / shape.kv_heads);
         let c_hat = (problem.scale * std::f64::consts::LOG2_E) as f32;
-        let q_row = &problem.q[((b * shape.q_len + i) * shape.q_heads + h) * shape.head_dim..]
+        let q = &problem.q[((b * shape.q_len + i) * shape.q_heads + h) * shape.head_dim..]
             [..shape.head_dim];
-        let q: Vec<f32> = q_row.iter().map(|q| q * c_hat).collect();
 
         let mut seen: Vec<usize> = keys.filter(|&j| (problem.visible)(Pair { b, i, j })).collect();
         if self.defect == Some(Defect::LastKeyDropped) {
@@ -98,30 +131,39 @@ impl Model {
                 .iter()
                 .map(|&j| &problem.k[row(j) * shape.head_dim..][..shape.head_dim])
                 .collect();
+            let s = self.scores(c_hat, q, &k);
             let v: Vec<&[f32]> =
                 tile.iter().map(|&j| &problem.v[row(j) * shape.v_dim..][..shape.v_dim]).collect();
-            self.absorb(&mut state, &q, &k, &v);
+            self.absorb(&mut state, tile, &s, &v);
         }
         state
     }
 
+    /// `c <q, k_j>`.
+    fn scores(&self, c_hat: f32, q: &[f32], k: &[&[f32]]) -> Vec<f32> {
+        match self.arithmetic.products {
+            Products::F32 => {
+                let q: Vec<f32> = q.iter().map(|q| q * c_hat).collect();
+                k.iter().map(|k| self.dot(&q, k)).collect()
+            }
+            Products::Bf16 => k.iter().map(|k| self.dot_in_pairs(q, k) * c_hat).collect(),
+        }
+    }
+
     /// One tile of visible keys.
-    fn absorb(&self, state: &mut State, q: &[f32], k: &[&[f32]], v: &[&[f32]]) {
-        let s: Vec<f32> = k.iter().map(|k| self.dot(q, k)).collect();
+    fn absorb(&self, state: &mut State, keys: &[usize], s: &[f32], v: &[&[f32]]) {
         let m = s.iter().copied().fold(state.m, f32::max);
         let correction = self.exp2(state.m - m);
         state.m = m;
 
-        let mut l = 0.0;
-        let mut part = vec![0.0; state.o.len()];
-        for (s, v) in s.iter().zip(v) {
-            let p = self.exp2(s - m);
-            l += p;
-            let p = if self.defect == Some(Defect::WeightsInBf16) { to_bf16(p) } else { p };
-            for (part, &v) in part.iter_mut().zip(*v) {
-                *part = self.multiply_add(p, v, *part);
-            }
-        }
+        let in_bf16 = self.arithmetic.products == Products::Bf16;
+        let only_for_o = self.defect == Some(Defect::WeightsInBf16);
+        let exact: Vec<f32> = s.iter().map(|s| self.exp2(s - m)).collect();
+        let round = if in_bf16 || only_for_o { to_bf16 } else { |p| p };
+        let p: Vec<f32> = exact.iter().map(|&p| round(p)).collect();
+        let l: f32 = if only_for_o { &exact } else { &p }.iter().sum();
+        let part = if in_bf16 { self.sum_in_pairs(keys, &p, v) } else { self.sum(&p, v) };
+
         let l_correction = if self.defect == Some(Defect::LNotRescaled) { 1.0 } else { correction };
         state.l = self.multiply_add(state.l, l_correction, l);
         for (o, part) in state.o.iter_mut().zip(part) {
@@ -148,6 +190,54 @@ impl Model {
 
     fn dot(&self, q: &[f32], k: &[f32]) -> f32 {
         q.iter().zip(k).fold(0.0, |s, (&q, &k)| self.multiply_add(k, q, s))
+    }
+
+    fn dot_in_pairs(&self, q: &[f32], k: &[f32]) -> f32 {
+        q.chunks(2).zip(k.chunks(2)).fold(0.0, |s, (q, k)| match (q, k) {
+            (&[q0, q1], &[k0, k1]) => self.steps.order.dp(s, [q0, q1], [k0, k1]),
+            _ => self.steps.order.dp(s, [q[0], 0.0], [k[0], 0.0]),
+        })
+    }
+
+    /// `sum_j p_j v_j`.
+    fn sum(&self, p: &[f32], v: &[&[f32]]) -> Vec<f32> {
+        let mut sum = vec![0.0; v[0].len()];
+        for (&p, v) in p.iter().zip(v) {
+            for (sum, &v) in sum.iter_mut().zip(*v) {
+                *sum = self.multiply_add(p, v, *sum);
+            }
+        }
+        sum
+    }
+
+    fn sum_in_pairs(&self, keys: &[usize], p: &[f32], v: &[&[f32]]) -> Vec<f32> {
+        let Steps { order, pairs } = self.steps;
+        let mut sum = vec![0.0; v[0].len()];
+        let mut n = 0;
+        while n < keys.len() {
+            let shared = n + 1 < keys.len()
+                && match pairs {
+                    Pairs::EvenAndOdd => keys[n] / 2 == keys[n + 1] / 2,
+                    Pairs::Neighbours => true,
+                    Pairs::Alone => false,
+                };
+            for (c, sum) in sum.iter_mut().enumerate() {
+                *sum = if shared {
+                    order.dp(*sum, [p[n], p[n + 1]], [v[n][c], v[n + 1][c]])
+                } else {
+                    order.dp(*sum, [p[n], 0.0], [v[n][c], 0.0])
+                };
+            }
+            n += if shared { 2 } else { 1 };
+        }
+        sum
+    }
+
+    fn store(&self, o: f32) -> f32 {
+        if self.defect == Some(Defect::OutputCutOff) {
+            return f32::from_bits(o.to_bits() & 0xffff_0000);
+        }
+        stored(o, self.arithmetic.output)
     }
 
     fn multiply_add(&self, x: f32, y: f32, z: f32) -> f32 {
@@ -180,12 +270,6 @@ fn finish(state: &State) -> (Vec<f32>, f32) {
     let reciprocal = 1.0 / state.l;
     let o = state.o.iter().map(|o| o * reciprocal).collect();
     (o, state.m * std::f32::consts::LN_2 + state.l.ln())
-}
-
-/// Rounds to 8 significant bits, ties to even.
-fn to_bf16(x: f32) -> f32 {
-    let bits = x.to_bits();
-    f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
 }
 
 /// The bound takes E's error from numerics.md, where every f32 was tried. This is every 97th.

@@ -1,0 +1,58 @@
+//! What a step of the inner loop multiplies: one number in f32, or a pair in bf16.
+//!
+//! A pair travels as the bits of an f32: the first number in its low half. Queries and keys are paired
+//! along channels, weights and values along keys. Weights are rounded to bf16 for it, and their sum is
+//! that of the rounded ones: what the rounding changes, it changes in the numerator and in the
+//! denominator alike.
+
+use crate::simd::Simd;
+
+/// How a plan may multiply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Precision {
+    /// Products and sums in f32. Storage is widened exactly.
+    #[default]
+    F32,
+    /// Where the processor can (AVX512_BF16), products of bf16 numbers summed in f32: twice as fast,
+    /// and up to 2^-8 of relative error for the rounding of each weight. Queries, keys and values that
+    /// are not stored as bf16 are rounded to it. Elsewhere, and for few queries, as [`Precision::F32`].
+    Bf16Products,
+}
+
+/// Multiplication and addition of one step.
+pub trait Products<S: Simd>: Copy {
+    /// Numbers that a step takes from a row: 1, or 2.
+    const DEPTH: usize;
+
+    /// `a * b + c`, or the sum of two such products and `c`.
+    fn mul_add(self, simd: S, a: S::F32, b: S::F32, c: S::F32) -> S::F32;
+
+    /// Of the numbers in `a` only the one at `d < DEPTH`; zero for the others.
+    fn only(self, a: f32, d: usize) -> f32;
+
+    /// Weights as [`Products::mul_add`] takes them, and their rounded values: of `DEPTH` vectors, of
+    /// which `odd` is the second if there is one.
+    fn weights(self, simd: S, even: S::F32, odd: S::F32) -> (S::F32, [S::F32; 2]);
+}
+
+/// Products in f32: fused with the sum where the level fuses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct F32Products;
+
+impl<S: Simd> Products<S> for F32Products {
+    const DEPTH: usize = 1;
+
+    #[inline(always)]
+    fn mul_add(self, simd: S, a: S::F32, b: S::F32, c: S::F32) -> S::F32 {
+        simd.mul_add(a, b, c)
+    }
+    #[inline(always)]
+    fn only(self, a: f32, _: usize) -> f32 {
+        a
+    }
+    #[inline(always)]
+    fn weights(self, _: S, even: S::F32, odd: S::F32) -> (S::F32, [S::F32; 2]) {
+        (even, [even, odd])
+    }
+}
