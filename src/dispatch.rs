@@ -16,7 +16,7 @@ use crate::entry::Job;
 use crate::products::Precision;
 use crate::shape::Heads;
 use crate::simd::{Level, has_bf16_products};
-use crate::tiling::{TILE_K, Tiling};
+use crate::tiling::{Room, TILE_K, Tiling, max};
 
 /// A specialised function, and what it is specialised for.
 #[derive(Clone, Copy, Debug)]
@@ -148,13 +148,22 @@ impl Entry {
     /// Floats of scratch for `heads`, whatever their tensors are stored as.
     #[must_use]
     pub const fn scratch_len(&self, heads: Heads) -> usize {
-        self.tiling.scratch_len(self.level, heads.dim, heads.v_dim, self.tile_k)
+        self.len(heads, Room::Staged)
     }
 
-    /// Floats of scratch for `heads` whose keys and values are f32.
+    /// Floats of scratch for `heads` whose keys and values are f32. An entry that multiplies bf16
+    /// pairs copies those too.
     #[must_use]
     pub const fn scratch_len_in_place(&self, heads: Heads) -> usize {
-        self.tiling.scratch_len_in_place(self.level, heads.dim, heads.v_dim, self.tile_k)
+        self.len(heads, Room::InPlace)
+    }
+
+    const fn len(&self, heads: Heads, room: Room) -> usize {
+        let room = match self.precision {
+            Precision::F32 => room,
+            Precision::Bf16Products => Room::Staged,
+        };
+        self.tiling.len(self.level, heads.dim, heads.v_dim, self.tile_k, room)
     }
 
     /// Whether it can run `heads`.
@@ -200,19 +209,44 @@ impl Entry {
 
     /// The generated entries of a level that multiply bf16 pairs.
     #[must_use]
-    pub fn generated_pairs(level: Level) -> &'static [Entry] {
-        #[cfg(all(feature = "specialised", target_arch = "x86_64"))]
-        if level == Level::Avx512 {
-            return crate::generated::avx512::PAIRS;
+    pub const fn generated_pairs(level: Level) -> &'static [Entry] {
+        match level {
+            #[cfg(all(feature = "specialised", target_arch = "x86_64"))]
+            Level::Avx512 => crate::generated::avx512::PAIRS,
+            _ => &[],
         }
-        let _ = level;
-        &[]
+    }
+
+    /// Floats of scratch that are enough for any entry of a level that runs `heads`: generated, for
+    /// f32 or for bf16 pairs, or generic.
+    pub(crate) const fn most_scratch(level: Level, heads: Heads, room: Room) -> usize {
+        let Heads { dim, v_dim, .. } = heads;
+        let (many, few) = (Tiling::attend(level, dim, v_dim), Tiling::decode(level));
+        let mut most = max(
+            many.len(level, dim, v_dim, TILE_K, room),
+            few.len(level, dim, v_dim, TILE_K, room),
+        );
+        let mut generated = Entry::generated(level);
+        while let [[many, few], rest @ ..] = generated {
+            if many.fits(heads) {
+                most = max(most, max(many.len(heads, room), few.len(heads, room)));
+            }
+            generated = rest;
+        }
+        let mut pairs = Entry::generated_pairs(level);
+        while let [entry, rest @ ..] = pairs {
+            if entry.fits(heads) {
+                most = max(most, entry.len(heads, room));
+            }
+            pairs = rest;
+        }
+        most
     }
 
     /// The generated entries of a level: for many queries and for few, for each head size.
     /// None without the feature `specialised`.
     #[must_use]
-    pub fn generated(level: Level) -> &'static [[Entry; 2]] {
+    pub const fn generated(level: Level) -> &'static [[Entry; 2]] {
         #[cfg(feature = "specialised")]
         match level {
             Level::Scalar => crate::generated::scalar::ENTRIES,

@@ -9,7 +9,7 @@ use crate::shape::{Heads, Shape};
 use crate::simd::Level;
 use crate::staged::Staged;
 use crate::state::State;
-use crate::tiling::{TILE_K, Tiling};
+use crate::tiling::Room;
 use core::num::NonZero;
 use core::ops::Range;
 
@@ -207,21 +207,13 @@ impl Heads {
     /// whatever the tensors are stored as: for arrays whose size must be known when compiling.
     #[must_use]
     pub const fn scratch_len(self, level: Level) -> usize {
-        let many = Tiling::attend(level, self.dim, self.v_dim);
-        let few = Tiling::decode(level);
-        let many = many.scratch_len(level, self.dim, self.v_dim, TILE_K);
-        let few = few.scratch_len(level, self.dim, self.v_dim, TILE_K);
-        if many > few { many } else { few }
+        Entry::most_scratch(level, self, Room::Staged)
     }
 
     /// As [`Heads::scratch_len`], where keys and values are f32.
     #[must_use]
     pub const fn scratch_len_in_place(self, level: Level) -> usize {
-        let many = Tiling::attend(level, self.dim, self.v_dim);
-        let few = Tiling::decode(level);
-        let many = many.scratch_len_in_place(level, self.dim, self.v_dim, TILE_K);
-        let few = few.scratch_len_in_place(level, self.dim, self.v_dim, TILE_K);
-        if many > few { many } else { few }
+        Entry::most_scratch(level, self, Room::InPlace)
     }
 }
 

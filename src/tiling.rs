@@ -46,6 +46,8 @@ pub(crate) enum Room {
     Staged,
 }
 
+/// The rule: what the generic entries have, and generated ones for which the generator knows nothing
+/// better.
 impl Tiling {
     /// For many queries: as many accumulators as the level's registers hold without a spill.
     #[must_use]
@@ -87,9 +89,12 @@ impl Tiling {
             lanes => 3 * lanes / 4,
         }
     }
+}
 
+impl Tiling {
     /// Whether there is a tile at all, and its rows have a bit each in a `u64`.
-    pub(crate) const fn is_sound(self, level: Level) -> bool {
+    #[must_use]
+    pub const fn is_sound(self, level: Level) -> bool {
         let Tiling { lanes, vectors, scalars, rows } = self;
         let block = match lanes {
             Lanes::Queries => vectors.saturating_mul(level.lanes()),
@@ -130,7 +135,7 @@ impl Tiling {
     }
 
     /// Saturating: for widths that a plan would refuse the answer is merely too large.
-    const fn len(
+    pub(crate) const fn len(
         self,
         level: Level,
         head_dim: usize,
@@ -170,7 +175,7 @@ impl Tiling {
                 // read where they lie.
                 let some_keys = (vectors * width).saturating_mul(head_dim);
                 let stage = match room {
-                    Room::InPlace if v_dim % width == 0 => some_keys,
+                    Room::InPlace if v_dim.is_multiple_of(width) => some_keys,
                     Room::InPlace | Room::Staged => max(some_keys, value_tile),
                 };
                 q.saturating_add(row.saturating_mul(rows)).saturating_add(stage)
@@ -186,6 +191,6 @@ impl Tiling {
     }
 }
 
-const fn max(a: usize, b: usize) -> usize {
+pub(crate) const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
 }

@@ -1,8 +1,10 @@
 //! What is timed, by name.
 
 use crate::call::Call;
-use flashlet::{Heads, Shape, Window};
+use flashlet::entry::Entry;
+use flashlet::{Attention, Error, Heads, Level, Shape, Window};
 use measure::problem::Sight;
+use oracle::Format;
 
 /// One attention, and what to hold its time against.
 pub(crate) struct Case {
@@ -17,7 +19,7 @@ pub(crate) struct Case {
     pub(crate) reports_memory: bool,
 }
 
-/// How inputs are stored.
+/// How inputs and outputs are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Element {
     F32,
@@ -43,18 +45,11 @@ pub(crate) enum Limit {
     Roofline,
 }
 
-impl Products {
-    /// Whether flashlet multiplies so: cases that it does not are left out.
-    fn is_supported(self) -> bool {
-        self == Products::F32
-    }
-}
-
-/// All cases that flashlet supports, those of one shape side by side.
+/// All cases, those of one shape side by side.
 pub(crate) fn all() -> Vec<Case> {
     // The long prompt comes first: what others allocate must not count as its memory.
     let groups = [vec![long()], prompts(), windows(), steps(), few()];
-    groups.into_iter().flatten().filter(|case| case.products.is_supported()).collect()
+    groups.into_iter().flatten().collect()
 }
 
 /// The long prompt: its memory must not grow with the square of its length.
@@ -136,6 +131,18 @@ impl Case {
         Case { name, call, element, products, limit, on_every_level: false, reports_memory: false }
     }
 
+    /// The plan of it on a level; `None` where this processor cannot multiply so.
+    pub(crate) fn plan(&self, level: Level) -> Result<Option<Attention>, Error> {
+        let Call { shape, mask, .. } = self.call;
+        match self.products {
+            Products::F32 => Attention::new(shape, mask)?.level(level).map(Some),
+            // The entry itself, not what a plan would choose: nothing else may stand in for it.
+            Products::Bf16 => Entry::pairs(level, shape.heads)
+                .map(|entry| Attention::with_entry(shape, mask, entry))
+                .transpose(),
+        }
+    }
+
     /// Bytes of keys and values.
     pub(crate) fn kv_bytes(&self) -> usize {
         let elements: usize = [self.call.shape.k(), self.call.shape.v()]
@@ -151,6 +158,15 @@ impl Element {
         match self {
             Element::F32 => 4,
             Element::F16 | Element::Bf16 => 2,
+        }
+    }
+
+    /// What the oracle calls it.
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Element::F32 => Format::F32,
+            Element::F16 => Format::F16,
+            Element::Bf16 => Format::Bf16,
         }
     }
 }

@@ -4,14 +4,11 @@ use crate::call::passes;
 use crate::cases::Case;
 use crate::probes::{Probes, huge_pages, peak_rss_bytes};
 use crate::report::{Measured, Row};
-use crate::tensors::Tensors;
-use flashlet::{Attention, Error, Level, Outputs, ViewMut};
+use crate::tensors::{Data, Tensors};
+use flashlet::{Attention, Error};
 use measure::time::time_at_least;
 use oracle::Verdict;
 use std::time::Duration;
-
-/// What outputs are stored as. Not yet what the inputs are: the oracle knows no other rounding.
-type Output = f32;
 
 /// How long a case is timed.
 #[derive(Clone, Copy)]
@@ -34,26 +31,24 @@ impl Bench {
     pub(crate) fn run(
         &mut self,
         case: &Case,
-        level: Level,
+        plan: &Attention,
     ) -> Result<(Row, Option<Verdict>), Error> {
-        let shape = case.call.shape;
-        let plan = Attention::new(shape, case.call.mask)?.level(level)?;
+        let (shape, level) = (case.call.shape, plan.entry().level());
         self.tensors.prepare(shape, case.element);
         let mut scratch = vec![0.0; plan.scratch_len()];
-        let mut o: Vec<Output> = vec![f32::NAN; shape.o().iter().product()];
+        let mut o = Data::nan(case.element, shape.o());
         // Checked once here, so that the loop below has no failure to report.
-        plan.bind(self.tensors.inputs(), output(&mut o, &plan)?, &mut scratch)?;
+        plan.bind(self.tensors.inputs(), o.outputs(shape.o()), &mut scratch)?;
 
         let before = self.probes.probe(case, level);
         let time = time_at_least(self.effort.fewest, self.effort.budget, || {
-            let bound = output(&mut o, &plan)
-                .and_then(|o| plan.bind(self.tensors.inputs(), o, &mut scratch));
+            let bound = plan.bind(self.tensors.inputs(), o.outputs(shape.o()), &mut scratch);
             bound.expect("bound before").run();
         });
         let peak_rss = if case.reports_memory { peak_rss_bytes() } else { None };
         let probed = before.best(self.probes.probe(case, level));
 
-        let verdict = self.certify(case, &plan, &o);
+        let verdict = self.certify(case, plan, &o.widened());
         let measured = Measured {
             time,
             probed,
@@ -67,14 +62,10 @@ impl Bench {
     }
 
     /// Judges some rows of the output that was timed.
-    fn certify(&self, case: &Case, plan: &Attention, o: &[Output]) -> Verdict {
+    fn certify(&self, case: &Case, plan: &Attention, o: &[f32]) -> Verdict {
         let [q, k, v] = self.tensors.widened();
-        case.call.certify(plan.entry(), [&q, &k, &v], o)
+        case.call.certify(plan.entry(), case.element.format(), [&q, &k, &v], o)
     }
-}
-
-fn output<'a>(o: &'a mut [Output], plan: &Attention) -> Result<Outputs<'a>, Error> {
-    ViewMut::packed(o, plan.shape().o()).map(Outputs::new)
 }
 
 /// The largest share of its bound that an error takes; `f64::MAX` if one has no bound.

@@ -2,7 +2,7 @@
 
 use crate::call::numbers;
 use crate::cases::Element;
-use flashlet::{AnyView, Elem, Inputs, Shape, View};
+use flashlet::{AnyView, Elem, Inputs, Outputs, Shape, View, ViewMut};
 use half::{bf16, f16};
 
 /// A number that can be made from f32 and told as f32.
@@ -39,21 +39,35 @@ impl Number for bf16 {
 }
 
 /// Plain vectors, of pages as the system hands them out.
-enum Data {
+pub(crate) enum Data {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
 }
 
 impl Data {
-    fn new(element: Element, dims: [usize; 4], seed: u64) -> Self {
-        fn rounded<T: Number>(dims: [usize; 4], seed: u64) -> Vec<T> {
-            numbers(dims, seed).map(T::round).collect()
-        }
+    fn new(element: Element, numbers: impl Iterator<Item = f32>) -> Self {
         match element {
-            Element::F32 => Data::F32(rounded(dims, seed)),
-            Element::F16 => Data::F16(rounded(dims, seed)),
-            Element::Bf16 => Data::Bf16(rounded(dims, seed)),
+            Element::F32 => Data::F32(numbers.map(Number::round).collect()),
+            Element::F16 => Data::F16(numbers.map(Number::round).collect()),
+            Element::Bf16 => Data::Bf16(numbers.map(Number::round).collect()),
+        }
+    }
+
+    /// An output that nothing was written to.
+    pub(crate) fn nan(element: Element, dims: [usize; 4]) -> Self {
+        Data::new(element, std::iter::repeat_n(f32::NAN, dims.iter().product()))
+    }
+
+    /// To be written to.
+    pub(crate) fn outputs(&mut self, dims: [usize; 4]) -> Outputs<'_> {
+        fn packed<T: Elem>(data: &mut [T], dims: [usize; 4]) -> ViewMut<'_, T> {
+            ViewMut::packed(data, dims).expect("made of these dimensions")
+        }
+        match self {
+            Data::F32(data) => Outputs::new(packed(data, dims)),
+            Data::F16(data) => Outputs::new(packed(data, dims)),
+            Data::Bf16(data) => Outputs::new(packed(data, dims)),
         }
     }
 
@@ -68,7 +82,8 @@ impl Data {
         }
     }
 
-    fn widened(&self) -> Vec<f32> {
+    /// The same numbers as f32.
+    pub(crate) fn widened(&self) -> Vec<f32> {
         fn widened<T: Number>(data: &[T]) -> Vec<f32> {
             data.iter().map(|x| x.widen()).collect()
         }
@@ -96,7 +111,7 @@ impl Tensors {
         // The old ones go first, or both would count as memory taken.
         self.data.clear();
         let dims = [(shape.q(), 1), (shape.k(), 2), (shape.v(), 3)];
-        self.data.extend(dims.map(|(dims, seed)| Data::new(element, dims, seed)));
+        self.data.extend(dims.map(|(dims, seed)| Data::new(element, numbers(dims, seed))));
         self.made = Some((shape, element));
     }
 

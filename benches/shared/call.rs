@@ -4,7 +4,7 @@ use flashlet::entry::Entry;
 use flashlet::{Mask, Offset, Shape};
 use measure::case::certify;
 use measure::problem::{Model, Sight, Tokens};
-use oracle::Verdict;
+use oracle::{Format, Verdict};
 
 /// What is asked of flashlet, and the same again for the oracle, said apart from flashlet's own masks.
 #[derive(Clone, Copy, Debug)]
@@ -36,18 +36,24 @@ impl Call {
         self.model().flops_of(self.position, self.shape.q_len, self.shape.kv_len)
     }
 
-    /// Judges some rows of what `entry` made of these numbers.
-    pub(crate) fn certify(&self, entry: &Entry, [q, k, v]: [&[f32]; 3], o: &[f32]) -> Verdict {
+    /// Judges some rows of what `entry` made of these numbers and stored in the format `output`.
+    pub(crate) fn certify(
+        &self,
+        entry: &Entry,
+        output: Format,
+        [q, k, v]: [&[f32]; 3],
+        o: &[f32],
+    ) -> Verdict {
         let Shape { q_len, heads, .. } = self.shape;
         let rows = [(0, 0, 0), (0, q_len / 2, heads.q / 2), (0, q_len - 1, heads.q - 1)];
         let tokens = Tokens { position: self.position, q, k, v };
-        certify(&self.model(), &tokens, entry, rows, o)
+        certify(&self.model(), &tokens, entry, output, rows, o)
     }
 
     fn model(&self) -> Model {
-        let Shape { heads, kv_len, .. } = self.shape;
+        let Shape { heads, q_len, kv_len, .. } = self.shape;
         let scale = 1.0 / (heads.dim as f64).sqrt();
-        Model { heads, scale, sight: self.sight, max_len: kv_len }
+        Model { heads, scale, sight: self.sight, max_q: q_len, max_kv: kv_len }
     }
 }
 

@@ -8,6 +8,7 @@ use call::{numbers, passes};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
 use flashlet::{Attention, Inputs, Level, Outputs, View, ViewMut};
+use oracle::Format;
 
 /// Times one call on every level. Throughput is in floating-point operations.
 ///
@@ -38,7 +39,7 @@ pub(crate) fn levels(group: &mut BenchmarkGroup<'_, WallTime>, case: &str, call:
         });
         // A filter on the command line leaves cases out.
         if timed {
-            let verdict = call.certify(plan.entry(), [&q, &k, &v], &o);
+            let verdict = call.certify(plan.entry(), Format::F32, [&q, &k, &v], &o);
             assert!(passes(&verdict), "{level}: {verdict}");
         }
     }

@@ -5,9 +5,11 @@ use crate::map::{self, MapError};
 use crate::package::{self, Origin};
 use crate::render::RenderError;
 use crate::spec::{Spec, SpecError};
-use crate::text::{self, TextError};
+use crate::text::{Text, TextError};
+use crate::tiles::{Tiles, TilesError};
 use crate::tree::{self, TreeError};
 use indicatif::ProgressBar;
+use measure::exit::chain;
 use measure::heads::{self, Captured, HeadsError};
 use measure::trial::Row;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,9 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Spec(#[from] SpecError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tiles(#[from] TilesError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Render(#[from] RenderError),
@@ -71,22 +76,31 @@ pub struct Emitted {
 /// A file that cannot be written.
 pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
     let directory = out.map_or_else(|| workspace().join("out").join(&spec.name), Path::to_owned);
-    fs::create_dir_all(&directory).map_err(unusable(&directory))?;
-    let directory = directory.canonicalize().map_err(unusable(&directory))?;
+    let (root, directory) = directories(workspace(), &directory)?;
     check_ours(&directory)?;
-    let root = workspace().canonicalize().map_err(unusable(workspace()))?;
     let mut command = format!("cargo kernels build {}", relative(Path::new(spec.file()), &root));
     if out.is_some() {
         command += &format!(" --out {}", relative(&directory, &root));
     }
     let origin = Origin { command, flashlet: relative(&root, &directory) };
-    tree::mend(&directory, "src", &package::files(spec, &origin)?)?;
+    tree::mend(&directory, "src", &package::files(spec, &origin, &Tiles::own()?)?)?;
     for place in ["", "runner"] {
         seed_lock(&root, &directory.join(place))?;
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(Emitted { directory, target })
+    Ok(Emitted { directory, target: target() })
+}
+
+/// Where cargo compiles.
+#[must_use]
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// The absolute paths of a directory that is there, and of one that is made if it is not.
+pub(crate) fn directories(there: &Path, made: &Path) -> Result<(PathBuf, PathBuf), BuildError> {
+    fs::create_dir_all(made).map_err(unusable(made))?;
+    let [there, made] = [there, made].map(|path| path.canonicalize().map_err(unusable(path)));
+    Ok((there?, made?))
 }
 
 /// Files in `src` that the crate does not have are removed: never those of somebody else's crate.
@@ -101,7 +115,7 @@ fn check_ours(directory: &Path) -> Result<(), BuildError> {
 
 /// Gives a crate the workspace's versions of what it depends on: they are at hand, and tested.
 /// cargo drops those that the crate does not need.
-fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
+pub(crate) fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
     let (own, ours) = (directory.join("Cargo.lock"), root.join("Cargo.lock"));
     if !ours.exists() {
         return Ok(());
@@ -110,7 +124,7 @@ fn seed_lock(root: &Path, directory: &Path) -> Result<(), BuildError> {
 }
 
 /// A path as seen from a directory, with `/`; as it is, where there is no such way.
-fn relative(path: &Path, from: &Path) -> String {
+pub(crate) fn relative(path: &Path, from: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let relative = pathdiff::diff_paths(&absolute, from).unwrap_or(absolute);
     relative.to_string_lossy().replace('\\', "/")
@@ -136,9 +150,8 @@ impl Emitted {
     /// What the compiler says; a runner that fails.
     pub fn run(&self, spec: &Spec) -> Result<Vec<Row>, BuildError> {
         let manifest = self.directory.join("runner/Cargo.toml");
-        let program = compile::release(&spec.name, &manifest, &self.target)?
-            .ok_or(CompileError::NoProgram { manifest })?;
-        let sizes = text::sizes(&program)?;
+        let program = compile::release(&spec.name, &manifest, &self.target)?.program()?;
+        let sizes = Text::of_program(&program)?.functions;
         let spinner = ProgressBar::new_spinner().with_message("measuring");
         spinner.enable_steady_tick(Duration::from_millis(100));
         let failed = |source| BuildError::Run { program: program.clone(), source };
@@ -174,6 +187,16 @@ impl Emitted {
     }
 }
 
+/// The machine code of flashlet itself: the default build for this host, compiled if it is stale.
+///
+/// # Errors
+/// What the compiler says; a library that cannot be looked into.
+pub fn library_text() -> Result<Text, BuildError> {
+    let manifest = workspace().join("Cargo.toml");
+    let library = compile::release("flashlet", &manifest, &target())?.library()?;
+    Ok(Text::of_library(&library)?)
+}
+
 /// Reads the captured heads that a preset names.
 ///
 /// # Errors
@@ -194,12 +217,4 @@ pub fn captured(spec: &Spec) -> Result<Vec<Captured>, SpecError> {
         })
     };
     spec.captured.iter().zip(spec.captured_paths()).map(load).collect()
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }

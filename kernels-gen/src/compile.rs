@@ -1,4 +1,4 @@
-//! Runs cargo on an emitted crate, with a progress bar.
+//! Runs cargo on a crate, with a progress bar.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
@@ -22,9 +22,11 @@ pub enum CompileError {
         /// The crate.
         manifest: PathBuf,
     },
-    /// cargo named no program.
-    #[error("cargo made no program of {}", manifest.display())]
-    NoProgram {
+    /// cargo named no such file.
+    #[error("cargo made no {what} of {}", manifest.display())]
+    Nothing {
+        /// What is missing.
+        what: &'static str,
         /// The crate.
         manifest: PathBuf,
     },
@@ -36,18 +38,43 @@ struct Message {
     reason: String,
     package_id: Option<String>,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
 }
 
-/// Compiles a crate in release mode; `name` stands before the progress bar on stderr. Returns the
-/// program, if the crate is one.
+/// What a crate was compiled to: cargo names it after all that it depends on.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    manifest: PathBuf,
+    program: Option<PathBuf>,
+    library: Option<PathBuf>,
+}
+
+impl Compiled {
+    /// Its program.
+    ///
+    /// # Errors
+    /// [`CompileError::Nothing`].
+    pub fn program(self) -> Result<PathBuf, CompileError> {
+        let manifest = self.manifest;
+        self.program.ok_or(CompileError::Nothing { what: "program", manifest })
+    }
+
+    /// Its library, an archive of object files.
+    ///
+    /// # Errors
+    /// [`CompileError::Nothing`].
+    pub fn library(self) -> Result<PathBuf, CompileError> {
+        let manifest = self.manifest;
+        self.library.ok_or(CompileError::Nothing { what: "library", manifest })
+    }
+}
+
+/// Compiles a crate in release mode; `name` stands before the progress bar on stderr.
 ///
 /// # Errors
 /// [`CompileError::Cargo`] and [`CompileError::Failed`]; stderr has all that cargo said.
-pub fn release(
-    name: &str,
-    manifest: &Path,
-    target: &Path,
-) -> Result<Option<PathBuf>, CompileError> {
+pub fn release(name: &str, manifest: &Path, target: &Path) -> Result<Compiled, CompileError> {
     let bar = ProgressBar::new(packages(manifest)?);
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} crates {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -56,18 +83,22 @@ pub fn release(
     let mut cargo = cargo();
     cargo.args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"]);
     cargo.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
-    let (mut done, mut program) = (HashSet::new(), None);
+    let mut done = HashSet::new();
+    let mut compiled = Compiled { manifest: manifest.to_owned(), program: None, library: None };
     let outcome = listen(&mut cargo, |line| {
         let Ok(message) = serde_json::from_str::<Message>(line) else { return };
         if message.reason == "compiler-artifact" {
             done.extend(message.package_id);
             bar.set_position(done.len() as u64);
-            program = message.executable.or(program.take());
+            let is_library = |file: &PathBuf| file.extension().is_some_and(|end| end == "rlib");
+            compiled.library =
+                message.filenames.into_iter().find(is_library).or(compiled.library.take());
+            compiled.program = message.executable.or(compiled.program.take());
         }
     });
     bar.finish_and_clear();
     if outcome? {
-        return Ok(program);
+        return Ok(compiled);
     }
     Err(CompileError::Failed { command: "build", manifest: manifest.to_owned() })
 }

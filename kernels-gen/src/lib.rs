@@ -3,20 +3,24 @@
 //! ```text
 //! manifest   the head sizes worth an entry, and the models that want them: facts, one line each
 //! spec       a model as a preset says it, checked
+//! tiles      the tiles that are measured to be better than the rule's: tiles.toml
 //! plan       a head size x a level -> two entries: tile, registers, scratch, name
 //! render     entries -> the text of src/generated.rs and src/generated/
 //! package    a model -> the text of a crate of its own, and of the program that tries it
 //! tree       text against files: write what differs, or say what is stale
 //! compile    cargo, with a progress bar
-//! text       the bytes of machine code of each entry in a compiled program
-//! table      what was planned, what was measured: for people, and as JSON lines
+//! text       the bytes of machine code of each entry in a compiled program or library
+//! list       every entry, and what it takes
+//! table      what was measured; tables for people, and JSON lines
 //! map        a picture of where one head looks
 //! build      all of it in turn for one preset
+//! tune       which tiles are the fastest here
 //! ```
 //! Up to `package` nothing here reads or writes a file.
 
 pub mod build;
 pub mod compile;
+pub mod list;
 pub mod manifest;
 pub mod map;
 pub mod package;
@@ -25,4 +29,6 @@ pub mod render;
 pub mod spec;
 pub mod table;
 pub mod text;
+pub mod tiles;
 pub mod tree;
+pub mod tune;

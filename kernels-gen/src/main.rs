@@ -1,9 +1,12 @@
 //! `cargo kernels`: writes, checks and lists flashlet's kernels, and builds a crate for one model.
 
 use clap::{Args, Parser, Subcommand};
+use flashlet::Level;
+use kernels_gen::plan::{Op, width};
 use kernels_gen::spec::{REFERENCE, Spec};
+use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{self, Fault};
-use kernels_gen::{build, render, table};
+use kernels_gen::{build, list, render, table, tune};
 use miette::IntoDiagnostic;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -23,14 +26,44 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print every entry: name, tile, registers, scratch, and the models that want it.
-    List {
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Print every entry: tile, registers, scratch, machine code, and the models that want it.
+    List(List),
+    /// Time other tiles on this machine; say which are faster. Entries of bf16 pairs are not timed.
+    Tune(Tune),
     /// Write and compile a no_std crate for one model: its types, its scratch, its entries alone.
     Build(Build),
+}
+
+#[derive(Args)]
+struct List {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Do not compile flashlet: no sizes of machine code.
+    #[arg(long)]
+    no_build: bool,
+}
+
+#[derive(Args)]
+struct Tune {
+    /// A level [default: all that this processor has].
+    #[arg(long, value_parser = level)]
+    level: Vec<Level>,
+    /// An operation: attend or decode [default: both].
+    #[arg(long, value_parser = op)]
+    op: Vec<Op>,
+    /// A head size of the list, as 64 or 192x128 [default: all].
+    #[arg(long, value_parser = dims)]
+    width: Vec<[usize; 2]>,
+    /// Fewer rounds, and other register tiles only.
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Put what is faster beyond noise into kernels-gen/tiles.toml, and render it.
+    #[arg(long, conflicts_with = "quick")]
+    write: bool,
 }
 
 #[derive(Args)]
@@ -44,8 +77,8 @@ struct Build {
     /// Try it on heads captured from the model: errors, bounds, times.
     #[arg(long)]
     run: bool,
-    /// Print what --run finds as one JSON object a line.
-    #[arg(long, requires = "run")]
+    /// As --run, with what it finds as one JSON object a line.
+    #[arg(long)]
     json: bool,
     /// Draw where one captured head looks: attention.svg beside the crate.
     #[arg(long)]
@@ -56,22 +89,16 @@ fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
         None if cli.check => check(),
-        None => write(),
-        Some(Command::List { json: true }) => {
-            print(&table::planned_json().into_diagnostic()?)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Some(Command::List { json: false }) => {
-            print(&table::planned())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        None => write(&Tiles::own()?),
+        Some(Command::List(arguments)) => list(&arguments),
+        Some(Command::Tune(arguments)) => tune(&arguments),
         Some(Command::Build(arguments)) => build(&arguments),
     }
 }
 
-fn write() -> miette::Result<ExitCode> {
+fn write(tiles: &Tiles) -> miette::Result<ExitCode> {
     let src = build::workspace().join("src");
-    for (path, fault) in tree::mend(&src, "generated", &render::files()?)? {
+    for (path, fault) in tree::mend(&src, "generated", &render::files(tiles)?)? {
         let done = if fault == Fault::Unexpected { "removed" } else { "wrote" };
         eprintln!("{done} {}", path.display());
     }
@@ -80,7 +107,7 @@ fn write() -> miette::Result<ExitCode> {
 
 fn check() -> miette::Result<ExitCode> {
     let src = build::workspace().join("src");
-    let faults = tree::faults(&src, "generated", &render::files()?)?;
+    let faults = tree::faults(&src, "generated", &render::files(&Tiles::own()?)?)?;
     for (path, fault) in &faults {
         eprintln!("{fault}: {}", path.display());
     }
@@ -91,16 +118,78 @@ fn check() -> miette::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+fn list(arguments: &List) -> miette::Result<ExitCode> {
+    let text = if arguments.no_build { None } else { Some(build::library_text()?) };
+    let list = list::List::new(&Tiles::own()?, text.as_ref());
+    print(&if arguments.json { list.json().into_diagnostic()? } else { list.table() })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tune(arguments: &Tune) -> miette::Result<ExitCode> {
+    let wish = tune::Wish {
+        levels: given_or(&arguments.level, Level::available().collect()),
+        ops: given_or(&arguments.op, tune::OPS.to_vec()),
+        dims: given_or(&arguments.width, tune::all_dims()),
+        quick: arguments.quick,
+    };
+    let mut tiles = Tiles::own()?;
+    let findings = tune::run(&wish, &tiles)?;
+    print(&if arguments.json {
+        tune::json(&findings).into_diagnostic()?
+    } else {
+        tune::table(&findings)
+    })?;
+    let wrong: usize = findings.iter().map(|finding| finding.wrong().count()).sum();
+    if wrong > 0 {
+        eprintln!("{wrong} tiles give other bits than the present ones: nothing is written");
+        return Ok(ExitCode::FAILURE);
+    }
+    match (tune::adopt(&mut tiles, &findings), arguments.write) {
+        (0, _) => Ok(ExitCode::SUCCESS),
+        (proposed, false) => {
+            eprintln!("to put {proposed} better tiles in place: the same with --write");
+            Ok(ExitCode::SUCCESS)
+        }
+        (_, true) => {
+            tree::write(&build::workspace().join("kernels-gen/tiles.toml"), &tiles.text())?;
+            write(&tiles)
+        }
+    }
+}
+
+fn given_or<T: Clone>(given: &[T], all: Vec<T>) -> Vec<T> {
+    if given.is_empty() { all } else { given.to_vec() }
+}
+
+fn level(name: &str) -> Result<Level, String> {
+    let names = || Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
+    let level = Level::available().find(|level| level.name() == name);
+    level.ok_or_else(|| format!("this processor has {}", names()))
+}
+
+fn op(name: &str) -> Result<Op, String> {
+    let op = tune::OPS.into_iter().find(|op| op.to_string() == name);
+    op.ok_or_else(|| "there are attend and decode".to_owned())
+}
+
+fn dims(name: &str) -> Result<[usize; 2], String> {
+    let all = tune::all_dims();
+    let names = || all.iter().map(|dims| width(*dims)).collect::<Vec<_>>().join(", ");
+    let dims = all.iter().find(|dims| width(**dims) == name).copied();
+    dims.ok_or_else(|| format!("the list has {}", names()))
+}
+
 fn build(arguments: &Build) -> miette::Result<ExitCode> {
     let spec = Spec::parse(&arguments.spec.to_string_lossy(), &tree::text(&arguments.spec)?)?;
-    let wants_heads = arguments.run || arguments.svg;
+    let wants_run = arguments.run || arguments.json;
+    let wants_heads = wants_run || arguments.svg;
     let captured = if wants_heads { build::captured(&spec)? } else { Vec::new() };
     let emitted = build::emit(&spec, arguments.out.as_deref())?;
     eprintln!("wrote {}", emitted.directory.display());
     if arguments.svg {
         eprintln!("drew {}", emitted.draw(&spec, &captured)?.display());
     }
-    if !arguments.run {
+    if !wants_run {
         emitted.compile(&spec)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -4,6 +4,7 @@ use crate::manifest::Line;
 use crate::plan::{Planned, pair};
 use crate::render::{File, LevelView, RenderError, header, render, thousands};
 use crate::spec::{Kind, Spec};
+use crate::tiles::Tiles;
 use flashlet::Level;
 use serde::Serialize;
 
@@ -23,8 +24,8 @@ pub struct Origin {
 ///
 /// # Errors
 /// [`RenderError::Vectors`].
-pub fn files(spec: &Spec, origin: &Origin) -> Result<Vec<File>, RenderError> {
-    let view = PackageView::new(spec, origin);
+pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, RenderError> {
+    let view = PackageView::new(spec, origin, tiles);
     let file = |path: &str, template| {
         render(template, &view).map(|text| File { path: path.to_owned(), text })
     };
@@ -40,10 +41,15 @@ pub fn files(spec: &Spec, origin: &Origin) -> Result<Vec<File>, RenderError> {
     ];
     for &level in &spec.levels {
         let view = ModuleFile {
-            level: LevelView::new(view.header.clone(), level, vec![entries(spec, level)], vec![])?,
+            level: LevelView::new(
+                view.header.clone(),
+                level,
+                vec![entries(spec, level, tiles)],
+                vec![],
+            )?,
             positional: view.positional,
             causal: view.causal,
-            scratch_bytes: scratch_bytes(spec, level),
+            scratch_bytes: scratch_bytes(spec, level, tiles),
         };
         let text = render("emitted/level.rs", view)?;
         files.push(File { path: format!("src/{level}.rs"), text });
@@ -53,9 +59,9 @@ pub fn files(spec: &Spec, origin: &Origin) -> Result<Vec<File>, RenderError> {
 
 /// The entries of one level: `[prefill, decode]`.
 #[must_use]
-pub fn entries(spec: &Spec, level: Level) -> [Planned<'_>; 2] {
+pub fn entries<'a>(spec: &'a Spec, level: Level, tiles: &Tiles) -> [Planned<'a>; 2] {
     let line = Line { dim: spec.heads.dim, v_dim: spec.heads.v_dim, models: &spec.model };
-    pair(level, &line, spec.tile_k)
+    pair(level, &line, spec.tile_k, tiles)
 }
 
 /// The crate's name as Rust writes it.
@@ -64,8 +70,8 @@ pub fn crate_name(spec: &Spec) -> String {
     spec.name.replace('-', "_")
 }
 
-fn scratch_bytes(spec: &Spec, level: Level) -> String {
-    let bytes = entries(spec, level).map(|entry| entry.scratch_bytes());
+fn scratch_bytes(spec: &Spec, level: Level, tiles: &Tiles) -> String {
+    let bytes = entries(spec, level, tiles).map(|entry| entry.scratch_bytes());
     thousands(bytes.into_iter().max().unwrap_or(0) as u64)
 }
 
@@ -145,7 +151,7 @@ struct ModuleFile {
 }
 
 impl PackageView {
-    fn new(spec: &Spec, origin: &Origin) -> Self {
+    fn new(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Self {
         let quoted = |text: String| toml::Value::String(text).to_string();
         let sight = spec.mask.sight();
         let heads = HeadsView::new(spec);
@@ -180,7 +186,7 @@ impl PackageView {
             },
             imports: imports(spec),
             is_safe: spec.levels.iter().all(|level| !is_x86(*level)),
-            modules: spec.levels.iter().map(|level| ModuleView::new(spec, *level)).collect(),
+            modules: spec.levels.iter().map(|level| ModuleView::new(spec, *level, tiles)).collect(),
             example: example(spec),
         }
     }
@@ -195,7 +201,7 @@ impl HeadsView {
 }
 
 impl ModuleView {
-    fn new(spec: &Spec, level: Level) -> Self {
+    fn new(spec: &Spec, level: Level, tiles: &Tiles) -> Self {
         let (backend, needs) = match level {
             Level::Scalar => ("Scalar", "nothing"),
             Level::Portable => ("Portable", "nothing"),
@@ -208,8 +214,8 @@ impl ModuleView {
             backend,
             is_x86: is_x86(level),
             needs,
-            tiles: entries(spec, level).iter().map(tile).collect(),
-            scratch_bytes: scratch_bytes(spec, level),
+            tiles: entries(spec, level, tiles).iter().map(tile).collect(),
+            scratch_bytes: scratch_bytes(spec, level, tiles),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! From a head size and a level to an entry: its tile, its registers, its scratch, its name.
 
 use crate::manifest::{Line, MANIFEST};
+use crate::tiles::Tiles;
 use flashlet::Level;
 use flashlet::entry::{TILE_K, Tiling};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What an entry is tiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Op {
     /// Many queries.
     Attend,
@@ -36,47 +39,48 @@ pub struct Planned<'a> {
 }
 
 /// Every entry of a level, `[attend, decode]` for each line of the manifest.
-pub fn entries(level: Level) -> impl Iterator<Item = [Planned<'static>; 2]> {
-    MANIFEST.iter().map(move |line| pair(level, line, TILE_K))
+pub fn entries(level: Level, tiles: &Tiles) -> impl Iterator<Item = [Planned<'static>; 2]> {
+    MANIFEST.iter().map(move |line| pair(level, line, TILE_K, tiles))
 }
 
 /// The entries of a level that multiply bf16 pairs.
-pub fn pairs(level: Level) -> impl Iterator<Item = Planned<'static>> {
-    let has_pairs = level == Level::Avx512;
-    MANIFEST.iter().filter(move |_| has_pairs).map(move |&Line { dim, v_dim, models }| {
-        let tiling = Tiling::attend(level, dim, v_dim);
+pub fn pairs(level: Level, tiles: &Tiles) -> impl Iterator<Item = Planned<'static>> {
+    let lines = if has_pairs(level) { MANIFEST } else { &[] };
+    lines.iter().map(move |&Line { dim, v_dim, models }| {
+        let tiling = tiles.of(level, Op::Pairs, [dim, v_dim]);
         Planned { op: Op::Pairs, level, dim, v_dim, tile_k: TILE_K, tiling, models }
     })
 }
 
+/// Whether a level has entries that multiply bf16 pairs.
+#[must_use]
+pub fn has_pairs(level: Level) -> bool {
+    level == Level::Avx512
+}
+
 /// `[attend, decode]` for one head size.
 #[must_use]
-pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize) -> [Planned<'a>; 2] {
+pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize, tiles: &Tiles) -> [Planned<'a>; 2] {
     let &Line { dim, v_dim, models } = line;
     [Op::Attend, Op::Decode].map(|op| {
-        let tiling = match op {
-            Op::Attend | Op::Pairs => Tiling::attend(level, dim, v_dim),
-            Op::Decode => Tiling::decode(level),
-        };
+        let tiling = tiles.of(level, op, [dim, v_dim]);
         Planned { op, level, dim, v_dim, tile_k, tiling, models }
     })
+}
+
+/// A head size as names have it: `64`, or `192x128` where values have another width.
+#[must_use]
+pub fn width([dim, v_dim]: [usize; 2]) -> String {
+    if dim == v_dim { dim.to_string() } else { format!("{dim}x{v_dim}") }
 }
 
 impl Planned<'_> {
     /// The function's name: its parameters in a fixed order.
     #[must_use]
     pub fn name(&self) -> String {
-        let Planned { op, level, tile_k, .. } = self;
-        format!("{op}_hd{}_q{}_k{tile_k}_{level}", self.width(), self.tile_q())
-    }
-
-    /// The head size as a name has it: `64`, or `192x128` where values have another width.
-    #[must_use]
-    pub fn width(&self) -> String {
-        match (self.dim, self.v_dim) {
-            (dim, v_dim) if dim == v_dim => dim.to_string(),
-            (dim, v_dim) => format!("{dim}x{v_dim}"),
-        }
+        let &Planned { op, level, dim, v_dim, tile_k, .. } = self;
+        let (stem, width) = (op.stem(), width([dim, v_dim]));
+        format!("{stem}_hd{width}_q{}_k{tile_k}_{level}", self.tile_q())
     }
 
     /// Rows of a query tile.
@@ -91,21 +95,36 @@ impl Planned<'_> {
         self.tiling.registers(self.level)
     }
 
-    /// Bytes of scratch.
+    /// Bytes of scratch for keys and values in f32. Those of pairs are copied in any case.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        let floats =
-            self.tiling.scratch_len_in_place(self.level, self.dim, self.v_dim, self.tile_k);
+        let &Planned { op, level, dim, v_dim, tile_k, tiling, .. } = self;
+        let floats = match op {
+            Op::Attend | Op::Decode => tiling.scratch_len_in_place(level, dim, v_dim, tile_k),
+            Op::Pairs => tiling.scratch_len(level, dim, v_dim, tile_k),
+        };
         floats * size_of::<f32>()
     }
 }
 
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Op {
+    /// How names of entries start.
+    fn stem(self) -> &'static str {
+        match self {
             Op::Attend => "attend_f32",
             Op::Decode => "decode_f32",
             Op::Pairs => "attend_bf16",
+        }
+    }
+}
+
+/// As command lines and `tiles.toml` have it.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Op::Attend => "attend",
+            Op::Decode => "decode",
+            Op::Pairs => "pairs",
         })
     }
 }

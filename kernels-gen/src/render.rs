@@ -3,9 +3,10 @@
 mod template;
 
 pub use template::RenderError;
-pub(crate) use template::{LevelView, render};
+pub(crate) use template::{LevelView, backend, render};
 
 use crate::plan::{entries, pairs};
+use crate::tiles::Tiles;
 use flashlet::Level;
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ pub(crate) fn header(command: &str) -> String {
 ///
 /// # Errors
 /// [`RenderError::Vectors`].
-pub fn files() -> Result<Vec<File>, RenderError> {
+pub fn files(tiles: &Tiles) -> Result<Vec<File>, RenderError> {
     #[derive(Serialize)]
     struct Modules {
         header: String,
@@ -35,7 +36,8 @@ pub fn files() -> Result<Vec<File>, RenderError> {
     }
     let header = header("cargo kernels");
     let view = |level| {
-        LevelView::new(header.clone(), level, entries(level).collect(), pairs(level).collect())
+        let (entries, pairs) = (entries(level, tiles).collect(), pairs(level, tiles).collect());
+        LevelView::new(header.clone(), level, entries, pairs)
     };
     let mut levels: Vec<LevelView> = Level::ALL.into_iter().map(view).collect::<Result<_, _>>()?;
     levels.sort_by(|a, b| a.level.cmp(b.level));

@@ -1,69 +1,10 @@
-//! What was planned and what was measured, as tables for people and as JSON lines.
+//! Tables for people and JSON lines: their form, and the table of what was measured.
 
-use crate::plan::{Planned, entries, pairs};
 use crate::render::thousands;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-use flashlet::Level;
 use measure::trial::Row;
 use serde::Serialize;
 use std::ops::Range;
-
-/// One entry as `cargo kernels list --json` prints it.
-#[derive(Serialize)]
-struct Entry<'a> {
-    entry: String,
-    level: &'static str,
-    tile_q: usize,
-    tile_k: usize,
-    vectors: usize,
-    scalars: usize,
-    lanes: String,
-    registers: usize,
-    registers_of: usize,
-    scratch_bytes: usize,
-    why: &'a str,
-}
-
-fn all() -> impl Iterator<Item = Planned<'static>> {
-    Level::ALL.into_iter().flat_map(|level| entries(level).flatten().chain(pairs(level)))
-}
-
-/// A table of every entry that the manifest asks for.
-#[must_use]
-pub fn planned() -> String {
-    let mut table = table(["entry", "tile q x k", "registers", "scratch, B", "why"], 1..4);
-    for entry in all() {
-        table.add_row([
-            entry.name(),
-            format!("{} x {}", entry.tile_q(), entry.tile_k),
-            format!("{} of {}", entry.registers(), entry.level.registers()),
-            thousands(entry.scratch_bytes() as u64),
-            entry.models.to_owned(),
-        ]);
-    }
-    table.trim_fmt() + "\n"
-}
-
-/// The same, one JSON object a line.
-///
-/// # Errors
-/// None in practice: an entry has nothing that JSON cannot say.
-pub fn planned_json() -> serde_json::Result<String> {
-    let entry = |entry: Planned<'static>| Entry {
-        entry: entry.name(),
-        level: entry.level.name(),
-        tile_q: entry.tile_q(),
-        tile_k: entry.tile_k,
-        vectors: entry.tiling.vectors,
-        scalars: entry.tiling.scalars,
-        lanes: format!("{:?}", entry.tiling.lanes).to_lowercase(),
-        registers: entry.registers(),
-        registers_of: entry.level.registers(),
-        scratch_bytes: entry.scratch_bytes(),
-        why: entry.models,
-    };
-    json(&all().map(entry).collect::<Vec<_>>())
-}
 
 /// One JSON object a line.
 ///
@@ -98,7 +39,7 @@ pub fn measured(rows: &[Row]) -> String {
             row.case.clone(),
             format!("{} x {}", row.tile_q, row.tile_k),
             thousands(row.scratch_bytes as u64),
-            row.text_bytes.map_or_else(|| "-".to_owned(), thousands),
+            known(row.text_bytes),
             format!("{:.1e}", row.max_error),
             ratio(row.err_over_bound),
             digits(row.ms),
@@ -110,13 +51,18 @@ pub fn measured(rows: &[Row]) -> String {
     table.trim_fmt() + "\n"
 }
 
+/// A number of bytes, if it is known.
+pub(crate) fn known(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "-".to_owned(), thousands)
+}
+
 /// A share of a bound; how far one that is exceeded is, hardly matters.
 fn ratio(share: f64) -> String {
     if share < 100.0 { format!("{share:.3}") } else { format!("{share:.0e}") }
 }
 
 /// Three significant digits of a time.
-fn digits(ms: f64) -> String {
+pub(crate) fn digits(ms: f64) -> String {
     match ms {
         ms if ms < 0.1 => format!("{ms:.4}"),
         ms if ms < 1.0 => format!("{ms:.3}"),
@@ -126,7 +72,7 @@ fn digits(ms: f64) -> String {
 }
 
 /// A table whose columns of numbers stand flush right.
-fn table<const COLUMNS: usize>(header: [&str; COLUMNS], numbers: Range<usize>) -> Table {
+pub(crate) fn table<const COLUMNS: usize>(header: [&str; COLUMNS], numbers: Range<usize>) -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
     table.set_content_arrangement(ContentArrangement::Disabled);

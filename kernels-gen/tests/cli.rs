@@ -15,15 +15,16 @@ fn check_is_content_with_the_tree() {
 
 #[test]
 fn list_prints_one_json_object_an_entry() {
-    let output = kernels(&["list", "--json"]);
+    let output = kernels(&["list", "--json", "--no-build"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let rows: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(rows.len(), 2 * 4 * kernels_gen::manifest::MANIFEST.len());
+    // Two on each of four levels, and one of bf16 pairs.
+    assert_eq!(rows.len(), (2 * 4 + 1) * kernels_gen::manifest::MANIFEST.len());
     for key in ["entry", "level", "tile_q", "tile_k", "registers", "scratch_bytes", "why"] {
         assert!(rows.iter().all(|row| !row[key].is_null()), "{key}");
     }
-    let names = kernels(&["list"]).stdout;
+    let names = kernels(&["list", "--no-build"]).stdout;
     let names = String::from_utf8(names).unwrap();
     assert!(rows.iter().all(|row| names.contains(row["entry"].as_str().unwrap())));
 }
@@ -37,4 +38,18 @@ fn a_wrong_preset_shows_its_line_and_fails() {
     let report = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(report.contains("wrong.toml:2:11") && report.contains("`mmx`"), "{report}");
+}
+
+#[test]
+fn tune_refuses_what_it_cannot_measure_and_says_what_it_can() {
+    for (arguments, help) in [
+        (["--width", "7"], "32, 64, 80, 96, 128, 192x128, 256"),
+        (["--level", "mmx"], "this processor has scalar, portable"),
+        (["--op", "transpose"], "there are attend and decode"),
+    ] {
+        let output = kernels(&[&["tune"], &arguments[..]].concat());
+        let report = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(report.contains(help), "{report}");
+    }
 }

@@ -2,7 +2,8 @@
 
 use flashlet::Level;
 use kernels_gen::manifest::MANIFEST;
-use kernels_gen::plan::entries;
+use kernels_gen::plan::{Planned, entries, pairs};
+use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{Fault, faults, mend};
 use kernels_gen::{build, render};
 use std::collections::BTreeSet;
@@ -10,10 +11,20 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+fn files() -> Vec<render::File> {
+    render::files(&Tiles::own().unwrap()).unwrap()
+}
+
+fn all() -> Vec<Planned<'static>> {
+    let tiles = Tiles::own().unwrap();
+    let of_level = |level| entries(level, &tiles).flatten().chain(pairs(level, &tiles));
+    Level::ALL.into_iter().flat_map(of_level).collect()
+}
+
 #[test]
 fn the_tree_holds_what_the_generator_renders() {
-    let files = render::files().unwrap();
-    assert_eq!(files, render::files().unwrap(), "rendering is deterministic");
+    let files = files();
+    assert_eq!(files, self::files(), "rendering is deterministic");
     let faults = faults(&build::workspace().join("src"), "generated", &files).unwrap();
     assert!(faults.is_empty(), "{faults:?}: run `cargo kernels`");
 }
@@ -21,7 +32,7 @@ fn the_tree_holds_what_the_generator_renders() {
 #[test]
 fn a_file_edited_deleted_or_added_is_reported_by_name_and_mended() {
     let directory = tempfile::tempdir().unwrap();
-    let (src, files) = (directory.path(), render::files().unwrap());
+    let (src, files) = (directory.path(), files());
     assert_eq!(mend(src, "generated", &files).unwrap().len(), files.len());
     assert!(mend(src, "generated", &files).unwrap().is_empty(), "twice changes nothing");
 
@@ -40,7 +51,7 @@ fn a_file_edited_deleted_or_added_is_reported_by_name_and_mended() {
 
 #[test]
 fn every_file_names_the_command_that_rewrites_it_first() {
-    for file in render::files().unwrap() {
+    for file in files() {
         let first = file.text.lines().next();
         assert_eq!(first, Some("// Written by `cargo kernels`: do not edit."), "{}", file.path);
     }
@@ -53,7 +64,7 @@ fn rustfmt_changes_nothing() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let files = render::files().unwrap();
+    let files = files();
     mend(directory.path(), "generated", &files).unwrap();
     for heuristics in ["Default", "Max"] {
         assert_formatted(&directory.path().join("generated.rs"), heuristics);
@@ -72,7 +83,7 @@ fn assert_formatted(file: &Path, heuristics: &str) {
 
 #[test]
 fn no_entry_needs_more_registers_than_its_level_has() {
-    for entry in Level::ALL.into_iter().flat_map(entries).flatten() {
+    for entry in all() {
         let (needed, there) = (entry.registers(), entry.level.registers());
         assert!(needed <= there, "{}: {needed} of {there} registers", entry.name());
     }
@@ -80,18 +91,24 @@ fn no_entry_needs_more_registers_than_its_level_has() {
 
 #[test]
 fn no_entry_needs_more_scratch_than_256_kib() {
-    for entry in Level::ALL.into_iter().flat_map(entries).flatten() {
+    for entry in all() {
         assert!(entry.scratch_bytes() <= 256 * 1024, "{}: {}", entry.name(), entry.scratch_bytes());
     }
 }
 
 #[test]
 fn names_tell_entries_apart_and_say_their_parameters() {
-    let all: Vec<_> = Level::ALL.into_iter().flat_map(entries).flatten().collect();
+    let all = all();
     let names: BTreeSet<String> = all.iter().map(|entry| entry.name()).collect();
     assert_eq!(names.len(), all.len());
-    assert!(names.contains("attend_f32_hd64_q64_k96_avx512"));
-    assert!(names.contains("decode_f32_hd192x128_q16_k96_avx2"));
+    for (start, end) in [
+        ("attend_f32_hd64_q", "_k96_avx512"),
+        ("attend_bf16_hd64_q", "_k96_avx512"),
+        ("decode_f32_hd192x128_q", "_k96_avx2"),
+    ] {
+        let named = |name: &&String| name.starts_with(start) && name.ends_with(end);
+        assert_eq!(names.iter().filter(named).count(), 1, "{start}*{end}");
+    }
 }
 
 #[test]

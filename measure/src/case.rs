@@ -5,7 +5,8 @@ use crate::naive;
 use crate::problem::{Model, Tokens};
 use crate::time::time;
 use flashlet::entry::Entry;
-use oracle::{Arithmetic, Form, Pair, Verdict, attend_row, certify_rows};
+use flashlet::{Heads, Precision};
+use oracle::{Arithmetic, Form, Format, Pair, Verdict, attend_row, certify_rows};
 use std::time::Duration;
 
 /// Tokens of the case for times, if the model takes as many.
@@ -19,13 +20,15 @@ const STRIDE: usize = 61;
 
 /// A text on all heads of a model.
 pub struct Case {
-    /// `real 73`, or `real x14 1024`: 73 tokens, repeated.
+    /// `real 73`, or `real x14 1024`: 73 tokens, repeated; `real 1 on 73`: the last query alone.
     pub name: String,
     /// Median seconds of the naive attention: all queries, and the last one alone.
     pub naive: [f64; 2],
     /// Queries that are judged, the last one among them.
     pub judged: Vec<usize>,
     filled: Filled,
+    /// Tokens before the first query.
+    position: usize,
     /// The exact outputs of the judged queries, `[judged, q_heads, v_dim]`.
     exact: Vec<f64>,
 }
@@ -49,31 +52,38 @@ pub fn cases(
     budget: Duration,
 ) -> Result<Vec<Case>, HeadsError> {
     let text = captured.iter().map(|file| file.len).min().ok_or(HeadsError::None)?;
-    let (short, long) = (text.min(model.max_len), LONG.min(model.max_len));
-    let mut cases = vec![Case::new(model, captured, format!("real {short}"), short, budget)?];
+    let most = model.max_q.max(model.max_kv);
+    let (short, long) = (text.min(most), LONG.min(most));
+    let mut cases = vec![Case::new(model, captured, "real", short, budget)?];
     if long > short {
-        let name = format!("real x{} {long}", long.div_ceil(text));
-        cases.push(Case::new(model, captured, name, long, budget)?);
+        let name = format!("real x{}", long.div_ceil(text));
+        cases.push(Case::new(model, captured, &name, long, budget)?);
     }
     Ok(cases)
 }
 
 impl Case {
+    /// As many of `len` tokens' keys as the model takes, and of its last queries.
     fn new(
         model: &Model,
         captured: &[Captured],
-        name: String,
+        name: &str,
         len: usize,
         budget: Duration,
     ) -> Result<Self, HeadsError> {
-        let filled = fill(captured, model.heads, len)?;
-        let stride = if len <= SHORT { 1 } else { STRIDE };
-        let mut judged: Vec<usize> = (0..len).step_by(stride).chain(len.checked_sub(1)).collect();
+        let (q_len, kv_len) = (len.min(model.max_q), len.min(model.max_kv));
+        let (filled, position) = cut(model, fill(captured, model.heads, len)?, q_len, kv_len);
+        let stride = if q_len <= SHORT { 1 } else { STRIDE };
+        let mut judged: Vec<usize> =
+            (0..q_len).step_by(stride).chain(q_len.checked_sub(1)).collect();
         judged.dedup();
-        let mut case = Case { name, naive: [0.0; 2], judged, filled, exact: Vec::new() };
+        let lengths =
+            if q_len == kv_len { len.to_string() } else { format!("{q_len} on {kv_len}") };
+        let name = format!("{name} {lengths}");
+        let mut case = Case { name, naive: [0.0; 2], judged, filled, position, exact: Vec::new() };
         case.exact = case.exact(model);
         let tokens = case.tokens();
-        let mut o = vec![0.0; len * model.heads.q * model.heads.v_dim];
+        let mut o = vec![0.0; q_len * model.heads.q * model.heads.v_dim];
         case.naive = [tokens, case.last(model)]
             .map(|tokens| time(budget, || naive::attend(model, &tokens, &mut o)).median);
         Ok(case)
@@ -83,7 +93,7 @@ impl Case {
     #[must_use]
     pub fn tokens(&self) -> Tokens<'_> {
         let Filled { q, k, v } = &self.filled;
-        Tokens { position: 0, q, k, v }
+        Tokens { position: self.position, q, k, v }
     }
 
     /// The last query alone.
@@ -100,14 +110,15 @@ impl Case {
         let outputs = self.judged.iter().flat_map(|i| &o[i * width..][..width]);
         let error = |(o, exact): (&f32, &f64)| (f64::from(*o) - exact).abs();
         let max_error = outputs.zip(&self.exact).map(error).fold(0.0, worse);
-        let verdict = certify(model, &self.tokens(), entry, self.rows(model), o);
+        let rows = self.rows(model);
+        let verdict = certify(model, &self.tokens(), entry, Format::F32, rows, o);
         // An element without a bound was not judged: that is no pass.
         let ratio = if verdict.uncertified > 0 { f64::MAX } else { verdict.worst_ratio };
         Judgement { max_error, err_over_bound: ratio.min(f64::MAX) }
     }
 
     fn exact(&self, model: &Model) -> Vec<f64> {
-        let visible = |Pair { i, j, .. }: Pair| model.sight.sees(i, j);
+        let visible = |Pair { i, j, .. }: Pair| model.sight.sees(self.position + i, j);
         let problem = model.oracle(&self.tokens(), &visible);
         self.rows(model).flat_map(|(b, i, h)| attend_row(&problem, b, i, h).o).collect()
     }
@@ -119,20 +130,42 @@ impl Case {
     }
 }
 
+/// The first keys and values, and the last queries that still stand among them; how many tokens are
+/// before those.
+fn cut(model: &Model, mut filled: Filled, q_len: usize, kv_len: usize) -> (Filled, usize) {
+    let Heads { q, kv, dim, v_dim } = model.heads;
+    let position = kv_len.saturating_sub(q_len);
+    filled.q = filled.q[position * q * dim..][..q_len * q * dim].to_vec();
+    filled.k.truncate(kv_len * kv * dim);
+    filled.v.truncate(kv_len * kv * v_dim);
+    (filled, position)
+}
+
+/// The arithmetic that `entry` promises, its output being stored in a format.
+#[must_use]
+pub fn arithmetic(entry: &Entry, output: Format) -> Arithmetic {
+    let of_tile = match (entry.precision(), entry.level().is_fused()) {
+        (Precision::Bf16Products, _) => Arithmetic::bf16_products,
+        (_, true) => Arithmetic::fused,
+        (_, false) => Arithmetic::unfused,
+    };
+    of_tile(entry.tile_k()).stored_as(output)
+}
+
 /// Judges rows (sequence, query, head) of an output of `entry`, `[q_len, q_heads, v_dim]`, against the
-/// certified bound.
+/// certified bound. It was stored in the format `output`; `o` has its numbers as f32.
 #[must_use]
 pub fn certify(
     model: &Model,
     tokens: &Tokens<'_>,
     entry: &Entry,
+    output: Format,
     rows: impl IntoIterator<Item = (usize, usize, usize)>,
     o: &[f32],
 ) -> Verdict {
-    let arithmetic = if entry.level().is_fused() { Arithmetic::fused } else { Arithmetic::unfused };
     let visible = |Pair { i, j, .. }: Pair| model.sight.sees(tokens.position + i, j);
     let problem = model.oracle(tokens, &visible);
-    certify_rows(&problem, &arithmetic(entry.tile_k()), Form::Running, rows, o, None)
+    certify_rows(&problem, &arithmetic(entry, output), Form::Running, rows, o, None)
 }
 
 /// The larger error; a NaN is the worst.

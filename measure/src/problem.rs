@@ -11,8 +11,10 @@ pub struct Model {
     pub scale: f64,
     /// Which keys a query sees.
     pub sight: Sight,
-    /// Most tokens it takes.
-    pub max_len: usize,
+    /// Most queries of a call.
+    pub max_q: usize,
+    /// Most keys of a call.
+    pub max_kv: usize,
 }
 
 /// Which keys a query sees, said apart from flashlet's own masks so that it can check them: key `j`
@@ -82,15 +84,16 @@ impl Model {
         tokens.k.len() / (self.heads.kv * self.heads.dim)
     }
 
-    /// The call that a decoder makes at position `p` of these tokens: one query, and the keys that
-    /// are there by then.
+    /// The call that a decoder makes for query `i` of these tokens: it alone, and the keys that are
+    /// there by then.
     #[must_use]
-    pub fn step<'a>(&self, tokens: &Tokens<'a>, p: usize) -> Tokens<'a> {
+    pub fn step<'a>(&self, tokens: &Tokens<'a>, i: usize) -> Tokens<'a> {
         let Heads { q, kv, dim, v_dim } = self.heads;
-        let keys = if self.sight.is_causal() { p + 1 } else { self.kv_len(tokens) };
+        let position = tokens.position + i;
+        let keys = if self.sight.is_causal() { position + 1 } else { self.kv_len(tokens) };
         Tokens {
-            position: p,
-            q: &tokens.q[p * q * dim..][..q * dim],
+            position,
+            q: &tokens.q[i * q * dim..][..q * dim],
             k: &tokens.k[..keys * kv * dim],
             v: &tokens.v[..keys * kv * v_dim],
         }

@@ -36,6 +36,26 @@ pub fn time_at_least(fewest: usize, budget: Duration, mut work: impl FnMut()) ->
     Time { median: samples[samples.len() / 2], best: samples[0], samples: samples.len() }
 }
 
+/// A turn lasts at least this long.
+const TURN: Duration = Duration::from_micros(500);
+
+/// Runs `count` pieces of work in turn, `rounds` times; returns the seconds of a run of each, round by
+/// round. In a turn short work is repeated, as often as the first needs.
+pub fn turns(rounds: usize, count: usize, mut work: impl FnMut(usize)) -> Vec<Vec<f64>> {
+    let mut times = vec![Vec::new(); count];
+    if count == 0 {
+        return times;
+    }
+    let seconds = sample(warm_up(TURN, &mut || work(0)), &mut || work(0));
+    let runs = (TURN.as_secs_f64() / seconds).ceil().clamp(1.0, 1e6) as u32;
+    for _ in 0..rounds {
+        for (piece, times) in times.iter_mut().enumerate() {
+            times.push(sample(runs, &mut || work(piece)));
+        }
+    }
+    times
+}
+
 /// Runs in a sample, found while code and data come into the caches and the clock speeds up.
 fn warm_up(budget: Duration, work: &mut impl FnMut()) -> u32 {
     let start = Instant::now();

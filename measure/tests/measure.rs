@@ -75,7 +75,8 @@ fn keys_are_counted_as_they_are_seen() {
 #[test]
 fn naive_attention_is_attention() {
     let [captured, _] = smollm2();
-    let model = Model { heads: captured.heads, scale: 0.125, sight: Sight::CAUSAL, max_len: 73 };
+    let sight = Sight::CAUSAL;
+    let model = Model { heads: captured.heads, scale: 0.125, sight, max_q: 73, max_kv: 73 };
     let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
     let mut o = vec![f32::NAN; 73 * 3 * 64];
     naive::attend(&model, &tokens, &mut o);
@@ -89,8 +90,13 @@ fn naive_attention_is_attention() {
 
 #[test]
 fn operations_are_those_of_visible_pairs() {
-    let model =
-        Model { heads: Heads::new(3, 1, 64), scale: 1.0, sight: Sight::CAUSAL, max_len: 73 };
+    let model = Model {
+        heads: Heads::new(3, 1, 64),
+        scale: 1.0,
+        sight: Sight::CAUSAL,
+        max_q: 73,
+        max_kv: 73,
+    };
     let [captured, _] = smollm2();
     let tokens = Tokens { position: 0, q: &captured.q, k: &captured.k, v: &captured.v };
     let pairs = (73 * 74 / 2) as f64;
@@ -126,4 +132,37 @@ fn times_are_of_one_run() {
     let pause = Duration::from_millis(2);
     let time = time(Duration::from_millis(30), || std::thread::sleep(pause));
     assert!(time.best >= pause.as_secs_f64() && time.median >= time.best, "{time:?}");
+}
+
+#[test]
+fn entrants_take_turns_and_are_held_to_the_bits_of_the_first() {
+    use flashlet::entry::Entry;
+    use measure::race::{Work, run};
+    let entries: Vec<Entry> = [Level::Scalar, Level::Portable]
+        .iter()
+        .flat_map(|level| Entry::generic(*level, Heads::new(1, 1, 8)))
+        .collect();
+    let race = run(Work::Step, [8, 8], &entries, 3).unwrap();
+    assert!(race.ms.iter().all(|ms| ms.len() == 3 && ms.iter().all(|ms| *ms > 0.0)), "{race:?}");
+    // Levels of two classes differ in bits, those of one do not.
+    let same = Level::Scalar.is_fused() == Level::Portable.is_fused();
+    assert_eq!(race.is_right, [true, true, same, same]);
+    assert!(race.is_right[race.finalist]);
+}
+
+#[test]
+fn an_entry_is_judged_by_the_arithmetic_that_it_has() {
+    use flashlet::entry::Entry;
+    use measure::case::arithmetic;
+    use oracle::{Arithmetic, Format};
+    let heads = Heads::new(1, 1, 64);
+    for level in Level::ALL {
+        let [entry, _] = Entry::generic(level, heads);
+        let found = arithmetic(&entry, Format::F16);
+        assert_eq!((found.fused, found.output), (level.is_fused(), Format::F16), "{level}");
+        for entry in Entry::generated_pairs(level) {
+            let expected = Arithmetic::bf16_products(entry.tile_k()).stored_as(Format::Bf16);
+            assert_eq!(arithmetic(entry, Format::Bf16), expected);
+        }
+    }
 }

@@ -8,5 +8,6 @@ mod masks;
 mod math;
 mod properties;
 mod real_heads;
+mod scratch;
 mod special;
 mod states;

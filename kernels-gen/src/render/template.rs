@@ -22,6 +22,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("emitted/level.rs", include_str!("../../templates/emitted/level.rs.jinja")),
     ("runner/Cargo.toml", include_str!("../../templates/runner/Cargo.toml.jinja")),
     ("runner/main.rs", include_str!("../../templates/runner/main.rs.jinja")),
+    ("tune/Cargo.toml", include_str!("../../templates/tune/Cargo.toml.jinja")),
+    ("tune/main.rs", include_str!("../../templates/tune/main.rs.jinja")),
+    ("tune/level.rs", include_str!("../../templates/tune/level.rs.jinja")),
 ];
 
 /// Why nothing can be rendered.
@@ -101,10 +104,21 @@ struct EntryView {
     tiling: String,
     /// The algorithm: `attend` or `decode`.
     algorithm: &'static str,
-    /// The const arguments that name its register tile.
+    /// The const arguments that name its register tile, if the target does not decide them.
     tile: String,
     /// Who wants it, and what was derived for it.
     facts: String,
+}
+
+/// A level's variant, which is also its token's type; an expression for the token; what its entries
+/// enable.
+pub(crate) fn backend(level: Level) -> (&'static str, &'static str, Option<&'static str>) {
+    match level {
+        Level::Scalar => ("Scalar", "Scalar", None),
+        Level::Portable => ("Portable", "Portable", None),
+        Level::Avx2 => ("Avx2", "Avx2::here()", Some("avx2,fma,f16c")),
+        Level::Avx512 => ("Avx512", "Avx512::here()", Some("avx512f,avx512bw,avx512dq,avx512vl")),
+    }
 }
 
 impl LevelView {
@@ -117,18 +131,11 @@ impl LevelView {
         if Level::Portable.lanes() != 4 {
             return Err(RenderError::Vectors { lanes: Level::Portable.lanes() });
         }
-        let (backend, token, features) = match level {
-            Level::Scalar => ("Scalar", "Scalar", None),
-            Level::Portable => ("Portable", "Portable", None),
-            Level::Avx2 => ("Avx2", "Avx2::here()", Some("avx2,fma,f16c")),
-            Level::Avx512 => {
-                ("Avx512", "Avx512::here()", Some("avx512f,avx512bw,avx512dq,avx512vl"))
-            }
-        };
+        let (backend, token, features) = backend(level);
         let by_target = level == Level::Portable;
         let mut tilings: Vec<TilingView> = Vec::new();
         if !by_target {
-            tilings = pairs.iter().flatten().map(TilingView::new).collect();
+            tilings = pairs.iter().flatten().chain(&bf16).map(TilingView::new).collect();
             tilings.sort_unstable();
             tilings.dedup();
         }
@@ -180,7 +187,7 @@ impl EntryView {
                     }
                     Op::Decode => "Tiling::decode(Level::Portable)".to_owned(),
                 };
-                (tiling, "{ T.vectors }, { T.scalars }".to_owned(), format!("{models}."))
+                (tiling, String::new(), format!("{models}."))
             }
             _ => {
                 let registers = format!("{} of {} registers", entry.registers(), level.registers());
