@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Times flashlet against PyTorch, ONNX Runtime and ggml on one core of this machine.
+# Times flashlet beside PyTorch, ONNX Runtime, ggml and other Rust crates on one core of this machine.
 #
-#   benches/peers/run.sh [--quick] [--rows REGEX] [--peers torch,ort,ggml] [--json FILE] [--markdown FILE]
+#   benches/peers/run.sh [--quick] [--rows REGEX] [--peers torch,ort,ggml,rust] [--json FILE] [--markdown FILE]
 #
 # Installs what it needs into PEERS_DIR, target/peers unless that is set, and nowhere else.
 set -euo pipefail

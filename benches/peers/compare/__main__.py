@@ -18,12 +18,14 @@ from ort_peer import Ort
 from peer import Peer, Unavailable
 from report import Comparison, Report, cpu_name
 from rows import QUICK, ROWS, Row
+from rust_peers import Rust
 from timing import Effort, pin
 from torch_peer import Torch
 
 from ours import PRODUCTS, Ours
 
-PEERS = {"torch": Torch, "ort": Ort, "ggml": Ggml}
+PEERS = {"torch": Torch, "ort": Ort, "ggml": Ggml, "rust": Rust}
+USUAL = ["torch", "ort", "ggml"]  # Rust's take long to compile
 EFFORT = Effort(seconds=4, turns=7)
 QUICK_EFFORT = Effort(seconds=0.5, turns=3)
 
@@ -33,7 +35,13 @@ def arguments() -> argparse.Namespace:
     add, names = parser.add_argument, ",".join(PEERS)
     add("--quick", action="store_true", help="contexts up to 1024, little time for each: noisy")
     add("--rows", type=regex, metavar="REGEX", help="only rows whose name it finds")
-    add("--peers", type=peers, metavar="NAMES", default=list(PEERS), help=f"some of {names}")
+    add(
+        "--peers",
+        type=peers,
+        metavar="NAMES",
+        default=USUAL,
+        help=f"of {names}; {','.join(USUAL)} if not given",
+    )
     add("--products", choices=PRODUCTS, default="f32", help="ours: multiply in f32, or as stored")
     add("--json", type=file, metavar="FILE", help="write all numbers there")
     add("--markdown", type=file, metavar="FILE", help="write there what is printed, too")
@@ -122,4 +130,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("run.sh: interrupted before there was anything to report")

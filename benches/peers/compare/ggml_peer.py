@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ctypes import c_bool, c_char_p, c_float, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
 
+import c
 import install
 import numpy as np
 from peer import Contender, Unavailable
@@ -61,9 +62,9 @@ class Ggml:
         package = install.npm(folder / "npm", *PACKAGES[host])
         try:
             base = next(package.glob("bins/*/libggml-base.so"))
-            self.base = _declare(ctypes.CDLL(str(base)), BASE)
+            self.base = c.declare(ctypes.CDLL(str(base)), BASE)
             variant, library = _best_variant(base.parent)
-            cpu = _declare(library, CPU)
+            cpu = c.declare(library, CPU)
         except (StopIteration, OSError, AttributeError) as error:
             raise Unavailable(f"ggml cannot be loaded: {error}") from error
         self.backend = cpu.ggml_backend_cpu_init()
@@ -100,12 +101,9 @@ class _Graph:
         base.ggml_build_forward_expand(self._graph, self._o)
         buffer = base.ggml_backend_alloc_ctx_tensors(self._context, ggml.backend)
         weakref.finalize(self, base.ggml_backend_buffer_free, buffer)
-        for tensor, x, format in (
-            (q, tensors.q, "f32"),
-            (k, tensors.k, row.format),
-            (v, tensors.v, row.format),
-        ):
-            self._set(tensor, x.transpose(1, 0, 2), format)
+        formats = ("f32", row.format, row.format)
+        for tensor, x, format in zip((q, k, v), tensors.by_head(), formats, strict=True):
+            self._set(tensor, x, format)
         if mask is not None:
             self._set(mask, np.where(row.mask(), 0.0, -np.inf), "f16")
 
@@ -126,13 +124,6 @@ class _Graph:
         o = np.empty((self._row.q_len, self._row.q_heads, self._row.head_dim), np.float32)
         self._ggml.base.ggml_backend_tensor_get(self._o, o.ctypes.data, 0, o.nbytes)
         return o
-
-
-def _declare(library: ctypes.CDLL, functions: dict) -> ctypes.CDLL:
-    for name, (result, parameters) in functions.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, parameters
-    return library
 
 
 def _best_variant(folder: Path) -> tuple[str, ctypes.CDLL]:

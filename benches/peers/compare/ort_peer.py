@@ -6,7 +6,7 @@ from pathlib import Path
 import install
 import numpy as np
 from peer import Contender, Unavailable
-from rows import Row, Tensors
+from rows import Row, Tensors, aligned
 
 PACKAGES = ("onnxruntime==1.32.0", "onnx==1.23.2")
 
@@ -46,6 +46,7 @@ class Ort:
 
     def _group_query(self, row: Row, tensors: Tensors) -> Contender:
         """The call appends the last `q_len` keys to a cache that holds those before them."""
+        _, past_k, past_v = tensors.by_head()
         fresh = slice(row.kv_len - row.q_len, None)
         q, k, v = (
             x.reshape(1, len(x), -1) for x in (tensors.q, tensors.k[fresh], tensors.v[fresh])
@@ -54,8 +55,8 @@ class Ort:
             "query": q,
             "key": k,
             "value": v,
-            "past_key": np.ascontiguousarray(tensors.k.transpose(1, 0, 2))[None],
-            "past_value": np.ascontiguousarray(tensors.v.transpose(1, 0, 2))[None],
+            "past_key": past_k[None],
+            "past_value": past_v[None],
             "seqlens_k": np.array([row.kv_len - 1], np.int32),
             "total_sequence_length": np.array(row.kv_len, np.int32),
         }
@@ -69,8 +70,9 @@ class Ort:
     def _contender(
         self, row: Row, operator: str, attributes: dict, inputs: dict, in_place: dict
     ) -> Contender:
-        values = {name: self._ort.OrtValue.ortvalue_from_numpy(x) for name, x in inputs.items()}
-        outputs = {"output": self._ort.OrtValue.ortvalue_from_numpy(np.zeros_like(inputs["query"]))}
+        value_of = self._ort.OrtValue.ortvalue_from_numpy
+        values = {name: value_of(x) for name, x in inputs.items()}
+        outputs = {"output": value_of(aligned(np.zeros_like(inputs["query"])))}
         outputs |= {name: values[source] for name, source in in_place.items()}
         session = self._session(operator, attributes, values, outputs)
         binding = session.io_binding()

@@ -106,7 +106,7 @@ class Report:
         facts = "\n".join(f"- {name}: {value}" for name, value in self.conditions.items())
         cells = [comparison.cells() for comparison in self.comparisons if comparison.peer]
         table = tabulate(cells, HEADERS, tablefmt="github", disable_numparse=True)
-        sections = [facts, table, LEGEND, self._absent()]
+        sections = [facts, *([table, LEGEND] if cells else []), self._absent()]
         return "\n\n".join(section for section in sections if section)
 
     def _absent(self) -> str:

@@ -42,11 +42,7 @@ class Torch:
     def _stored(self, row: Row, tensors: Tensors) -> list:
         """`[1, heads, len, head_dim]` in the row's format."""
         dtype = getattr(self._torch, DTYPES[row.format].name)
-        by_head = (
-            np.ascontiguousarray(x.transpose(1, 0, 2))[None]
-            for x in (tensors.q, tensors.k, tensors.v)
-        )
-        return [self._torch.from_numpy(x).to(dtype) for x in by_head]
+        return [self._torch.from_numpy(x[None]).to(dtype) for x in tensors.by_head()]
 
     def _sdpa(self, row: Row, tensors: Tensors) -> Contender:
         q, k, v = self._stored(row, tensors)
