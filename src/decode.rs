@@ -399,9 +399,9 @@ fn sum_weights<S: Simd, const R: usize>(simd: S, states: &mut [[[S::F32; 1]; 3]]
         let count = if p.len() - row >= R { R } else { 1 };
         let mut sums = [-0.0; R];
         if count == R {
-            for weights in p.across::<R>(row, p.width()).and(Items::of(p.row(row))) {
-                for r in 0..R {
-                    sums[r] += weights.0[r];
+            for (weights, _) in p.across::<R>(row, p.width()).and(Items::of(p.row(row))) {
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum += weight;
                 }
             }
         } else {

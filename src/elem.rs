@@ -9,7 +9,7 @@ use crate::view::{AnyView, AnyViewMut, Stored, StoredMut, View, ViewMut};
 use half::{bf16, f16};
 
 /// A type that tensors are stored in: `f32`, `half::f16` or `half::bf16`.
-pub trait Elem: Copy + Default + sealed::Sealed + 'static {
+pub trait Elem: Copy + Default + Sealed + 'static {
     /// The first lanes of `from` as f32; zeros if there are not as many.
     fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32;
     /// Writes the first lanes of `to`, rounded to nearest even; nothing if there are not as many.
@@ -51,7 +51,7 @@ macro_rules! elem {
                 $bf16
             }
         }
-        impl sealed::Sealed for $type {
+        impl Sealed for $type {
             const MOVES: &'static MoveTable<Self> = &MoveTable::new();
             fn any(view: View<'_, Self>) -> AnyView<'_> {
                 AnyView(Stored::$Variant(view, Self::MOVES))

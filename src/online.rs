@@ -125,7 +125,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         seen: Seen<'_>,
     ) {
         // Vector by vector: their chains are short beside an exponential.
-        for n in 0..N {
+        for (n, correction) in correction.iter().enumerate() {
             let m = finite(simd, self.m[n]);
             let mut l = simd.splat(-0.0);
             for run in seen.runs.iter().filter(|run| is_live::<S, N>(run, n)) {
@@ -135,7 +135,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
                     l = weigh_step::<S, P, N>(simd, products, s, n, (step, start, odd), m, l);
                 }
             }
-            self.l[n] = simd.mul_add(self.l[n], correction[n], l);
+            self.l[n] = simd.mul_add(self.l[n], *correction, l);
         }
     }
 

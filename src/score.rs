@@ -85,9 +85,7 @@ where
         let steps = keys.across::<R>(*j, q.len()).and(Items::of(q));
         let scores = outer::<S, P, N, LO, R>(simd, products, zero, steps);
         for (to, s) in block.iter_mut().zip(scores) {
-            for n in LO..N {
-                to[n] = s[n];
-            }
+            to[LO..].copy_from_slice(&s[LO..]);
         }
         *j += R;
     }

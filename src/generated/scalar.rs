@@ -205,7 +205,7 @@ fn attend_f32_hd192x128_q16_k96_scalar(job: Job<'_>) {
     entry::attend::<Scalar, Fixed<192>, Fixed<128>, 4, 4, TILE_K>(Scalar, job);
 }
 
-/// DeepSeek-V3, Kimi-Linear. 1 x 8 tile, 11 of 32 registers, 5,536 B of scratch.
+/// DeepSeek-V3, Kimi-Linear. 1 x 8 tile, 11 of 32 registers, 6,560 B of scratch.
 fn decode_f32_hd192x128_q4_k96_scalar(job: Job<'_>) {
     entry::attend::<Scalar, Fixed<192>, Fixed<128>, 1, 8, TILE_K>(Scalar, job);
 }
