@@ -4,19 +4,23 @@
 //! comparison needs, for one sequence, and no more.
 
 use flashlet::{
-    Attention, Error, Heads, Inputs, Level, Mask, Offset, Outputs, Shape, Strides, View, ViewMut,
-    Window,
+    Attention, Elem, Error, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape, Strides,
+    View, ViewMut, Window,
 };
+use half::{bf16, f16};
 use std::ffi::{c_char, c_void};
 use std::slice;
 
 /// How numbers are stored. 0: f32, 1: f16, 2: bf16.
 type Format = u32;
 const F32: Format = 0;
+const F16: Format = 1;
+const BF16: Format = 2;
 
-/// How products are computed. 0: in f32, 1: in the format in which numbers are stored.
-type Precision = u32;
-const IN_F32: Precision = 0;
+/// How products are computed. 0: in f32, 1: in bf16 where flashlet finds that faster.
+type Products = u32;
+const IN_F32: Products = 0;
+const IN_BF16: Products = 1;
 
 /// What a call says when it is over.
 #[repr(i32)]
@@ -26,7 +30,7 @@ pub enum Status {
     Done = 0,
     /// flashlet refused the problem and wrote nothing; standard error says why.
     Refused = 1,
-    /// flashlet has no such format or precision yet.
+    /// flashlet has no such format or precision.
     Unsupported = 2,
 }
 
@@ -51,7 +55,7 @@ pub struct Problem {
     causal: u32,
     /// Of `q`, `k` and `v`; `o` is f32.
     format: Format,
-    precision: Precision,
+    precision: Products,
     /// The position of query 0, if causal.
     q_offset: i64,
     /// The last so many keys up to its own position, if causal; 0: no window.
@@ -124,7 +128,7 @@ fn status(result: Result<(), Error>) -> Status {
 impl Problem {
     /// The one place to say what formats and precisions there are; `run` is where they differ.
     fn is_supported(&self) -> bool {
-        self.format == F32 && self.precision == IN_F32
+        matches!(self.format, F32 | F16 | BF16) && matches!(self.precision, IN_F32 | IN_BF16)
     }
 
     fn shape(&self) -> Shape {
@@ -142,25 +146,38 @@ impl Problem {
     }
 
     fn plan(&self) -> Result<Attention, Error> {
-        Attention::new(self.shape(), self.mask())
+        let plan = Attention::new(self.shape(), self.mask())?;
+        Ok(match self.precision {
+            IN_BF16 => plan.precision(Precision::Bf16Products),
+            _ => plan,
+        })
     }
 
     /// # Safety
-    /// As [`attend`], and the tensors hold f32.
+    /// As [`attend`].
     unsafe fn run(&self, scratch: &mut [f32]) -> Result<(), Error> {
+        // SAFETY: the caller vouches for the tensors.
+        unsafe {
+            match self.format {
+                F16 => self.run_stored::<f16>(scratch),
+                BF16 => self.run_stored::<bf16>(scratch),
+                _ => self.run_stored::<f32>(scratch),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`attend`], and `q`, `k` and `v` hold `T`.
+    unsafe fn run_stored<T: Elem>(&self, scratch: &mut [f32]) -> Result<(), Error> {
         let (plan, shape) = (self.plan()?, self.shape());
         // SAFETY: the caller vouches for the tensors.
-        let (q, k, v, o) = unsafe {
-            (
-                self.q.view(shape.q())?,
-                self.k.view(shape.k())?,
-                self.v.view(shape.v())?,
-                self.o.view_mut(shape.o())?,
-            )
+        let (inputs, o) = unsafe {
+            let q = self.q.view::<T>(shape.q())?;
+            let k = self.k.view::<T>(shape.k())?;
+            let v = self.v.view::<T>(shape.v())?;
+            (Inputs::new(q, k, v), self.o.view_mut::<f32>(shape.o())?)
         };
-        let inputs = Inputs { q, k, v, kv_lens: None };
-        let outputs = Outputs { o, lse: None };
-        plan.bind(inputs, outputs, scratch)?.run();
+        plan.bind(inputs, Outputs::new(o), scratch)?.run();
         Ok(())
     }
 }
