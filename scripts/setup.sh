@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what cross.sh and check-hosts.sh need and this machine lacks: std's source for targets
-# rustup has not got, QEMU for the firmware, Node for the WASM module.
+# Installs what cross.sh, check-hosts.sh and instructions.sh need and this machine lacks: std's source
+# for targets rustup has not got, QEMU for the firmware, Node for the WASM module, valgrind for counts.
 #
 #   scripts/setup.sh
 set -euo pipefail
@@ -22,6 +22,7 @@ if ! has_cores && ! has_source rustc; then
 fi
 command -v qemu-system-arm >/dev/null || packages+=(qemu-system-arm)
 command -v node >/dev/null || packages+=(nodejs)
+command -v valgrind >/dev/null || packages+=(valgrind)
 
 if ((${#packages[@]} == 0)); then
     echo "setup.sh: nothing is missing"
