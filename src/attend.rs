@@ -19,7 +19,6 @@
 
 use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
-use crate::moves;
 use crate::online::Online;
 use crate::products::Products;
 use crate::score;
@@ -177,11 +176,13 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             if !staged {
                 job.stage_values(tile, &range, Ahead::default(), stage);
             }
+            // The first block asks for the next tile, for all of them.
+            let hints = if staged { None } else { job.hints(tile, range.end) };
             staged = true;
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);
             let rows = job.values(tile, &range, stage).slice(steps);
             let Some(o) = o.get_mut(..v_dim) else { continue };
-            Online { m, l, o }.absorb::<P, R>(simd, products, scale, s, rows, seen);
+            Online { m, l, o }.absorb::<P, R>(simd, products, scale, s, rows, seen, hints);
         }
     }
     unpack::<S, N>(simd, job, work, tile);
@@ -239,7 +240,8 @@ impl Block {
 
     /// What the block sees of the keys of a tile, if anything: which, and who sees them. Its first key
     /// is `depth` times some number from the tile's first.
-    #[inline(always)]
+    // One copy for all entries: integers only, once a tile.
+    #[inline(never)]
     fn sight<const TILE_K: usize>(
         &self,
         visible: &Visible,
@@ -333,7 +335,7 @@ fn unpack<S: Simd, const N: usize>(
         let (m, l) = (&*simd.floats_of(m), &*simd.floats_of(l));
         let pad = block.pad();
         for lane in (pad / S::LANES * S::LANES..width).step_by(S::LANES) {
-            moves::lift(simd, columns.get(lane..).unwrap_or(&[]), width, v_dim, rows);
+            job.lift(columns.get(lane..).unwrap_or(&[]), width, v_dim, rows);
             for (lane, row) in (lane..lane + S::LANES).zip(rows.chunks_exact(v_dim)) {
                 if let (Some(m), Some(l), true) = (m.get(lane), l.get(lane), lane >= pad) {
                     job.write_row(tile, block.rows.start + (lane - pad), (*m, *l), row);

@@ -204,7 +204,13 @@ impl Entry {
     #[must_use]
     pub fn pairs(level: Level, heads: Heads) -> Option<Entry> {
         let fitting = Entry::generated_pairs(level).iter().find(|entry| entry.fits(heads));
-        fitting.copied().filter(Entry::is_available)
+        let generic = || {
+            let ((name, call), dims) = (generic::pairs(level)?, None);
+            let tiling = Tiling::attend(level, heads.dim, heads.v_dim);
+            let precision = Precision::Bf16Products;
+            Some(Entry { name, level, dims, tile_k: TILE_K, tiling, precision, call })
+        };
+        fitting.copied().or_else(generic).filter(Entry::is_available)
     }
 
     /// The generated entries of a level that multiply bf16 pairs.

@@ -144,6 +144,7 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// The mask of sequence `b`.
+    #[inline(never)]
     pub(crate) fn visible(&self, b: usize) -> Visible {
         let kv_len = self.shape.kv_len;
         let visible =
@@ -182,6 +183,11 @@ impl Job<'_> {
     /// Lays f32 rows down lanes: `columns[c * width + r]`.
     pub(crate) fn lay(&self, rows: Rows<'_>, columns: &mut [f32], width: usize) {
         f32::MOVES.at(self.level).lay(rows, 0, columns, width);
+    }
+
+    /// Lays lanes back along rows of `dim`: `rows[r * dim + c] = columns[c * width + r]`.
+    pub(crate) fn lift(&self, columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
+        f32::MOVES.at(self.level).lift(columns, width, dim, rows);
     }
 
     /// Writes one row of output: its channels, and its sums.

@@ -130,6 +130,7 @@ impl Mask {
     }
 
     /// The mask of one sequence: alignment resolved, only keys of `keys` visible.
+    #[inline(never)]
     pub(crate) fn of_sequence(
         self,
         q_len: usize,
@@ -200,6 +201,7 @@ impl Visible {
     }
 
     /// Keys that some query of `first ..= last` may see: at most two runs, in order.
+    #[inline(never)]
     pub(crate) fn runs(&self, first: usize, last: usize) -> [Range<usize>; 2] {
         // Both ends of a window move right with the query, and the sinks a query sees only grow.
         let sinks = self.sinks_of(last);
@@ -215,6 +217,7 @@ impl Visible {
     }
 
     /// What the keys of `tile` are to the queries `first ..= last`.
+    #[inline(never)]
     pub(crate) fn classify(&self, first: usize, last: usize, tile: &Range<usize>) -> Tile {
         let [a, b] = self.runs(first, last).map(|run| intersect(&run, tile));
         let range = match (a.is_empty(), b.is_empty()) {

@@ -26,7 +26,7 @@ use crate::math::exp2;
 use crate::outer::{RegisterTile, outer, outer_where};
 use crate::products::Products;
 use crate::sight::{Run, Seen, granularity, with_lo};
-use crate::simd::{Items, Rows, Simd, Steps};
+use crate::simd::{Hint, Hinting, Items, Rows, Simd, Steps};
 
 /// The running state of `N` vectors of query rows, one row a lane. `o` is `[v_dim, N vectors]`.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
     /// a step being a key or a pair of them. The value of a key is not added to a row that may not
     /// see it, not even times 0, so it may be NaN.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one tile and all that is known of it")]
     pub(crate) fn absorb<P: Products<S>, const C: usize>(
         &mut self,
         simd: S,
@@ -61,11 +62,12 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         s: &mut [[S::F32; N]],
         values: Rows<'_>,
         seen: Seen<'_>,
+        hints: Option<Hints>,
     ) {
         let max = self.largest(simd, scale, s, seen);
         let correction = self.raise(simd, &max);
         self.weigh(simd, products, &correction, s, seen);
-        let sums = Sums { p: &*s, correction, values, seen };
+        let sums = Sums { p: &*s, correction, values, seen, hints };
         sums.join::<S, P, C>(simd, products, self.o);
     }
 
@@ -256,6 +258,16 @@ struct Sums<'a, V, const N: usize> {
     /// `[steps, v_dim]`.
     values: Rows<'a>,
     seen: Seen<'a>,
+    hints: Option<Hints>,
+}
+
+/// Where the keys and values of the next tile lie, which come nearer while those of this one are added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hints {
+    /// Channel 0 of its keys and of its values.
+    pub(crate) next: [Hint; 2],
+    /// Bytes of a channel.
+    pub(crate) channel: [usize; 2],
 }
 
 impl<V: Copy, const N: usize> Sums<'_, V, N> {
@@ -331,7 +343,14 @@ impl<V: Copy, const N: usize> Sums<'_, V, N> {
         let p = self.p.get(run.steps(P::DEPTH)).unwrap_or(&[]);
         let steps = self.values.down::<C>(c, &run.steps(P::DEPTH)).and(Items::of(p));
         if !run.masked {
-            outer::<S, P, N, LO, C>(simd, products, sum, steps)
+            match self.hints {
+                // A few lines a step, never in bursts.
+                Some(Hints { next: [keys, values], channel }) if LO == 0 => {
+                    let hints = [keys.offset(c * channel[0]), values.offset(c * channel[1])];
+                    outer::<S, P, N, LO, C>(simd, products, sum, Hinting::new(steps, hints))
+                }
+                _ => outer::<S, P, N, LO, C>(simd, products, sum, steps),
+            }
         } else if P::DEPTH == 1 {
             let steps = steps.and(Items::of(self.seen.bits_of_steps::<1>(run)));
             outer_where::<S, P, N, LO, C, 1>(simd, products, sum, steps)

@@ -3,9 +3,10 @@
 use crate::attend::QueryTile;
 use crate::dispatch::Entry;
 use crate::entry::{Job, Lanes};
+use crate::online::Hints;
 use crate::products::Precision;
 use crate::shape::Heads;
-use crate::simd::Rows;
+use crate::simd::{Hint, Rows};
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::ops::Range;
 
@@ -46,9 +47,10 @@ impl Ahead {
     }
 }
 
-/// Rows that lie a multiple of so many bytes apart fall on few sets of a cache: 4096 bytes are the
-/// period of every first-level cache with 64 sets of 64 bytes.
-const CONFLICT: usize = 1024;
+/// Rows that lie a multiple of so many bytes apart fall on so few sets of the caches that a tile of
+/// them evicts itself. (Smaller powers of two do so in the first level alone: there the copy costs
+/// more than it saves, once the next tile is asked for in time.)
+const CONFLICT: usize = 16 * 1024;
 
 impl<'a> Staged<'a> {
     /// Keys of `dim` channels as `entry` wants them.
@@ -100,6 +102,15 @@ impl<'a> Staged<'a> {
         Staged { view, copy: if is_copied { Copied::Rows(width) } else { Copied::No } }
     }
 
+    /// Where the rows from `key` on lie, if there are any, and the bytes of a channel.
+    fn hint(&self, tile: &QueryTile, key: usize) -> Option<(Hint, usize)> {
+        of_any!(Stored, self.view.0, (view, _) => {
+            let rows = view.rows(tile.b, tile.g)?;
+            let rows = rows.slice(key..rows.len());
+            (rows.len() > 0).then(|| (Hint::down(&rows), size_of_element(&rows)))
+        })
+    }
+
     /// Whether scratch must hold a copy.
     pub(crate) fn needs_room(&self) -> bool {
         self.copy != Copied::No
@@ -132,13 +143,20 @@ impl Job<'_> {
         }
     }
 
+    /// Where the keys and values from `key` on lie, if there are any.
+    #[inline(never)]
+    pub(crate) fn hints(&self, tile: &QueryTile, key: usize) -> Option<Hints> {
+        let (keys, key_bytes) = self.k.hint(tile, key)?;
+        let (values, value_bytes) = self.v.hint(tile, key)?;
+        Some(Hints { next: [keys, values], channel: [key_bytes, value_bytes] })
+    }
+
     /// Whether the heads of a token lie side by side, rather than the tokens of a head.
     pub(crate) fn heads_lie_together(&self) -> bool {
         of_any!(Stored, self.k.view.0, (view, _) => view.strides().head < view.strides().token)
     }
 
     /// The keys of `range`, staged before if they have to be: row 0 is key `range.start`.
-    #[inline(always)]
     pub(crate) fn keys<'s>(
         &'s self,
         tile: &QueryTile,
@@ -149,7 +167,6 @@ impl Job<'_> {
     }
 
     /// The values of `range`, staged before if they have to be: row 0 is that of key `range.start`.
-    #[inline(always)]
     pub(crate) fn values<'s>(
         &'s self,
         tile: &QueryTile,
@@ -202,7 +219,7 @@ impl Job<'_> {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn rows<'s>(
     from: &Staged<'s>,
     tile: &QueryTile,
@@ -221,4 +238,8 @@ fn rows<'s>(
     };
     debug_assert!(rows.is_some(), "the plan checks views and scratch");
     rows.unwrap_or(Rows::one(&[]))
+}
+
+const fn size_of_element<T>(_: &Rows<'_, T>) -> usize {
+    size_of::<T>()
 }

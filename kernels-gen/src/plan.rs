@@ -1,6 +1,6 @@
 //! From a head size and a level to an entry: its tile, its registers, its scratch, its name.
 
-use crate::manifest::{Line, MANIFEST};
+use crate::manifest::{Line, MANIFEST, PAIRS};
 use crate::tiles::Tiles;
 use flashlet::Level;
 use flashlet::entry::{TILE_K, Tiling};
@@ -46,7 +46,8 @@ pub fn entries(level: Level, tiles: &Tiles) -> impl Iterator<Item = [Planned<'st
 /// The entries of a level that multiply bf16 pairs.
 pub fn pairs(level: Level, tiles: &Tiles) -> impl Iterator<Item = Planned<'static>> {
     let lines = if has_pairs(level) { MANIFEST } else { &[] };
-    lines.iter().map(move |&Line { dim, v_dim, models }| {
+    let wanted = |line: &&Line<'_>| PAIRS.contains(&[line.dim, line.v_dim]);
+    lines.iter().filter(wanted).map(move |&Line { dim, v_dim, models }| {
         let tiling = tiles.of(level, Op::Pairs, [dim, v_dim]);
         Planned { op: Op::Pairs, level, dim, v_dim, tile_k: TILE_K, tiling, models }
     })

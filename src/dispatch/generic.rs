@@ -1,8 +1,10 @@
 //! Entries for a head size known when running, one pair a level: what there is without a generator.
 
+#[cfg(target_arch = "x86_64")]
+use crate::entry::attend_pairs;
 use crate::entry::{Dynamic, Job, attend, decode};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
+use crate::simd::{Avx2, Avx512, Bf16Products};
 use crate::simd::{Level, Portable, Scalar};
 use crate::tiling::{TILE_K, Tiling};
 use const_format::concatcp;
@@ -48,6 +50,27 @@ entries!(
     decode,
     "avx512f,avx512bw,avx512dq,avx512vl"
 );
+
+/// The generic function of a level that multiplies bf16 pairs, and its tiling for some widths.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn pairs(level: Level) -> Option<Named> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn many(job: Job<'_>) {
+        const T: Tiling = Tiling::attend(Level::Avx512, 1, 1);
+        let (simd, products) = (Avx512::here(), Bf16Products::here());
+        attend_pairs::<_, _, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>(
+            simd, products, job,
+        );
+    }
+    let name = concatcp!("attend_bf16_generic_k", TILE_K, "_avx512");
+    (level == Level::Avx512).then_some((name, many as unsafe fn(Job<'_>)))
+}
+
+/// None elsewhere.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn pairs(_: Level) -> Option<Named> {
+    None
+}
 
 /// The generic functions of a level, for many queries and for few.
 pub(super) fn entries(level: Level) -> [Named; 2] {

@@ -18,6 +18,7 @@ pub(crate) struct Moves<T> {
     lay: unsafe fn(Rows<'_, T>, isize, &mut [f32], usize),
     flat: unsafe fn(Rows<'_, T>, isize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
+    lift: unsafe fn(&[f32], usize, usize, &mut [f32]),
     pairs: Option<PairMoves<T>>,
 }
 
@@ -77,6 +78,12 @@ impl<T: Elem> Mover<T> {
         unsafe { (self.0.flat)(rows, ahead, scale, to, width) }
     }
 
+    /// [`moves::lift`].
+    pub(crate) fn lift(self, columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.lift)(columns, width, dim, rows) }
+    }
+
     /// The functions for bf16 pairs, if the level has any.
     pub(crate) fn pairs(self) -> Option<PairMover<T>> {
         self.0.pairs.map(PairMover)
@@ -134,7 +141,11 @@ macro_rules! moves {
             fn round<T: Elem>(from: &[f32], to: &mut [T]) {
                 moves::round($token, from, to);
             }
-            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T>, pairs: None }
+            $(#[target_feature(enable = $features)])?
+            fn lift(columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
+                moves::lift($token, columns, width, dim, rows);
+            }
+            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T>, lift, pairs: None }
         }
     };
 }

@@ -170,14 +170,6 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
 pub(crate) const PAIRS: &[Entry] = unsafe {
     &[
         Entry::with_pairs(
-            "attend_bf16_hd32_q128_k96_avx512",
-            Level::Avx512,
-            [32, 32],
-            TILE_K,
-            QUERIES_4X4_Q128,
-            attend_bf16_hd32_q128_k96_avx512,
-        ),
-        Entry::with_pairs(
             "attend_bf16_hd64_q128_k96_avx512",
             Level::Avx512,
             [64, 64],
@@ -186,44 +178,12 @@ pub(crate) const PAIRS: &[Entry] = unsafe {
             attend_bf16_hd64_q128_k96_avx512,
         ),
         Entry::with_pairs(
-            "attend_bf16_hd80_q128_k96_avx512",
-            Level::Avx512,
-            [80, 80],
-            TILE_K,
-            QUERIES_4X4_Q128,
-            attend_bf16_hd80_q128_k96_avx512,
-        ),
-        Entry::with_pairs(
-            "attend_bf16_hd96_q128_k96_avx512",
-            Level::Avx512,
-            [96, 96],
-            TILE_K,
-            QUERIES_4X4_Q128,
-            attend_bf16_hd96_q128_k96_avx512,
-        ),
-        Entry::with_pairs(
             "attend_bf16_hd128_q128_k96_avx512",
             Level::Avx512,
             [128, 128],
             TILE_K,
             QUERIES_4X4_Q128,
             attend_bf16_hd128_q128_k96_avx512,
-        ),
-        Entry::with_pairs(
-            "attend_bf16_hd192x128_q64_k96_avx512",
-            Level::Avx512,
-            [192, 128],
-            TILE_K,
-            QUERIES_4X4_Q64,
-            attend_bf16_hd192x128_q64_k96_avx512,
-        ),
-        Entry::with_pairs(
-            "attend_bf16_hd256_q64_k96_avx512",
-            Level::Avx512,
-            [256, 256],
-            TILE_K,
-            QUERIES_4X4_Q64,
-            attend_bf16_hd256_q64_k96_avx512,
         ),
     ]
 };
@@ -312,17 +272,6 @@ fn decode_f32_hd256_q32_k96_avx512(job: Job<'_>) {
     entry::decode::<Avx512, Fixed<256>, Fixed<256>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// MiniLM-L6. 4 x 4 tile, 21 of 32 registers, 83,004 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn attend_bf16_hd32_q128_k96_avx512(job: Job<'_>) {
-    let products = Bf16Products::here();
-    entry::attend_pairs::<Avx512, _, Fixed<32>, Fixed<32>, 4, 4, TILE_K>(
-        Avx512::here(),
-        products,
-        job,
-    );
-}
-
 /// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 4 x 4 tile, 21 of 32 registers, 140,348 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn attend_bf16_hd64_q128_k96_avx512(job: Job<'_>) {
@@ -334,55 +283,11 @@ fn attend_bf16_hd64_q128_k96_avx512(job: Job<'_>) {
     );
 }
 
-/// Phi-2, ViT-H. 4 x 4 tile, 21 of 32 registers, 169,020 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn attend_bf16_hd80_q128_k96_avx512(job: Job<'_>) {
-    let products = Bf16Products::here();
-    entry::attend_pairs::<Avx512, _, Fixed<80>, Fixed<80>, 4, 4, TILE_K>(
-        Avx512::here(),
-        products,
-        job,
-    );
-}
-
-/// Phi-3-mini. 4 x 4 tile, 21 of 32 registers, 197,692 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn attend_bf16_hd96_q128_k96_avx512(job: Job<'_>) {
-    let products = Bf16Products::here();
-    entry::attend_pairs::<Avx512, _, Fixed<96>, Fixed<96>, 4, 4, TILE_K>(
-        Avx512::here(),
-        products,
-        job,
-    );
-}
-
 /// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 4 x 4 tile, 21 of 32 registers, 255,036 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn attend_bf16_hd128_q128_k96_avx512(job: Job<'_>) {
     let products = Bf16Products::here();
     entry::attend_pairs::<Avx512, _, Fixed<128>, Fixed<128>, 4, 4, TILE_K>(
-        Avx512::here(),
-        products,
-        job,
-    );
-}
-
-/// DeepSeek-V3, Kimi-Linear. 4 x 4 tile, 21 of 32 registers, 180,796 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn attend_bf16_hd192x128_q64_k96_avx512(job: Job<'_>) {
-    let products = Bf16Products::here();
-    entry::attend_pairs::<Avx512, _, Fixed<192>, Fixed<128>, 4, 4, TILE_K>(
-        Avx512::here(),
-        products,
-        job,
-    );
-}
-
-/// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 4 x 4 tile, 21 of 32 registers, 254,524 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn attend_bf16_hd256_q64_k96_avx512(job: Job<'_>) {
-    let products = Bf16Products::here();
-    entry::attend_pairs::<Avx512, _, Fixed<256>, Fixed<256>, 4, 4, TILE_K>(
         Avx512::here(),
         products,
         job,

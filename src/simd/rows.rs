@@ -172,6 +172,55 @@ pub(crate) trait Steps: Sized {
     }
 }
 
+/// Asks at each step for a line that will be read much later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hint {
+    next: *const u8,
+    step: usize,
+}
+
+impl Hint {
+    /// Element `first` of every row of `rows`, from the first row on, and beyond the last one.
+    pub(crate) fn down<T>(rows: &Rows<'_, T>) -> Self {
+        let step = rows.stride * size_of::<T>();
+        Hint { next: rows.data.as_ptr().cast(), step }
+    }
+
+    /// The same rows, `bytes` further.
+    #[inline(always)]
+    pub(crate) fn offset(self, bytes: usize) -> Self {
+        Hint { next: self.next.wrapping_add(bytes), ..self }
+    }
+}
+
+/// Steps that also give two hints each.
+#[derive(Debug)]
+pub(crate) struct Hinting<A> {
+    inner: A,
+    hints: [Hint; 2],
+}
+
+impl<A> Hinting<A> {
+    #[inline(always)]
+    pub(crate) fn new(inner: A, hints: [Hint; 2]) -> Self {
+        Hinting { inner, hints }
+    }
+}
+
+impl<A: Iterator> Iterator for Hinting<A> {
+    type Item = A::Item;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<A::Item> {
+        let item = self.inner.next()?;
+        for hint in &mut self.hints {
+            prefetch(hint.next);
+            hint.next = hint.next.wrapping_add(hint.step);
+        }
+        Some(item)
+    }
+}
+
 /// Two side by side: an iterator over what both read.
 #[derive(Debug)]
 pub(crate) struct Both<A, B> {
