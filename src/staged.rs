@@ -48,9 +48,8 @@ impl Ahead {
 }
 
 /// Rows that lie a multiple of so many bytes apart fall on so few sets of the caches that a tile of
-/// them evicts itself. (Smaller powers of two do so in the first level alone: there the copy costs
-/// more than it saves, once the next tile is asked for in time.)
-const CONFLICT: usize = 16 * 1024;
+/// them evicts itself: 4096 bytes are the period of a first-level cache of 64 sets.
+const CONFLICT: usize = 2048;
 
 impl<'a> Staged<'a> {
     /// Keys of `dim` channels as `entry` wants them.
