@@ -482,6 +482,22 @@ fn states_of_bf16_products_merge_within_the_bound() {
 }
 
 #[test]
+fn keys_outside_a_range_change_no_bit_of_bf16_products() {
+    for entry in pair_entries().into_iter().take(2) {
+        let clean = bf16_case(shape(70, 131, heads_of(&entry, 1, 1)), Rule::full(), 1);
+        for range in [13..50, 12..96, 1..130, 96..98, 95..98] {
+            let mut poisoned = clean.clone();
+            for j in (0..131).filter(|j| !range.contains(j)) {
+                poison(&mut poisoned, j, f32::NAN);
+            }
+            let plan = clean.plan_of(entry).keys(range.clone()).unwrap();
+            let what = format!("{} {range:?}", entry.name());
+            poisoned.run(&plan).assert_same(&clean.run(&plan), what);
+        }
+    }
+}
+
+#[test]
 fn bf16_products_have_the_same_bits_whatever_bf16_numbers_are_stored_as() {
     for entry in pair_entries() {
         let heads = heads_of(&entry, 2, 2);
