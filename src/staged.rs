@@ -60,9 +60,11 @@ impl<'a> Staged<'a> {
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
-        match entry.precision() {
-            Precision::F32 => Self::rows(view, dim, entry, heads, scratch_len),
-            Precision::Bf16Products => Staged { view, copy: Copied::Pairs(dim.div_ceil(2)) },
+        match (entry.precision(), entry.tiling().lanes) {
+            (Precision::Bf16Products, _) => Staged { view, copy: Copied::Pairs(dim.div_ceil(2)) },
+            // They are laid down lanes from where they lie.
+            (Precision::F32, Lanes::Keys) => Staged { view, copy: Copied::No },
+            (Precision::F32, Lanes::Queries) => Self::rows(view, dim, entry, heads, scratch_len),
         }
     }
 

@@ -166,6 +166,8 @@ impl Tiling {
                     Room::Staged if rows > block => key_tile.saturating_add(value_tile),
                     Room::Staged => max(key_tile, value_tile),
                 };
+                // Scratch is cut to whole blocks: what is left of one behind the last is lost.
+                let stage = stage.saturating_add(block - 1) / block * block;
                 states.saturating_add(tile_k.saturating_mul(block)).saturating_add(stage)
             }
             Lanes::Keys => {

@@ -24,7 +24,8 @@ fn the_corpus_of_attend_is_certified() {
 #[test]
 fn a_thousand_random_inputs_of_attend_are_certified() {
     let mut random = fastrand::Rng::with_seed(1);
-    for _ in 0..1000 {
+    for number in 0..1000 {
+        println!("input {number}");
         let len = random.usize(20..3000);
         let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
         attend::run(&data);

@@ -1,11 +1,13 @@
-//! Attention under any shape, mask and data: every level within the certified bound of the f64
-//! oracle, all levels of a class equal to the bit, NaN where the definition says NaN.
+//! Attention under any shape, mask, storage and data: every level within the certified bound of the
+//! f64 oracle, all levels of a class equal to the bit, NaN where the definition says NaN.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use flashlet::{
-    Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Shape, View, ViewMut, Window,
+    AnyView, AnyViewMut, Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape,
+    View, ViewMut, Window,
 };
-use oracle::{Arithmetic, Form, Pair, Problem};
+use half::{bf16, f16};
+use oracle::{Arithmetic, Form, Format, Pair, Problem};
 
 /// A mask, as the oracle reads it.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +26,18 @@ struct Case {
     rule: Rule,
     kv_lens: Vec<usize>,
     scale: f64,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+    precision: Precision,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    output: Format,
+}
+
+/// Numbers, as they are stored.
+enum Tensor {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
 }
 
 /// Judges one input. Input that is too short or too plain is completed with zeros.
@@ -35,15 +46,22 @@ pub(crate) fn run(data: &[u8]) {
     for fused in [false, true] {
         let mut first = None;
         for level in Level::available().filter(|level| level.is_fused() == fused) {
-            let (o, lse) = case.attend(level);
+            let plan = case.plan(level);
+            let (o, lse) = case.attend(&plan);
+            if plan.entry().precision() == Precision::Bf16Products {
+                // A class of its own.
+                case.judge(&plan, &o, &lse);
+                continue;
+            }
             let bits: Vec<u32> = o.iter().chain(&lse).map(|x| canonical(*x)).collect();
             match &first {
                 None => {
-                    case.judge(level, &o, &lse);
+                    case.judge(&plan, &o, &lse);
                     first = Some(bits);
                 }
                 Some(first) => {
-                    assert_eq!(*first, bits, "{level} differs within its class: {case:?}")
+                    let differs = first.iter().zip(&bits).position(|(a, b)| a != b);
+                    assert_eq!(differs, None, "{level} differs within its class: {case:?}");
                 }
             }
         }
@@ -81,15 +99,24 @@ impl Case {
         let kv_lens = lens.collect::<Result<_>>()?;
         let scale = *u.choose(&[1.0 / (heads.dim as f64).sqrt(), 1.0, 16.0, 1e-4, -1.0])?;
         let spread = u.int_in_range(0..=40)? - 20;
-        let mut tensor = |dims: [usize; 4]| -> Result<Vec<f32>> {
+        // All alike, or any mix.
+        let formats = [Format::F32, Format::F16, Format::Bf16];
+        let alike = *u.choose(&[Some(0), Some(0), Some(1), Some(2), None])?;
+        let mut format = || -> Result<Format> {
+            alike.map_or_else(|| u.choose(&formats).copied(), |n| Ok(formats[n]))
+        };
+        let [q_format, k_format, v_format, output] = [format()?, format()?, format()?, format()?];
+        let precision = *u.choose(&[Precision::F32, Precision::Bf16Products])?;
+        let mut tensor = |dims: [usize; 4], format| -> Result<Tensor> {
             let mut x: Vec<f32> = Vec::new();
             for _ in 0..dims.iter().product() {
                 x.push(float(u, x.last().copied(), spread)?);
             }
-            Ok(x)
+            Ok(Tensor::rounded(&x, format))
         };
-        let (q, k, v) = (tensor(shape.q())?, tensor(shape.k())?, tensor(shape.v())?);
-        Ok(Case { shape, rule, kv_lens, scale, q, k, v })
+        let q = tensor(shape.q(), q_format)?;
+        let (k, v) = (tensor(shape.k(), k_format)?, tensor(shape.v(), v_format)?);
+        Ok(Case { shape, rule, kv_lens, scale, precision, q, k, v, output })
     }
 
     fn mask(&self) -> Mask {
@@ -113,27 +140,25 @@ impl Case {
             && (j >= p - left as i128 || j < sinks as i128)
     }
 
-    fn attend(&self, level: Level) -> (Vec<f32>, Vec<f32>) {
-        let shape = self.shape;
-        let plan =
-            Attention::new(shape, self.mask()).and_then(|plan| plan.scale(self.scale).level(level));
-        let plan = plan.expect("a good shape");
-        let mut o = vec![f32::NAN; shape.o().iter().product()];
-        let mut lse = vec![f32::NAN; shape.rows()];
-        let mut scratch = vec![f32::NAN; plan.scratch_len()];
-        let inputs = Inputs::new(
-            View::packed(&self.q, shape.q()).expect("packed"),
-            View::packed(&self.k, shape.k()).expect("packed"),
-            View::packed(&self.v, shape.v()).expect("packed"),
-        )
-        .kv_lens(&self.kv_lens[..]);
-        let view = ViewMut::packed(&mut o, shape.o()).expect("packed");
-        let outputs = Outputs::new(view).lse(&mut lse[..]);
-        plan.bind(inputs, outputs, &mut scratch).expect("views of the plan's shape").run();
-        (o, lse)
+    fn plan(&self, level: Level) -> Attention {
+        let plan = Attention::new(self.shape, self.mask()).and_then(|plan| plan.level(level));
+        plan.expect("a good shape").scale(self.scale).precision(self.precision)
     }
 
-    fn judge(&self, level: Level, o: &[f32], lse: &[f32]) {
+    fn attend(&self, plan: &Attention) -> (Vec<f32>, Vec<f32>) {
+        let shape = self.shape;
+        let mut o = Tensor::rounded(&vec![f32::NAN; shape.o().iter().product()], self.output);
+        let mut lse = vec![f32::NAN; shape.rows()];
+        let mut scratch = vec![f32::NAN; plan.scratch_len()];
+        let (q, k, v) = (&self.q, &self.k, &self.v);
+        let inputs = Inputs::new(q.view(shape.q()), k.view(shape.k()), v.view(shape.v()));
+        let inputs = inputs.kv_lens(&self.kv_lens[..]);
+        let outputs = Outputs::new(o.view_mut(shape.o())).lse(&mut lse[..]);
+        plan.bind(inputs, outputs, &mut scratch).expect("views of the plan's shape").run();
+        (o.widened(), lse)
+    }
+
+    fn judge(&self, plan: &Attention, o: &[f32], lse: &[f32]) {
         let Shape { batch, q_len, kv_len, heads } = self.shape;
         let shape = oracle::Shape {
             batch,
@@ -145,15 +170,69 @@ impl Case {
             v_dim: heads.v_dim,
         };
         let visible = |pair| self.sees(pair);
-        let (q, k, v) = (&self.q, &self.k, &self.v);
-        let problem = Problem { shape, scale: self.scale, q, k, v, visible: &visible };
-        let arithmetic = if level.is_fused() {
-            Arithmetic::fused(flashlet::TILE_K)
-        } else {
-            Arithmetic::unfused(flashlet::TILE_K)
+        let (entry, tile_k) = (plan.entry(), plan.entry().tile_k());
+        let arithmetic = match (entry.precision(), entry.level().is_fused()) {
+            (Precision::Bf16Products, _) => Arithmetic::bf16_products(tile_k),
+            (_, true) => Arithmetic::fused(tile_k),
+            (_, false) => Arithmetic::unfused(tile_k),
         };
+        // Pairs are made of what is stored, rounded to bf16.
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|tensor| match entry.precision() {
+            Precision::Bf16Products => Tensor::rounded(&tensor.widened(), Format::Bf16).widened(),
+            _ => tensor.widened(),
+        });
+        let (q, k, v) = (&q[..], &k[..], &v[..]);
+        let problem = Problem { shape, scale: self.scale, q, k, v, visible: &visible };
+        let arithmetic = arithmetic.stored_as(self.output);
         let verdict = oracle::certify(&problem, &arithmetic, Form::Running, o, Some(lse));
-        assert!(verdict.holds(), "{level}: {verdict}\n{self:?}");
+        assert!(verdict.holds(), "{}: {verdict}\n{self:?}", entry.name());
+    }
+}
+
+impl Tensor {
+    fn rounded(x: &[f32], format: Format) -> Self {
+        let x = x.iter().copied();
+        match format {
+            Format::F32 => Tensor::F32(x.collect()),
+            Format::F16 => Tensor::F16(x.map(f16::from_f32).collect()),
+            Format::Bf16 => Tensor::Bf16(x.map(bf16::from_f32).collect()),
+        }
+    }
+
+    fn widened(&self) -> Vec<f32> {
+        match self {
+            Tensor::F32(x) => x.clone(),
+            Tensor::F16(x) => x.iter().map(|x| x.to_f32()).collect(),
+            Tensor::Bf16(x) => x.iter().map(|x| x.to_f32()).collect(),
+        }
+    }
+
+    fn view(&self, dims: [usize; 4]) -> AnyView<'_> {
+        match self {
+            Tensor::F32(x) => View::packed(x, dims).expect("packed").into(),
+            Tensor::F16(x) => View::packed(x, dims).expect("packed").into(),
+            Tensor::Bf16(x) => View::packed(x, dims).expect("packed").into(),
+        }
+    }
+
+    fn view_mut(&mut self, dims: [usize; 4]) -> AnyViewMut<'_> {
+        match self {
+            Tensor::F32(x) => ViewMut::packed(x, dims).expect("packed").into(),
+            Tensor::F16(x) => ViewMut::packed(x, dims).expect("packed").into(),
+            Tensor::Bf16(x) => ViewMut::packed(x, dims).expect("packed").into(),
+        }
+    }
+}
+
+/// The format alone: the input that a replay needs is the file.
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, len) = match self {
+            Tensor::F32(x) => ("f32", x.len()),
+            Tensor::F16(x) => ("f16", x.len()),
+            Tensor::Bf16(x) => ("bf16", x.len()),
+        };
+        write!(f, "{len} x {name}")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same bits: whatever the level, the entry, the chunking, the parts or the strides.
 
-use crate::case::{Case, Output, Reach, Rule, entries_for, normal, shape};
+use crate::case::{Case, Output, Reach, Rule, assert_same_bits, entries_for, normal, shape};
 use flashlet::entry::Entry;
 use flashlet::{
     Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Shape, Strides, TILE_K, View, ViewMut,
@@ -38,13 +38,13 @@ fn generated_entries_equal_the_generic_ones() {
     });
     for case in cases().into_iter().chain(generated) {
         for level in Level::available() {
-            let generic =
-                Entry::generic(level, case.shape.heads).map(|entry| case.run_entry(entry).bits());
-            assert_eq!(generic[0], generic[1], "generic attend and decode at {level}");
+            let [attend, decode] =
+                Entry::generic(level, case.shape.heads).map(|entry| case.run_entry(entry));
+            decode.assert_same(&attend, format_args!("generic decode and attend at {level}"));
             for pair in Entry::generated(level).iter().filter(|pair| pair[0].fits(case.shape.heads))
             {
                 for entry in pair {
-                    assert_eq!(case.run_entry(*entry).bits(), generic[0], "{}", entry.name());
+                    case.run_entry(*entry).assert_same(&attend, entry.name());
                     compared += 1;
                 }
             }
@@ -59,14 +59,10 @@ fn levels_of_one_class_agree() {
         for fused in [false, true] {
             let mut levels = Level::available().filter(|level| level.is_fused() == fused);
             let Some(first) = levels.next() else { continue };
-            let expected = case.run_on(first).bits();
+            let expected = case.run_on(first);
             for level in levels {
-                assert_eq!(
-                    case.run_on(level).bits(),
-                    expected,
-                    "{first} and {level}: {:?}",
-                    case.shape
-                );
+                let what = format_args!("{level} and {first}: {:?}", case.shape);
+                case.run_on(level).assert_same(&expected, what);
             }
         }
     }
@@ -110,25 +106,19 @@ fn any_number_of_parts_gives_the_same_bits() {
     for case in cases() {
         for level in Level::available() {
             let plan = case.plan().level(level).unwrap();
-            let expected = case.run(&plan).bits();
+            let expected = case.run(&plan);
             for parts in [1, 2, 3, 7, 64] {
-                assert_eq!(
-                    one_by_one(&case, &plan, parts).bits(),
-                    expected,
-                    "{level}, {parts} in turn"
-                );
-                assert_eq!(
-                    on_threads(&case, &plan, parts).bits(),
-                    expected,
-                    "{level}, {parts} threads"
-                );
+                let what = format_args!("{level}, {parts} in turn");
+                one_by_one(&case, &plan, parts).assert_same(&expected, what);
+                let what = format_args!("{level}, {parts} threads");
+                on_threads(&case, &plan, parts).assert_same(&expected, what);
             }
         }
     }
 }
 
 /// Parts in turn, last first, on one scratch.
-fn one_by_one(case: &Case, plan: &Attention, parts: usize) -> Output {
+pub(crate) fn one_by_one(case: &Case, plan: &Attention, parts: usize) -> Output {
     let mut output = case.unwritten();
     let mut scratch = vec![f32::NAN; plan.scratch_len()];
     let mut call = plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch).unwrap();
@@ -205,8 +195,8 @@ fn sequences_of_a_batch_equal_single_calls() {
             single.shape.batch = 1;
             (single.q, single.k, single.v) = (part(&case.q), part(&case.k), part(&case.v));
             single.kv_lens = Some(vec![case.visible_len(b)]);
-            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(&single.run_on(level).o), bits(together), "sequence {b}, {level}");
+            let what = format_args!("sequence {b}, {level}");
+            assert_same_bits(&single.run_on(level).o, together, what);
         }
     }
 }
@@ -239,7 +229,7 @@ fn strides_do_not_change_bits() {
         let outputs = Outputs::new(ViewMut::strided(&mut o, case.shape.o(), o_strides).unwrap());
         plan.bind(inputs, outputs, &mut scratch).unwrap().run();
         let expected = by_head(&case.run(&plan).o, case.shape.o());
-        assert!(expected.iter().zip(&o).all(|(a, b)| a.to_bits() == b.to_bits()), "{level}");
+        assert_same_bits(&o, &expected, level);
     }
 }
 
@@ -273,7 +263,7 @@ fn a_window_equals_the_same_range_of_keys() {
             Mask::causal(Offset::at(past as i64)) & Window::keys(window),
         );
         let plan = plan.unwrap().level(level).unwrap().keys(first..past + 1).unwrap();
-        assert_eq!(long.run(&plan).bits(), long.run_on(level).bits());
+        long.run(&plan).assert_same(&long.run_on(level), level);
     }
 }
 
@@ -281,14 +271,14 @@ fn a_window_equals_the_same_range_of_keys() {
 fn the_scratch_may_start_anywhere_and_hold_anything() {
     let case = &cases()[0];
     for entry in entries_for(case.shape.heads) {
-        let expected = case.run_entry(entry).bits();
+        let expected = case.run_entry(entry);
         let plan = Attention::with_entry(case.shape, case.rule.mask(), entry).unwrap();
         for shift in [1, 3, 7, 13] {
             let mut scratch = normal(plan.scratch_len() + shift, 11);
             let mut output = case.unwritten();
             let outputs = output.as_outputs(case.shape);
             plan.bind(case.inputs(), outputs, &mut scratch[shift..]).unwrap().run();
-            assert_eq!(output.bits(), expected, "{} at {shift}", entry.name());
+            output.assert_same(&expected, format_args!("{} at {shift}", entry.name()));
         }
     }
 }

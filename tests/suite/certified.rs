@@ -23,7 +23,7 @@ const WIDTHS: [(usize, usize); 14] = [
     (576, 512),
 ];
 
-fn rules(q_len: usize, kv_len: usize) -> Vec<Rule> {
+pub(crate) fn rules(q_len: usize, kv_len: usize) -> Vec<Rule> {
     let past = kv_len as i64 - q_len as i64;
     vec![
         Rule::full(),

@@ -11,3 +11,4 @@ mod real_heads;
 mod scratch;
 mod special;
 mod states;
+mod storage;

@@ -1,12 +1,16 @@
 //! Partial states: merging over disjoint keys equals attention over their union.
 
-use crate::case::{Case, Output, Rule, arithmetic_of, shape};
-use flashlet::{Heads, Level, Shape, State, TILE_K, ViewMut};
+use crate::case::{Case, Output, Rule, arithmetic_of, assert_same_bits, shape};
+use flashlet::{Attention, Heads, Level, Shape, State, TILE_K, ViewMut};
 use oracle::Arithmetic;
 
 /// Storage of the states over the pieces of `0..kv_len` that `cuts` make.
 fn pieces(case: &Case, level: Level, cuts: &[usize]) -> Vec<Vec<f32>> {
-    let plan = case.plan().level(level).unwrap();
+    pieces_of(case, &case.plan().level(level).unwrap(), cuts)
+}
+
+/// The same for a given plan.
+pub(crate) fn pieces_of(case: &Case, plan: &Attention, cuts: &[usize]) -> Vec<Vec<f32>> {
     let mut scratch = vec![0.0; plan.scratch_len()];
     let ends = cuts.iter().copied().chain([case.shape.kv_len]);
     let starts = [0].into_iter().chain(cuts.iter().copied());
@@ -32,7 +36,7 @@ fn finish(case: &Case, state: &State<'_>) -> Output {
 }
 
 /// Merges all states into the first, left to right.
-fn merge_in_order(case: &Case, mut storages: Vec<Vec<f32>>) -> Output {
+pub(crate) fn merge_in_order(case: &Case, mut storages: Vec<Vec<f32>>) -> Output {
     let (first, rest) = storages.split_first_mut().unwrap();
     let mut total = state(first, &case.shape);
     for other in rest {
@@ -79,7 +83,7 @@ fn a_state_over_all_keys_finishes_to_the_bits_of_a_plain_call() {
     for case in cases() {
         for level in Level::available() {
             let output = merge_in_order(&case, pieces(&case, level, &[]));
-            assert_eq!(output.bits(), case.run_on(level).bits(), "{level}");
+            output.assert_same(&case.run_on(level), level);
         }
     }
 }
@@ -88,7 +92,6 @@ fn a_state_over_all_keys_finishes_to_the_bits_of_a_plain_call() {
 fn the_empty_state_is_the_identity_of_merge() {
     for case in cases() {
         let full = pieces(&case, Level::detect(), &[]).remove(0);
-        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let empty = || {
             let mut storage = vec![0.0; full.len()];
             State::empty(&mut storage, &case.shape).unwrap();
@@ -97,15 +100,15 @@ fn the_empty_state_is_the_identity_of_merge() {
 
         let mut left = full.clone();
         state(&mut left, &case.shape).merge(&state(&mut empty(), &case.shape)).unwrap();
-        assert_eq!(bits(&left), bits(&full), "state + empty");
+        assert_same_bits(&left, &full, "state + empty");
 
         let mut right = empty();
         state(&mut right, &case.shape).merge(&state(&mut full.clone(), &case.shape)).unwrap();
-        assert_eq!(bits(&right), bits(&full), "empty + state");
+        assert_same_bits(&right, &full, "empty + state");
 
         let mut nothing = empty();
         state(&mut nothing, &case.shape).merge(&state(&mut empty(), &case.shape)).unwrap();
-        assert_eq!(bits(&nothing), bits(&empty()), "empty + empty");
+        assert_same_bits(&nothing, &empty(), "empty + empty");
         let output = finish(&case, &state(&mut nothing, &case.shape));
         assert!(output.o.iter().all(|x| x.to_bits() == 0));
         assert!(output.lse.iter().all(|&x| x == f32::NEG_INFINITY));
@@ -118,7 +121,7 @@ fn empty_splits_change_no_bit() {
     for level in Level::available() {
         let expected = merge_in_order(case, pieces(case, level, &[300, 700]));
         let with_empty = merge_in_order(case, pieces(case, level, &[0, 300, 300, 700, 700, 1000]));
-        assert_eq!(with_empty.bits(), expected.bits(), "{level}");
+        with_empty.assert_same(&expected, level);
     }
 }
 
@@ -135,7 +138,7 @@ fn a_split_at_a_tile_touches_only_its_own_tiles() {
     for level in Level::available() {
         let run =
             |case: &Case| case.run(&case.plan().level(level).unwrap().keys(range.clone()).unwrap());
-        assert_eq!(run(&clean).bits(), run(&poisoned).bits(), "{level}");
+        run(&poisoned).assert_same(&run(&clean), level);
     }
 }
 
