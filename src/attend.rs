@@ -253,7 +253,10 @@ impl Block {
         let (first, last) = QueryTile::queries(&self.rows, group);
         match visible.classify(first, last, keys_of_tile) {
             Tile::Skip => None,
-            Tile::Full(range) if (range.start - keys_of_tile.start).is_multiple_of(depth) => {
+            Tile::Full(range)
+                if (range.start - keys_of_tile.start).is_multiple_of(depth)
+                    && range.len().is_multiple_of(depth) =>
+            {
                 let sight = Sight::full(range.len(), self.pad(), lanes);
                 Some((range, sight))
             }
