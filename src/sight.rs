@@ -190,8 +190,8 @@ mod tests {
         let seen = [0xff, 0xfe, 0xf0, 0xff, 0xff].into_iter();
         let sight = Sight::<16>::partial(seen, 0, 4, 8, 2);
         // The last step lacks a key.
-        assert_eq!(runs(&sight), [(0, 5, 0, true)]);
-        assert_eq!(sight.view().runs[0].steps(2), 0..3);
+        assert_eq!(runs(&sight), [(0, 2, 0, true), (2, 5, 0, true)]);
+        assert_eq!(sight.view().runs[1].steps(2), 1..3);
     }
 
     #[test]
