@@ -86,7 +86,7 @@ impl Tiling {
     pub const fn few(level: Level) -> usize {
         match level.lanes() {
             1 => 2,
-            lanes => 3 * lanes / 4,
+            lanes => 2 * lanes,
         }
     }
 }

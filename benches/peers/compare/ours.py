@@ -43,8 +43,13 @@ class _Problem(ctypes.Structure):
     ]
 
 
+def _by_head(x: np.ndarray, format: str) -> np.ndarray:
+    """`[len, heads, head_dim]` whose tokens of a head lie side by side."""
+    return aligned(x.swapaxes(0, 1), format).swapaxes(0, 1)
+
+
 class Ours:
-    """The library, built from this tree. Layout: `[len, heads, head_dim]`."""
+    """The library, built from this tree. Layout: `[heads, len, head_dim]`, as the peers have it."""
 
     def __init__(self, folder: Path, products: str):
         self._products = products
@@ -52,8 +57,8 @@ class Ours:
         self.version = f"flashlet {build.commit()}, {c.text(self._lib.level)}, products: {products}"
 
     def contender(self, row: Row, tensors: Tensors) -> Contender:
-        inputs = [aligned(x, row.format) for x in (tensors.q, tensors.k, tensors.v)]
-        o = aligned(np.zeros_like(tensors.q))
+        inputs = [_by_head(x, row.format) for x in (tensors.q, tensors.k, tensors.v)]
+        o = _by_head(np.zeros_like(tensors.q), "f32")
         problem = self._problem(row, [*inputs, o])
         needed = c_size_t()
         self._check(row, self._lib.scratch_len(ctypes.byref(problem), ctypes.byref(needed)))
