@@ -36,6 +36,7 @@
 //!   tolerance; the tests check it on every entry of every instruction set.
 //! - **Bits.** A row's bits depend on its inputs, on [`TILE_K`] and on whether the level fuses
 //!   multiply-add ([`Level::is_fused`]); not on lanes, threads, batch, or how a prompt is cut into chunks.
+//!   (Products of bf16 pairs, if a plan allows them, also depend on which keys are paired.)
 //! - **Containment.** A key that a query may not see changes no bit of its row, even if it is NaN.
 //!   A query that sees no key gives zeros, and a log-sum-exp of -inf.
 //! - **Failure.** [`Attention::new`] and [`Attention::bind`] check every number and name the ones that
