@@ -48,7 +48,7 @@
 //! shape view mask error    what the caller says
 //! plan call                checked once, then run, whole or in parts
 //! tiling dispatch entry    which function, specialised for which head size and instruction set
-//! elem moves staged        how numbers are stored, and how a tile of them becomes f32
+//! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
 //! attend                   for each query tile, for each key tile that its mask names:
 //!   sight                      who of a block sees which keys of the tile
 //!   score                      s = q . k
@@ -84,6 +84,8 @@ pub mod math;
 mod moves;
 mod online;
 mod outer;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod plan;
 mod products;
 mod score;

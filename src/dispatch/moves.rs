@@ -101,13 +101,13 @@ impl<T: Elem> Mover<T> {
 pub(crate) struct PairMover<T: 'static>(PairMoves<T>);
 
 impl<T: Elem> PairMover<T> {
-    /// [`moves::flat_pairs`].
+    /// `flat` of `pairs.rs`.
     pub(crate) fn flat(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
         // SAFETY: made only by a `Mover`, whose level this processor has.
         unsafe { (self.0.flat)(rows, to, width) }
     }
 
-    /// [`moves::weave`].
+    /// `weave` of `pairs.rs`.
     pub(crate) fn weave(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
         // SAFETY: as for `flat`.
         unsafe { (self.0.weave)(rows, to, width) }
@@ -161,11 +161,11 @@ moves!(avx512, Avx512::here(), "avx512f,avx512bw,avx512dq,avx512vl");
 const fn pairs<T: Elem>() -> PairMoves<T> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn flat<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
-        moves::flat_pairs(rows, to, width);
+        crate::pairs::flat(rows, to, width);
     }
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn weave<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
-        moves::weave(rows, to, width);
+        crate::pairs::weave(rows, to, width);
     }
     PairMoves { flat: flat::<T>, weave: weave::<T> }
 }
