@@ -74,6 +74,7 @@ impl QueryTile {
     /// The first and the last query of some of its rows.
     #[inline(always)]
     pub(crate) fn queries(rows: &Range<usize>, group: usize) -> (usize, usize) {
+        let group = group.max(1);
         (rows.start / group, (rows.end.max(1) - 1) / group)
     }
 }
@@ -250,6 +251,8 @@ impl Block {
         lanes: usize,
         depth: usize,
     ) -> Option<(Range<usize>, Sight<TILE_K>)> {
+        // Never 0; saying so here removes the division checks.
+        let (group, lanes, depth) = (group.max(1), lanes.max(1), depth.max(1));
         let (first, last) = QueryTile::queries(&self.rows, group);
         match visible.classify(first, last, keys_of_tile) {
             Tile::Skip => None,

@@ -169,7 +169,7 @@ impl Job<'_> {
     ) {
         of_any!(Stored, self.q.0, (view, moves) => {
             let mover = moves.at(self.level);
-            for (row, to) in rows.zip(to.chunks_exact_mut(width)) {
+            for (row, to) in rows.zip(to.chunks_exact_mut(width.max(1))) {
                 let (i, h) = self.query_of(tile.g, row);
                 let row = Rows::one(view.row(tile.b, i, h));
                 match (self.precision, mover.pairs()) {

@@ -241,6 +241,7 @@ impl Visible {
         rows: &Range<usize>,
         group: usize,
     ) -> impl Iterator<Item = u64> {
+        let group = group.max(1);
         let (first, within) = ((rows.start / group) as i64, (rows.start % group) as i64);
         let group = group as i64;
         // Rows before query `i` is reached; a query far away stands for all beyond it.

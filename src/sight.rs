@@ -48,7 +48,7 @@ impl<const TILE_K: usize> Sight<TILE_K> {
     /// Every row sees every one of `len` keys. The first `pad` lanes have no row.
     pub(crate) fn full(len: usize, pad: usize, lanes: usize) -> Self {
         let mut runs = [Run::default(); RUNS];
-        runs[0] = Run { start: 0, end: len.min(TILE_K), lo: pad / lanes, masked: false };
+        runs[0] = Run { start: 0, end: len.min(TILE_K), lo: pad / lanes.max(1), masked: false };
         Sight { bits: [0; TILE_K], runs, count: 1 }
     }
 
@@ -63,7 +63,7 @@ impl<const TILE_K: usize> Sight<TILE_K> {
     ) -> Self {
         let mut sight = Sight { bits: [0; TILE_K], runs: [Run::default(); RUNS], count: 0 };
         let from = |lane: usize| u64::MAX.checked_shl(lane as u32).unwrap_or(0);
-        let rows = from(pad) & !from(width);
+        let (rows, lanes) = (from(pad) & !from(width), lanes.max(1));
         let mut seen = seen.enumerate().peekable();
         for slot in &mut sight.bits {
             let Some((key, bits)) = seen.next() else { break };

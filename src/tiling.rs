@@ -143,19 +143,20 @@ impl Tiling {
         tile_k: usize,
         room: Room,
     ) -> usize {
-        let Tiling { lanes, vectors, rows, .. } = self;
-        let width = level.lanes();
+        let Tiling { lanes, rows, .. } = self;
+        // Never 0; saying so here removes the division checks.
+        let (vectors, width) = (max(self.vectors, 1), max(level.lanes(), 1));
+        let block = max(vectors.saturating_mul(width), 1);
         // Rows of keys in whole register tiles, and of values in whole vectors.
         let keys = tile_k.next_multiple_of(match lanes {
             Lanes::Queries => 1,
-            Lanes::Keys => vectors * width,
+            Lanes::Keys => block,
         });
         let values = v_dim.saturating_add(width - 1) / width * width;
         let key_tile = tile_k.saturating_mul(head_dim);
         let value_tile = tile_k.saturating_mul(values);
         let floats = match lanes {
             Lanes::Queries => {
-                let block = vectors * width;
                 let q = max(head_dim, v_dim.div_ceil(vectors));
                 let o = max(v_dim, head_dim.div_ceil(vectors));
                 let columns = q.saturating_add(o).saturating_add(2);
@@ -175,7 +176,7 @@ impl Tiling {
                 let q = head_dim.saturating_mul(rows).saturating_add(width - 1);
                 // Keys are always transposed, a register tile's at a time; values in whole vectors are
                 // read where they lie.
-                let some_keys = (vectors * width).saturating_mul(head_dim);
+                let some_keys = block.saturating_mul(head_dim);
                 let stage = match room {
                     Room::InPlace if v_dim.is_multiple_of(width) => some_keys,
                     Room::InPlace | Room::Staged => max(some_keys, value_tile),
