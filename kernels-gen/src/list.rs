@@ -148,7 +148,7 @@ mod tests {
     fn totals_count_the_entries_that_are_there_and_all_code() {
         let sizes = [
             ("attend_f32_hd64_q128_k96_avx2", 7),
-            ("decode_f32_hd64_q16_k96_avx2", 5),
+            ("decode_f32_hd64_q32_k96_avx2", 5),
             ("attend_bf16_hd64_q128_k96_avx512", 3),
         ];
         let functions = sizes.map(|(name, size)| (name.to_owned(), size)).into();

@@ -209,7 +209,7 @@ mod tests {
         let better = finding(Level::Avx512, [1.0, 0.7]);
         assert_eq!(adopt(&mut tiles, std::slice::from_ref(&better)), 1);
         assert_eq!(tiles.of(Level::Avx512, Op::Decode, [64, 64]), better.tilings()[1]);
-        assert!(tiles.text().contains("30 % over 2 x 4, 16 rows"), "{}", tiles.text());
+        assert!(tiles.text().contains("30 % over 2 x 4, 32 rows"), "{}", tiles.text());
     }
 
     #[test]
