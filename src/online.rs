@@ -25,7 +25,7 @@
 use crate::math::exp2;
 use crate::outer::{RegisterTile, outer, outer_where};
 use crate::products::Products;
-use crate::sight::{Run, Seen, granularity, with_lo};
+use crate::sight::{Run, Seen, live_vectors, with_lo};
 use crate::simd::{Hint, Hinting, Items, Rows, Simd, Steps};
 
 /// The running state of `N` vectors of query rows, one row a lane. `o` is `[v_dim, N vectors]`.
@@ -196,16 +196,10 @@ pub(crate) fn finite<S: Simd>(simd: S, m: S::F32) -> S::F32 {
     simd.select(simd.eq(m, simd.splat(f32::NEG_INFINITY)), simd.splat(0.0), m)
 }
 
-/// Vectors of a block that can be live by themselves.
-#[inline(always)]
-const fn vectors<S: Simd, const N: usize>() -> usize {
-    N * S::LANES / granularity(S::LANES, N * S::LANES)
-}
-
 /// Whether vector `n` sees a key of the run.
 #[inline(always)]
 const fn is_live<S: Simd, const N: usize>(run: &Run, n: usize) -> bool {
-    if vectors::<S, N>() == 1 { run.lo == 0 } else { run.lo <= n }
+    if live_vectors::<S, N>() == 1 { run.lo == 0 } else { run.lo <= n }
 }
 
 /// -inf wherever a row may not see the key.
@@ -279,7 +273,7 @@ impl<V: Copy, const N: usize> Sums<'_, V, N> {
         P: Products<S>,
     {
         // Where one vector is live, more channels hide the latency of a chain.
-        if vectors::<S, N>() == 4 && self.seen.lo() == 3 {
+        if live_vectors::<S, N>() == 4 && self.seen.lo() == 3 {
             let mut c = 0;
             let o = self.blocks::<S, P, 8, 3>(simd, products, o, &mut c);
             self.blocks::<S, P, 1, 3>(simd, products, o, &mut c);
@@ -309,7 +303,7 @@ impl<V: Copy, const N: usize> Sums<'_, V, N> {
             let mut sum = [[simd.splat(-0.0); N]; C];
             for run in self.seen.runs {
                 if LO == 0 {
-                    with_lo!(run.lo, vectors::<S, N>(), LIVE => {
+                    with_lo!(run.lo, live_vectors::<S, N>(), LIVE => {
                         sum = self.add::<S, P, C, LIVE>(simd, products, sum, run, *c);
                     });
                 } else if run.lo == LO {

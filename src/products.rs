@@ -14,8 +14,9 @@ pub enum Precision {
     /// Products and sums in f32. Storage is widened exactly.
     #[default]
     F32,
-    /// Where the processor can (AVX512_BF16), products of bf16 numbers summed in f32: twice as fast,
-    /// and up to 2^-8 of relative error for the rounding of each weight. Queries, keys and values that
+    /// Where the processor can (AVX512_BF16), products of bf16 numbers summed in f32: twice as fast
+    /// as f32 on some processors, half as fast on others (measure!), and up to 2^-8 of relative error
+    /// for the rounding of each weight. Queries, keys and values that
     /// are not stored as bf16 are rounded to it. Elsewhere, and for few queries, as [`Precision::F32`].
     Bf16Products,
 }

@@ -2,7 +2,7 @@
 
 use crate::outer::outer;
 use crate::products::Products;
-use crate::sight::{Seen, granularity, with_lo};
+use crate::sight::{Seen, live_vectors, with_lo};
 use crate::simd::{Items, Rows, Simd, Steps};
 
 /// Scores of the keys of a tile against one block of queries.
@@ -21,13 +21,12 @@ pub(crate) fn tile<S, P, const N: usize, const R: usize>(
     S: Simd,
     P: Products<S>,
 {
-    let vectors = N * S::LANES / granularity(S::LANES, N * S::LANES);
     for run in seen.runs {
         let Some(s) = s.get_mut(run.start..run.end) else {
             continue;
         };
         let mut j = run.start;
-        with_lo!(run.lo, vectors, LO => {
+        with_lo!(run.lo, live_vectors::<S, N>(), LO => {
             live::<S, P, N, LO, R>(simd, products, q, keys, s, &mut j);
         });
     }

@@ -3,6 +3,7 @@
 //! Along a diagonal later rows see more. A block's idle lanes come first, so what is live for a key is
 //! always a run of vectors up to the last one, `lo..N`, and the inner loops run over just those.
 
+use crate::simd::Simd;
 use core::ops::Range;
 
 /// Keys that the same vectors of a block see.
@@ -130,6 +131,12 @@ impl<'a> Seen<'a> {
 /// are live as a whole, and masked.
 pub(crate) const fn granularity(lanes: usize, width: usize) -> usize {
     if width > 16 { lanes } else { width }
+}
+
+/// Vectors of a block that can be live by themselves.
+#[inline(always)]
+pub(crate) const fn live_vectors<S: Simd, const N: usize>() -> usize {
+    N * S::LANES / granularity(S::LANES, N * S::LANES)
 }
 
 /// Runs `$body` with the constant `$LO` equal to `$lo`, unless no vector is live. `$n` is the number of

@@ -82,41 +82,36 @@ impl<'a, T: Copy> Rows<'a, T> {
         first: usize,
         range: &Range<usize>,
     ) -> Lines<'a, T, C> {
-        let fits = C > 0
-            && range.start < range.end
-            && range.end <= self.len
-            && first < self.width
-            && C <= self.width - first;
-        let (start, left) = if fits {
-            (range.start * self.stride + first, range.end - range.start)
-        } else {
-            (0, 0)
-        };
-        // Channel `first + c` of row `range.start + j` lies at `start + j * stride + c`: step `j`
-        // reads below `width` of a row below `len`, so by the check in `new` inside `data`.
-        let next = self.data.as_ptr().wrapping_add(start);
+        let (next, left) = self.column(first, C, range);
         Lines { next, step: self.stride, apart: 1, left, of: PhantomData }
     }
-}
 
-impl<'a, T: Copy> Rows<'a, T> {
     /// Down the rows of `range`, the elements of a whole vector of `S` from channel `first` on.
     ///
     /// Empty if there are not as many rows or channels.
     #[inline(always)]
     pub(crate) fn chunks<S: Simd>(self, first: usize, range: &Range<usize>) -> Chunks<'a, S, T> {
-        let fits = range.start < range.end
+        let (next, left) = self.column(first, S::LANES, range);
+        Chunks { next, step: self.stride, left, of: PhantomData }
+    }
+
+    /// Where `count` channels from channel `first` on begin in the first row of `range`, and how many
+    /// rows follow, a stride apart, in which they lie inside the data: all of `range`, or none.
+    #[inline(always)]
+    fn column(&self, first: usize, count: usize, range: &Range<usize>) -> (*const T, usize) {
+        let fits = count > 0
+            && range.start < range.end
             && range.end <= self.len
             && first < self.width
-            && S::LANES <= self.width - first;
+            && count <= self.width - first;
         let (start, left) = if fits {
             (range.start * self.stride + first, range.end - range.start)
         } else {
             (0, 0)
         };
-        // As for `down`, with `LANES` channels a step.
-        let next = self.data.as_ptr().wrapping_add(start);
-        Chunks { next, step: self.stride, left, of: PhantomData }
+        // Channel `first + c` of row `range.start + j` lies at `start + j * stride + c`: below `width`
+        // of a row below `len`, so by the check in `new` inside `data`.
+        (self.data.as_ptr().wrapping_add(start), left)
     }
 }
 
@@ -130,19 +125,7 @@ impl<'a> Rows<'a, f32> {
         range: &Range<usize>,
         ahead: isize,
     ) -> Vectors<'a, S, N> {
-        let floats = N * S::LANES;
-        let fits = floats > 0
-            && range.start < range.end
-            && range.end <= self.len
-            && first < self.width
-            && floats <= self.width - first;
-        let (start, left) = if fits {
-            (range.start * self.stride + first, range.end - range.start)
-        } else {
-            (0, 0)
-        };
-        // As for `down`, with `floats` channels a step.
-        let next = self.data.as_ptr().wrapping_add(start);
+        let (next, left) = self.column(first, N * S::LANES, range);
         Vectors { next, step: self.stride, ahead, left, of: PhantomData }
     }
 }
@@ -180,7 +163,7 @@ pub(crate) struct Hint {
 }
 
 impl Hint {
-    /// Element `first` of every row of `rows`, from the first row on, and beyond the last one.
+    /// The first element of every row of `rows`, and of as many behind the last one.
     pub(crate) fn down<T>(rows: &Rows<'_, T>) -> Self {
         let step = rows.stride * size_of::<T>();
         Hint { next: rows.data.as_ptr().cast(), step }
@@ -306,7 +289,7 @@ impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
     }
     #[inline(always)]
     unsafe fn step(&mut self) -> [T; L] {
-        // SAFETY: `across` and `down` found that each of the steps that were left reads inside the
+        // SAFETY: `across` and `column` found that each of the steps that were left reads inside the
         // rows; `L > 0`, or there were none.
         let mut elements = [unsafe { *self.next }; L];
         for (l, element) in elements.iter_mut().enumerate() {
@@ -334,7 +317,7 @@ impl<'a, S: Simd, T: Copy> Iterator for Chunks<'a, S, T> {
     #[inline(always)]
     fn next(&mut self) -> Option<&'a [T]> {
         self.left = self.left.checked_sub(1)?;
-        // SAFETY: `chunks` found that each of the steps that were left reads `LANES` elements inside
+        // SAFETY: `column` found that each of the steps that were left reads `LANES` elements inside
         // the rows, which are borrowed for `'a`.
         let chunk = unsafe { core::slice::from_raw_parts(self.next, S::LANES) };
         self.next = self.next.wrapping_add(self.step);
@@ -362,7 +345,7 @@ impl<S: Simd, const N: usize> Steps for Vectors<'_, S, N> {
     }
     #[inline(always)]
     unsafe fn step(&mut self) -> [S::F32; N] {
-        // SAFETY: `vectors` found that each of the steps that were left reads `N * LANES` floats
+        // SAFETY: `column` found that each of the steps that were left reads `N * LANES` floats
         // inside the rows. `Simd` is sealed, and every `F32` is so many floats in memory order; the
         // read asks for no alignment.
         let vectors = unsafe { self.next.cast::<[S::F32; N]>().read_unaligned() };
