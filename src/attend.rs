@@ -168,20 +168,20 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
                 continue;
             };
             if !staged {
-                job.stage_keys(tile, &range, work.stage);
+                job.k.stage(tile, &range, Ahead::default(), work.stage);
             }
-            let rows = job.keys(tile, &range, work.stage).slice(within.clone());
+            let rows = job.k.read(tile, &range, work.stage).slice(within.clone());
             let q = q.get(..k_steps).unwrap_or(&[]);
             score::tile::<S, P, N, R>(simd, products, q, rows, seen, s);
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
-                job.stage_values(tile, &range, Ahead::default(), stage);
+                job.v.stage(tile, &range, Ahead::default(), stage);
             }
             // The first block asks for the next tile, for all of them.
             let hints = if staged { None } else { job.hints(tile, range.end) };
             staged = true;
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);
-            let rows = job.values(tile, &range, stage).slice(steps);
+            let rows = job.v.read(tile, &range, stage).slice(steps);
             let Some(o) = o.get_mut(..v_dim) else { continue };
             Online { m, l, o }.absorb::<P, R>(simd, products, scale, s, rows, seen, hints);
         }

@@ -62,15 +62,25 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// A checked attention. Running it cannot fail, panic or allocate.
-#[derive(Debug)]
-pub struct Call<'a> {
+/// A plan and the tensors that it was checked against: all that the shares of a call have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound<'a> {
     pub(crate) entry: Entry,
     pub(crate) shape: Shape,
     pub(crate) mask: Mask,
     pub(crate) keys: Range<usize>,
+    /// `scale * log2(e)`.
     pub(crate) scale: f32,
-    pub(crate) inputs: Inputs<'a>,
+    pub(crate) q: AnyView<'a>,
+    pub(crate) k: Staged<'a>,
+    pub(crate) v: Staged<'a>,
+    pub(crate) kv_lens: Option<&'a [usize]>,
+}
+
+/// A checked attention. Running it cannot fail, panic or allocate.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub(crate) bound: Bound<'a>,
     pub(crate) claim: Claim<'a>,
     pub(crate) scratch: &'a mut [f32],
 }
@@ -78,8 +88,8 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// Does all the work.
     pub fn run(self) {
-        let Call { entry, shape, mask, keys, scale, inputs, claim, scratch } = self;
-        Part { entry, shape, mask, keys, scale, inputs, claim, scratch }.run();
+        let Call { bound, claim, scratch } = self;
+        Part { bound, claim, scratch }.run();
     }
 
     /// The `index`-th of `parts` shares of the work, to be run by itself, say between interrupts.
@@ -92,9 +102,8 @@ impl<'a> Call<'a> {
             Some(count) if index < parts => count,
             _ => return Err(Error::Part { index, parts }),
         };
-        let Call { entry, shape, mask, ref keys, scale, inputs, .. } = *self;
-        let (keys, claim) = (keys.clone(), self.claim.share(index, count));
-        Ok(Part { entry, shape, mask, keys, scale, inputs, claim, scratch: self.scratch })
+        let (bound, claim) = (self.bound.clone(), self.claim.share(index, count));
+        Ok(Part { bound, claim, scratch: self.scratch })
     }
 
     /// All `parts` shares at once, to be run on as many threads. Each gets a scratch of its own, cut
@@ -129,8 +138,8 @@ impl<'a> Call<'a> {
         self,
         parts: usize,
     ) -> Result<impl ExactSizeIterator<Item = Part<'a>> + Send, Error> {
-        let Call { entry, shape, mask, keys, scale, inputs, claim, scratch } = self;
-        let each = entry.scratch_len(shape.heads);
+        let Call { bound, claim, scratch } = self;
+        let each = bound.entry.scratch_len(bound.shape.heads);
         let given = scratch.len();
         let Some(count) = NonZero::new(parts) else {
             return Err(Error::Part { index: 0, parts });
@@ -141,30 +150,19 @@ impl<'a> Call<'a> {
                 return Err(Error::Scratch { needed: needed.unwrap_or(usize::MAX), given });
             }
         }
-        Ok(claim.shares(count).zip(scratch.chunks_exact_mut(each.max(1))).map(
-            move |(claim, scratch)| Part {
-                entry,
-                shape,
-                mask,
-                keys: keys.clone(),
-                scale,
-                inputs,
-                claim,
-                scratch,
-            },
-        ))
+        let scratches = scratch.chunks_exact_mut(each.max(1));
+        Ok(claim.shares(count).zip(scratches).map(move |(claim, scratch)| Part {
+            bound: bound.clone(),
+            claim,
+            scratch,
+        }))
     }
 }
 
 /// A share of a call's work, with the right to write its rows of the output.
 #[derive(Debug)]
 pub struct Part<'a> {
-    entry: Entry,
-    shape: Shape,
-    mask: Mask,
-    keys: Range<usize>,
-    scale: f32,
-    inputs: Inputs<'a>,
+    bound: Bound<'a>,
     claim: Claim<'a>,
     scratch: &'a mut [f32],
 }
@@ -172,21 +170,20 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
-        let Inputs { q, k, v, kv_lens } = self.inputs;
-        let heads = self.shape.heads;
-        self.entry.call(Job {
-            shape: self.shape,
-            mask: self.mask,
-            keys: self.keys,
-            scale: self.scale,
-            level: self.entry.level(),
-            precision: self.entry.precision(),
+        let Bound { entry, shape, mask, keys, scale, q, k, v, kv_lens } = self.bound;
+        entry.call(Job {
+            shape,
+            mask,
+            keys,
+            scale,
+            level: entry.level(),
+            precision: entry.precision(),
             q,
-            k: Staged::keys(k, heads.dim, self.entry, heads, self.scratch.len()),
-            v: Staged::values(v, heads.v_dim, self.entry, heads, self.scratch.len()),
+            k,
+            v,
             kv_lens,
             out: self.claim,
-            tile_rows: self.entry.tiling().rows,
+            tile_rows: entry.tiling().rows,
             scratch: self.scratch,
         });
     }

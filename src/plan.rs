@@ -1,6 +1,6 @@
 //! The plan: everything about an attention that can be checked before there are any data.
 
-use crate::call::{Call, Inputs, Outputs};
+use crate::call::{Bound, Call, Inputs, Outputs};
 use crate::dispatch::{Claim, Entry};
 use crate::error::{Error, Tensor};
 use crate::mask::Mask;
@@ -177,8 +177,9 @@ impl Attention {
     ) -> Result<Call<'a>, Error> {
         inputs.check(&self.shape)?;
         let (heads, given) = (self.shape.heads, scratch.len());
-        let k = Staged::keys(inputs.k, heads.dim, self.entry, heads, given);
-        let v = Staged::values(inputs.v, heads.v_dim, self.entry, heads, given);
+        let Inputs { q, k, v, kv_lens } = inputs;
+        let k = Staged::keys(k, &self.entry, heads, given);
+        let v = Staged::values(v, &self.entry, heads, given);
         let needed = if k.needs_room() || v.needs_room() {
             self.scratch_len()
         } else {
@@ -189,16 +190,9 @@ impl Attention {
         }
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
-        Ok(Call {
-            entry: self.entry,
-            shape: self.shape,
-            mask: self.mask,
-            keys: self.keys.clone(),
-            scale,
-            inputs,
-            claim,
-            scratch,
-        })
+        let (entry, shape, mask, keys) = (self.entry, self.shape, self.mask, self.keys.clone());
+        let bound = Bound { entry, shape, mask, keys, scale, q, k, v, kv_lens };
+        Ok(Call { bound, claim, scratch })
     }
 }
 

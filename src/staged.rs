@@ -6,7 +6,7 @@ use crate::entry::{Job, Lanes};
 use crate::online::Hints;
 use crate::products::Precision;
 use crate::shape::Heads;
-use crate::simd::{Hint, Rows};
+use crate::simd::{Hint, Level, Rows};
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::ops::Range;
 
@@ -15,6 +15,7 @@ use core::ops::Range;
 pub(crate) struct Staged<'a> {
     view: AnyView<'a>,
     copy: Copied,
+    level: Level,
 }
 
 /// What a tile is copied to, rows of so many floats.
@@ -52,55 +53,114 @@ impl Ahead {
 const CONFLICT: usize = 2048;
 
 impl<'a> Staged<'a> {
-    /// Keys of `dim` channels as `entry` wants them.
-    pub(crate) fn keys(
-        view: AnyView<'a>,
-        dim: usize,
-        entry: Entry,
-        heads: Heads,
-        scratch_len: usize,
-    ) -> Self {
-        match (entry.precision(), entry.tiling().lanes) {
-            (Precision::Bf16Products, _) => Staged { view, copy: Copied::Pairs(dim.div_ceil(2)) },
+    /// Keys as `entry` wants them.
+    pub(crate) fn keys(view: AnyView<'a>, entry: &Entry, heads: Heads, scratch_len: usize) -> Self {
+        let copy = match (entry.precision(), entry.tiling().lanes) {
+            (Precision::Bf16Products, _) => Copied::Pairs(heads.dim.div_ceil(2)),
             // They are laid down lanes from where they lie.
-            (Precision::F32, Lanes::Keys) => Staged { view, copy: Copied::No },
-            (Precision::F32, Lanes::Queries) => Self::rows(view, dim, entry, heads, scratch_len),
-        }
+            (Precision::F32, Lanes::Keys) => Copied::No,
+            (Precision::F32, Lanes::Queries) => {
+                Copied::if_needed(view, heads.dim, entry, heads, scratch_len)
+            }
+        };
+        Staged { view, copy, level: entry.level() }
     }
 
-    /// Values of `dim` channels as `entry` wants them.
+    /// Values as `entry` wants them.
     pub(crate) fn values(
         view: AnyView<'a>,
-        dim: usize,
-        entry: Entry,
+        entry: &Entry,
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
-        match entry.precision() {
-            Precision::F32 => Self::rows(view, dim, entry, heads, scratch_len),
-            Precision::Bf16Products => Staged { view, copy: Copied::Woven(dim) },
-        }
+        let copy = match entry.precision() {
+            Precision::F32 => Copied::if_needed(view, heads.v_dim, entry, heads, scratch_len),
+            Precision::Bf16Products => Copied::Woven(heads.v_dim),
+        };
+        Staged { view, copy, level: entry.level() }
     }
 
-    /// What is not f32 is copied; so is f32 whose rows would evict each other, if `scratch_len` floats
-    /// leave room for it.
-    fn rows(view: AnyView<'a>, dim: usize, entry: Entry, heads: Heads, scratch_len: usize) -> Self {
-        let lanes = entry.level().lanes();
-        let has_room = scratch_len >= entry.scratch_len(heads);
-        let is_copied = match (view.0, entry.tiling().lanes) {
-            (Stored::F32(view, _), Lanes::Queries) => {
-                let stride = view.strides().token * size_of::<f32>();
-                has_room && lanes > 1 && stride.is_multiple_of(CONFLICT) && view.dims()[1] > 1
+    /// Whether scratch must hold a copy.
+    pub(crate) fn needs_room(&self) -> bool {
+        self.copy != Copied::No
+    }
+
+    /// Whether the heads of a token lie side by side, rather than the tokens of a head.
+    pub(crate) fn heads_lie_together(&self) -> bool {
+        of_any!(Stored, self.view.0, (view, _) => view.strides().head < view.strides().token)
+    }
+
+    /// Copies the rows of `range` to `stage`, unless they are read where they lie. Meanwhile those
+    /// `ahead` of them come nearer.
+    pub(crate) fn stage(
+        &self,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        ahead: Ahead,
+        stage: &mut [f32],
+    ) {
+        of_any!(Stored, self.view.0, (view, moves) => {
+            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
+                return;
+            };
+            let rows = rows.slice(range.clone());
+            match (self.copy, mover.pairs()) {
+                (Copied::No, _) => {}
+                (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
+                (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
+                (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
+                    mover.flat(rows, ahead.elements(view.strides()), 1.0, stage, width);
+                }
             }
-            // Values are read in whole vectors.
-            (Stored::F32(..), Lanes::Keys) => !dim.is_multiple_of(lanes),
-            _ => true,
+        });
+    }
+
+    /// The rows of `range`, staged before if they have to be: row 0 is that of key `range.start`.
+    #[inline(never)]
+    pub(crate) fn read<'s>(
+        &'s self,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        stage: &'s [f32],
+    ) -> Rows<'s> {
+        let rows = match (self.copy, self.view.0) {
+            (Copied::Rows(width) | Copied::Pairs(width), _) => {
+                Rows::new(stage, width, range.len(), width)
+            }
+            (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
+            (Copied::No, Stored::F32(view, _)) => {
+                view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))
+            }
+            (Copied::No, _) => None,
         };
-        let width = match entry.tiling().lanes {
-            Lanes::Queries => dim,
-            Lanes::Keys => dim.next_multiple_of(lanes),
-        };
-        Staged { view, copy: if is_copied { Copied::Rows(width) } else { Copied::No } }
+        debug_assert!(rows.is_some(), "the plan checks views and scratch");
+        rows.unwrap_or(Rows::one(&[]))
+    }
+
+    /// Lays rows down lanes: `columns[c * width + j]`. At most as many as a vector has lanes. Meanwhile
+    /// those `ahead` of them come nearer.
+    pub(crate) fn lay(
+        &self,
+        tile: &QueryTile,
+        keys: Range<usize>,
+        ahead: Ahead,
+        columns: &mut [f32],
+        width: usize,
+    ) {
+        of_any!(Stored, self.view.0, (view, moves) => {
+            let ahead = ahead.elements(view.strides());
+            if let Some(rows) = view.rows(tile.b, tile.g) {
+                moves.at(self.level).lay(rows.slice(keys), ahead, columns, width);
+            }
+        });
+    }
+
+    /// Floats from a row, if it is read where it lies, to the one `ahead` of it.
+    pub(crate) fn apart(&self, ahead: Ahead) -> isize {
+        match (self.copy, self.view.0) {
+            (Copied::No, Stored::F32(view, _)) => ahead.elements(view.strides()),
+            _ => 0,
+        }
     }
 
     /// Where the rows from `key` on lie, if there are any, and the bytes of a channel.
@@ -111,39 +171,38 @@ impl<'a> Staged<'a> {
             (rows.len() > 0).then(|| (Hint::down(&rows), size_of_element(&rows)))
         })
     }
+}
 
-    /// Whether scratch must hold a copy.
-    pub(crate) fn needs_room(&self) -> bool {
-        self.copy != Copied::No
+impl Copied {
+    /// What is not f32 is copied; so is f32 whose rows would evict each other, if `scratch_len` floats
+    /// leave room for it.
+    fn if_needed(
+        view: AnyView<'_>,
+        dim: usize,
+        entry: &Entry,
+        heads: Heads,
+        scratch_len: usize,
+    ) -> Self {
+        let lanes = entry.level().lanes();
+        let has_room = scratch_len >= entry.scratch_len(heads);
+        let (width, is_copied) = match (entry.tiling().lanes, view.0) {
+            (Lanes::Queries, Stored::F32(view, _)) => {
+                let stride = view.strides().token * size_of::<f32>();
+                let conflicts = stride.is_multiple_of(CONFLICT) && view.dims()[1] > 1;
+                (dim, has_room && lanes > 1 && conflicts)
+            }
+            (Lanes::Queries, _) => (dim, true),
+            // Values are read in whole vectors.
+            (Lanes::Keys, Stored::F32(..)) => {
+                (dim.next_multiple_of(lanes), !dim.is_multiple_of(lanes))
+            }
+            (Lanes::Keys, _) => (dim.next_multiple_of(lanes), true),
+        };
+        if is_copied { Copied::Rows(width) } else { Copied::No }
     }
 }
 
 impl Job<'_> {
-    /// Copies the keys of `range` to `stage`, unless they are read where they lie.
-    pub(crate) fn stage_keys(&self, tile: &QueryTile, range: &Range<usize>, stage: &mut [f32]) {
-        self.stage(&self.k, tile, range, Ahead::default(), stage);
-    }
-
-    /// Copies the values of `range` to `stage`, unless they are read where they lie. Meanwhile those
-    /// `ahead` of them come nearer.
-    pub(crate) fn stage_values(
-        &self,
-        tile: &QueryTile,
-        range: &Range<usize>,
-        ahead: Ahead,
-        stage: &mut [f32],
-    ) {
-        self.stage(&self.v, tile, range, ahead, stage);
-    }
-
-    /// Floats from a value, if it is read where it lies, to the one `ahead` of it.
-    pub(crate) fn values_apart(&self, ahead: Ahead) -> isize {
-        match (self.v.copy, self.v.view.0) {
-            (Copied::No, Stored::F32(view, _)) => ahead.elements(view.strides()),
-            _ => 0,
-        }
-    }
-
     /// Where the keys and values from `key` on lie, if there are any.
     #[inline(never)]
     pub(crate) fn hints(&self, tile: &QueryTile, key: usize) -> Option<Hints> {
@@ -151,94 +210,6 @@ impl Job<'_> {
         let (values, value_bytes) = self.v.hint(tile, key)?;
         Some(Hints { next: [keys, values], channel: [key_bytes, value_bytes] })
     }
-
-    /// Whether the heads of a token lie side by side, rather than the tokens of a head.
-    pub(crate) fn heads_lie_together(&self) -> bool {
-        of_any!(Stored, self.k.view.0, (view, _) => view.strides().head < view.strides().token)
-    }
-
-    /// The keys of `range`, staged before if they have to be: row 0 is key `range.start`.
-    pub(crate) fn keys<'s>(
-        &'s self,
-        tile: &QueryTile,
-        range: &Range<usize>,
-        stage: &'s [f32],
-    ) -> Rows<'s> {
-        rows(&self.k, tile, range, stage)
-    }
-
-    /// The values of `range`, staged before if they have to be: row 0 is that of key `range.start`.
-    pub(crate) fn values<'s>(
-        &'s self,
-        tile: &QueryTile,
-        range: &Range<usize>,
-        stage: &'s [f32],
-    ) -> Rows<'s> {
-        rows(&self.v, tile, range, stage)
-    }
-
-    /// Lays keys down lanes: `columns[c * width + j]`. At most as many as a vector has lanes. Meanwhile
-    /// those `ahead` of them come nearer.
-    pub(crate) fn lay_keys(
-        &self,
-        tile: &QueryTile,
-        keys: Range<usize>,
-        ahead: Ahead,
-        columns: &mut [f32],
-        width: usize,
-    ) {
-        of_any!(Stored, self.k.view.0, (view, moves) => {
-            let ahead = ahead.elements(view.strides());
-            if let Some(rows) = view.rows(tile.b, tile.g) {
-                moves.at(self.level).lay(rows.slice(keys), ahead, columns, width);
-            }
-        });
-    }
-
-    fn stage(
-        &self,
-        from: &Staged<'_>,
-        tile: &QueryTile,
-        range: &Range<usize>,
-        ahead: Ahead,
-        stage: &mut [f32],
-    ) {
-        of_any!(Stored, from.view.0, (view, moves) => {
-            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
-                return;
-            };
-            let rows = rows.slice(range.clone());
-            match (from.copy, mover.pairs()) {
-                (Copied::No, _) => {}
-                (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
-                (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
-                (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
-                    mover.flat(rows, ahead.elements(view.strides()), 1.0, stage, width);
-                }
-            }
-        });
-    }
-}
-
-#[inline(never)]
-fn rows<'s>(
-    from: &Staged<'s>,
-    tile: &QueryTile,
-    range: &Range<usize>,
-    stage: &'s [f32],
-) -> Rows<'s> {
-    let rows = match (from.copy, from.view.0) {
-        (Copied::Rows(width) | Copied::Pairs(width), _) => {
-            Rows::new(stage, width, range.len(), width)
-        }
-        (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
-        (Copied::No, Stored::F32(view, _)) => {
-            view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))
-        }
-        (Copied::No, _) => None,
-    };
-    debug_assert!(rows.is_some(), "the plan checks views and scratch");
-    rows.unwrap_or(Rows::one(&[]))
 }
 
 const fn size_of_element<T>(_: &Rows<'_, T>) -> usize {
