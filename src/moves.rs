@@ -40,12 +40,29 @@ pub(crate) fn lay<S: Simd, T: Elem>(
     }
 }
 
+/// The first lanes of `row`, and zeros where it has no more.
+#[inline(always)]
+fn get<S: Simd, T: Elem>(simd: S, row: &[T]) -> S::F32 {
+    if row.len() >= S::LANES { T::load(simd, row) } else { T::load(simd, &padded(row)) }
+}
+
 /// A row's last numbers, and zeros behind them.
 #[inline(always)]
 fn padded<T: Elem>(row: &[T]) -> [T; MAX_LANES] {
     let mut whole = [T::default(); MAX_LANES];
     whole.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
     whole
+}
+
+/// Writes as many lanes as `row` takes.
+#[inline(always)]
+fn put<S: Simd, T: Elem>(simd: S, x: S::F32, row: &mut [T]) {
+    if row.len() >= S::LANES {
+        return T::store(simd, x, row);
+    }
+    let mut whole = [T::default(); MAX_LANES];
+    T::store(simd, x, &mut whole);
+    row.iter_mut().zip(whole).for_each(|(to, x)| *to = x);
 }
 
 /// Copies rows one behind the other: `to[j * width + c] = rows[j][c] * scale`; channels up to `width`
@@ -64,16 +81,10 @@ pub(crate) fn flat<S: Simd, T: Elem>(
         let row = rows.row(j);
         for (chunk, to) in to.chunks_mut(S::LANES).enumerate() {
             let from = row.get(chunk * S::LANES..).unwrap_or(&[]);
-            if from.len() < S::LANES || to.len() < S::LANES {
-                let mut whole = [0.0; MAX_LANES];
-                simd.store(simd.mul(T::load(simd, &padded(from)), factor), &mut whole);
-                to.iter_mut().zip(whole).for_each(|(to, x)| *to = x);
-                continue;
-            }
             if ahead != 0 {
                 prefetch(from.as_ptr().wrapping_offset(ahead));
             }
-            simd.store(simd.mul(T::load(simd, from), factor), to);
+            put(simd, simd.mul(get(simd, from), factor), to);
         }
     }
 }
@@ -82,17 +93,11 @@ pub(crate) fn flat<S: Simd, T: Elem>(
 #[inline(always)]
 pub(crate) fn round<S: Simd, T: Elem>(simd: S, from: &[f32], to: &mut [T]) {
     for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
-        if from.len() < S::LANES {
-            let mut whole = [T::default(); MAX_LANES];
-            T::store(simd, simd.load(&padded(from)), &mut whole);
-            to.iter_mut().zip(whole).for_each(|(to, x)| *to = x);
-            continue;
-        }
-        T::store(simd, simd.load(from), to);
+        put(simd, get(simd, from), to);
     }
 }
 
-/// The way back from lanes: `rows[r * width_to + c] = columns[c * width + r]` for `LANES` lanes.
+/// The way back from lanes: `rows[r * dim + c] = columns[c * width + r]` for `LANES` lanes.
 #[inline(always)]
 pub(crate) fn lift<S: Simd>(simd: S, columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
     for first in (0..dim).step_by(S::LANES) {
@@ -103,14 +108,7 @@ pub(crate) fn lift<S: Simd>(simd: S, columns: &[f32], width: usize, dim: usize, 
         }
         let square = simd.transpose(square);
         for (x, row) in square.as_ref().iter().zip(rows.chunks_exact_mut(dim.max(1))) {
-            let row = row.get_mut(first..).unwrap_or(&mut []);
-            if row.len() >= S::LANES {
-                simd.store(*x, row);
-            } else {
-                let mut whole = [0.0; MAX_LANES];
-                simd.store(*x, &mut whole);
-                row.iter_mut().zip(whole).for_each(|(to, x)| *to = x);
-            }
+            put(simd, *x, row.get_mut(first..).unwrap_or(&mut []));
         }
     }
 }
