@@ -43,11 +43,6 @@ class _Problem(ctypes.Structure):
     ]
 
 
-def _by_head(x: np.ndarray, format: str) -> np.ndarray:
-    """`[len, heads, head_dim]` whose tokens of a head lie side by side."""
-    return aligned(x.swapaxes(0, 1), format).swapaxes(0, 1)
-
-
 class Ours:
     """The library, built from this tree. Layout: `[heads, len, head_dim]`, as the peers have it."""
 
@@ -57,8 +52,9 @@ class Ours:
         self.version = f"flashlet {build.commit()}, {c.text(self._lib.level)}, products: {products}"
 
     def contender(self, row: Row, tensors: Tensors) -> Contender:
-        inputs = [_by_head(x, row.format) for x in (tensors.q, tensors.k, tensors.v)]
-        o = _by_head(np.zeros_like(tensors.q), "f32")
+        # Indexed by token, as the peers' outputs are; the tokens of a head lie side by side.
+        inputs = [x.swapaxes(0, 1) for x in tensors.by_head(row.format)]
+        o = aligned(np.zeros_like(inputs[0], np.float32).swapaxes(0, 1)).swapaxes(0, 1)
         problem = self._problem(row, [*inputs, o])
         needed = c_size_t()
         self._check(row, self._lib.scratch_len(ctypes.byref(problem), ctypes.byref(needed)))

@@ -88,9 +88,9 @@ class Tensors:
     k: np.ndarray
     v: np.ndarray
 
-    def by_head(self) -> list[np.ndarray]:
+    def by_head(self, format: str = "f32") -> list[np.ndarray]:
         """The same as `[heads, len, head_dim]`."""
-        return [aligned(x.transpose(1, 0, 2)) for x in (self.q, self.k, self.v)]
+        return [aligned(x.transpose(1, 0, 2), format) for x in (self.q, self.k, self.v)]
 
 
 def tensors(row: Row) -> Tensors:
