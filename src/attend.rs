@@ -148,6 +148,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     // One block needs its keys no more when it comes to its values; several share both.
     let values_at = if blocks().count() > 1 { TILE_K * k_dim } else { 0 };
 
+    let mut sight = Sight::<TILE_K>::new();
     let (first, last) = QueryTile::queries(&tile.rows, group);
     for keys_of_tile in key_tiles(&visible, first, last, TILE_K) {
         let range = match visible.classify(first, last, &keys_of_tile) {
@@ -158,8 +159,8 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         let q = work.q.chunks_exact(work.widths.q_columns);
         let o = work.o.chunks_exact_mut(work.widths.o_columns);
         for (((block, q), o), [m, l]) in blocks().zip(q).zip(o).zip(work.ml.iter_mut()) {
-            let Some((keys, sight)) =
-                block.sight::<TILE_K>(&visible, group, &range, lanes, P::DEPTH)
+            let Some(keys) =
+                block.sight(&visible, group, &range, lanes, P::DEPTH, &mut sight)
             else {
                 continue;
             };
@@ -250,7 +251,8 @@ impl Block {
         keys_of_tile: &Range<usize>,
         lanes: usize,
         depth: usize,
-    ) -> Option<(Range<usize>, Sight<TILE_K>)> {
+        sight: &mut Sight<TILE_K>,
+    ) -> Option<Range<usize>> {
         // Never 0; saying so here removes the division checks.
         let (group, lanes, depth) = (group.max(1), lanes.max(1), depth.max(1));
         let (first, last) = QueryTile::queries(&self.rows, group);
@@ -260,15 +262,15 @@ impl Block {
                 if (range.start - keys_of_tile.start).is_multiple_of(depth)
                     && range.len().is_multiple_of(depth) =>
             {
-                let sight = Sight::full(range.len(), self.pad(), lanes);
-                Some((range, sight))
+                sight.full(range.len(), self.pad(), lanes);
+                Some(range)
             }
             Tile::Full(mut range) | Tile::Partial(mut range) => {
                 range.start -= (range.start - keys_of_tile.start) % depth;
                 let seen = visible.rows_that_see(range.clone(), &self.rows, group);
                 let seen = seen.map(|bits| bits << self.pad());
-                let sight = Sight::partial(seen, self.pad(), lanes, self.width, depth);
-                Some((range, sight))
+                sight.partial(seen, self.pad(), lanes, self.width, depth);
+                Some(range)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::outer::outer;
 use crate::products::Products;
-use crate::sight::{Seen, live_vectors, with_lo};
+use crate::sight::{Run, Seen, live_vectors, with_lo};
 use crate::simd::{Items, Rows, Simd, Steps};
 
 /// Scores of the keys of a tile against one block of queries.
@@ -22,13 +22,31 @@ pub(crate) fn tile<S, P, const N: usize, const R: usize>(
     P: Products<S>,
 {
     for run in seen.runs {
-        let Some(s) = s.get_mut(run.start..run.end) else {
-            continue;
-        };
-        let mut j = run.start;
         with_lo!(run.lo, live_vectors::<S, N>(), LO => {
+            let start = start_of::<N, LO>(run);
+            let Some(s) = s.get_mut(start..run.end) else {
+                continue;
+            };
+            let mut j = start;
             live::<S, P, N, LO, R>(simd, products, q, keys, s, &mut j);
         });
+    }
+}
+
+/// Keys at once where only a part of the vectors is live: enough to hide the latency of a chain.
+const NARROW: usize = 8;
+
+/// Where to begin with a run. A few keys that are left over, one after the other, would each wait for
+/// a chain of their own; where few vectors are live it is faster to do some keys before the run again,
+/// to the same bits, and to end with a whole register tile.
+#[inline(always)]
+const fn start_of<const N: usize, const LO: usize>(run: &Run) -> usize {
+    let left_over = (run.end - run.start) % NARROW;
+    let again = NARROW - left_over;
+    if LO > 0 && left_over > 2 * (N - LO) && run.start >= again {
+        run.start - again
+    } else {
+        run.start
     }
 }
 
@@ -45,9 +63,8 @@ fn live<S, P, const N: usize, const LO: usize, const R: usize>(
     S: Simd,
     P: Products<S>,
 {
-    // A part of the vectors needs more keys at once to hide the latency of a chain.
     if LO > 0 {
-        let rest = blocks::<S, P, N, LO, 8>(simd, products, q, keys, s, j);
+        let rest = blocks::<S, P, N, LO, NARROW>(simd, products, q, keys, s, j);
         blocks::<S, P, N, LO, 1>(simd, products, q, keys, rest, j);
         return;
     }

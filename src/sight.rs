@@ -31,10 +31,20 @@ impl Run {
         let masked = self.masked || next.masked || self.lo != next.lo;
         *self = Run { start: self.start, end: next.end, lo: self.lo.min(next.lo), masked };
     }
+
+    /// Whether the key after it is better taken in than made a run of its own. A few keys that need no
+    /// test are not worth one: each run breaks the register tiles of both products.
+    fn takes(&self, next: &Run) -> bool {
+        let is_short = self.end - self.start < WORTH_A_RUN;
+        self.lo == next.lo && (self.masked == next.masked || next.masked && is_short)
+    }
 }
 
 /// Runs of a tile. A mask that would need more gets coarser ones.
 const RUNS: usize = 8;
+
+/// Keys without a test that are worth a run of their own.
+const WORTH_A_RUN: usize = 8;
 
 /// What a block sees of the keys of a tile's range.
 #[derive(Clone, Debug)]
@@ -46,27 +56,32 @@ pub(crate) struct Sight<const TILE_K: usize> {
 }
 
 impl<const TILE_K: usize> Sight<TILE_K> {
+    /// Nothing is seen.
+    pub(crate) fn new() -> Self {
+        Sight { bits: [0; TILE_K], runs: [Run::default(); RUNS], count: 0 }
+    }
+
     /// Every row sees every one of `len` keys. The first `pad` lanes have no row.
-    pub(crate) fn full(len: usize, pad: usize, lanes: usize) -> Self {
-        let mut runs = [Run::default(); RUNS];
-        runs[0] = Run { start: 0, end: len.min(TILE_K), lo: pad / lanes.max(1), masked: false };
-        Sight { bits: [0; TILE_K], runs, count: 1 }
+    pub(crate) fn full(&mut self, len: usize, pad: usize, lanes: usize) {
+        let run = Run { start: 0, end: len.min(TILE_K), lo: pad / lanes.max(1), masked: false };
+        (self.runs[0], self.count) = (run, 1);
     }
 
     /// Row by row: `seen` has for each key the lanes that may see it. The block has `width` lanes, the
     /// first `pad` of which have no row. Runs start at multiples of `depth` keys.
     pub(crate) fn partial(
+        &mut self,
         seen: impl Iterator<Item = u64>,
         pad: usize,
         lanes: usize,
         width: usize,
         depth: usize,
-    ) -> Self {
-        let mut sight = Sight { bits: [0; TILE_K], runs: [Run::default(); RUNS], count: 0 };
+    ) {
+        self.count = 0;
         let from = |lane: usize| u64::MAX.checked_shl(lane as u32).unwrap_or(0);
         let (rows, lanes) = (from(pad) & !from(width), lanes.max(1));
         let mut seen = seen.enumerate().peekable();
-        for slot in &mut sight.bits {
+        for slot in &mut self.bits {
             let Some((key, bits)) = seen.next() else { break };
             let bits = bits & rows;
             *slot = bits;
@@ -75,21 +90,18 @@ impl<const TILE_K: usize> Sight<TILE_K> {
             let lacks_keys = seen.peek().is_none() && !(key + 1).is_multiple_of(depth);
             let masked = lacks_keys || bits != rows & from(lo * lanes);
             let run = Run { start: key, end: key + 1, lo, masked };
-            let last = sight.count.checked_sub(1).and_then(|last| sight.runs.get_mut(last));
+            let last = self.count.checked_sub(1).and_then(|last| self.runs.get_mut(last));
             let goes_on = !key.is_multiple_of(depth);
             match last {
-                Some(last) if goes_on => last.join(run),
-                Some(last) if (last.lo, last.masked) == (lo, masked) => last.end = run.end,
-                Some(last) if sight.count == RUNS => last.join(run),
+                Some(last) if goes_on || last.takes(&run) || self.count == RUNS => last.join(run),
                 _ => {
-                    if let Some(slot) = sight.runs.get_mut(sight.count) {
+                    if let Some(slot) = self.runs.get_mut(self.count) {
                         *slot = run;
-                        sight.count += 1;
+                        self.count += 1;
                     }
                 }
             }
         }
-        sight
     }
 
     /// The runs, in the order of the keys.
@@ -170,6 +182,17 @@ pub(crate) use with_lo;
 mod tests {
     use super::*;
 
+    /// The runs of rows in vectors of four lanes, eight in all.
+    fn partial(
+        seen: impl Iterator<Item = u64>,
+        pad: usize,
+        depth: usize,
+    ) -> Vec<(usize, usize, usize, bool)> {
+        let mut sight = Sight::<16>::new();
+        sight.partial(seen, pad, 4, 8, depth);
+        runs(&sight)
+    }
+
     fn runs<const TILE_K: usize>(sight: &Sight<TILE_K>) -> Vec<(usize, usize, usize, bool)> {
         sight.view().runs.iter().map(|run| (run.start, run.end, run.lo, run.masked)).collect()
     }
@@ -177,35 +200,38 @@ mod tests {
 
     #[test]
     fn a_diagonal_becomes_a_staircase() {
-        // Eight rows in vectors of four lanes; row i sees keys up to i + 2.
+        // Row i sees keys up to i + 2: the first three are seen by all, but too few for a run.
         let seen = (0..10_u32).map(|key| u64::MAX << key.saturating_sub(2));
-        let sight = Sight::<16>::partial(seen, 0, 4, 8, 1);
-        let expected = [(0, 3, 0, false), (3, 6, 0, true), (6, 7, 1, false), (7, 10, 1, true)];
-        assert_eq!(runs(&sight), expected);
+        assert_eq!(partial(seen, 0, 1), [(0, 6, 0, true), (6, 10, 1, true)]);
+        // Here they are enough.
+        let seen = (0..16_u32).map(|key| u64::MAX << key.saturating_sub(8));
+        assert_eq!(partial(seen, 0, 1), [(0, 9, 0, false), (9, 12, 0, true), (12, 16, 1, true)]);
     }
 
     #[test]
     fn idle_lanes_come_first_and_are_never_live() {
-        let sight = Sight::<16>::full(5, 6, 4);
+        let mut sight = Sight::<16>::new();
+        sight.full(5, 6, 4);
         assert_eq!(runs(&sight), [(0, 5, 1, false)]);
-        let sight = Sight::<16>::partial([u64::MAX, 0, 0x40].into_iter(), 6, 4, 8, 1);
-        assert_eq!(runs(&sight), [(0, 1, 1, false), (1, 2, 2, false), (2, 3, 1, true)]);
+        let seen = [u64::MAX, 0, 0x40].into_iter();
+        assert_eq!(partial(seen, 6, 1), [(0, 1, 1, false), (1, 2, 2, false), (2, 3, 1, true)]);
     }
 
     #[test]
     fn pairs_of_keys_are_not_parted() {
-        let seen = [0xff, 0xfe, 0xf0, 0xff, 0xff].into_iter();
-        let sight = Sight::<16>::partial(seen, 0, 4, 8, 2);
+        let mut sight = Sight::<16>::new();
+        sight.partial([0xff, 0xfe, 0xf0, 0xff, 0xff].into_iter(), 0, 4, 8, 2);
         // The last step lacks a key.
         assert_eq!(runs(&sight), [(0, 2, 0, true), (2, 5, 0, true)]);
+        sight.partial([0xf0, 0xfe, 0xf0, 0xf0, 0xf0].into_iter(), 0, 4, 8, 2);
+        assert_eq!(runs(&sight), [(0, 2, 0, true), (2, 5, 1, true)]);
         assert_eq!(sight.view().runs[1].steps(2), 1..3);
     }
 
     #[test]
     fn many_runs_are_merged_without_losing_a_key() {
         let seen = (0..16).map(|key| if key % 2 == 0 { 0xff } else { 0x10 });
-        let sight = Sight::<16>::partial(seen, 0, 4, 8, 1);
-        let runs = runs(&sight);
+        let runs = partial(seen, 0, 1);
         assert_eq!(runs.len(), RUNS);
         assert_eq!(runs.last(), Some(&(7, 16, 0, true)));
     }
