@@ -23,7 +23,7 @@ use crate::online::Online;
 use crate::products::Products;
 use crate::score;
 use crate::sight::{Sight, granularity};
-use crate::simd::{Rows, Simd};
+use crate::simd::Simd;
 use crate::staged::Ahead;
 use core::ops::Range;
 
@@ -37,12 +37,12 @@ struct Workspace<'a, V, const N: usize> {
     widths: Widths,
 }
 
-/// Channels of a value, and columns of a block's queries and of its outputs. Each of the two also holds
-/// the rows of one vector of the other: queries on their way in, outputs on their way out.
+/// Channels of a query and of a value, and columns of a block's outputs, which also hold the pairs of one
+/// vector of queries on their way in.
 #[derive(Clone, Copy)]
 struct Widths {
+    q: usize,
     v: usize,
-    q_columns: usize,
     o_columns: usize,
 }
 
@@ -93,15 +93,24 @@ pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usiz
 {
     let heads = job.shape.heads;
     let (k, v) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
-    let widths = Widths { v, q_columns: k.max(v.div_ceil(N)), o_columns: v.max(k.div_ceil(N)) };
+    let widths = Widths { q: k, v, o_columns: v.max(k.div_ceil(N)) };
     let blocks = job.tile_rows / (N * S::LANES);
     let scratch = core::mem::take(&mut job.scratch);
     let Some(mut work) = cut::<S, N>(simd, scratch, blocks, widths, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    for tile in QueryTile::of(&job, job.tile_rows) {
-        attend_tile::<S, P, K, V, N, R, TILE_K>(simd, products, &mut job, &mut work, &tile);
+    let mut tiles = QueryTile::of(&job, job.tile_rows).peekable();
+    if let Some(first) = tiles.peek() {
+        job.expect_queries(first);
+    }
+    while let Some(tile) = tiles.next() {
+        attend_tile::<S, P, K, V, N, R, TILE_K>(simd, products, &job, &mut work, &tile);
+        job.expect_outputs(&tile);
+        if let Some(next) = tiles.peek() {
+            job.expect_queries(next);
+        }
+        unpack::<S, N>(simd, &mut job, &mut work, &tile);
     }
 }
 
@@ -114,7 +123,7 @@ fn cut<S: Simd, const N: usize>(
     tile_k: usize,
 ) -> Option<Workspace<'_, S::F32, N>> {
     let (vectors, _) = simd.vectors_of(scratch).as_chunks_mut::<N>();
-    let (q, rest) = vectors.split_at_mut_checked(blocks * widths.q_columns)?;
+    let (q, rest) = vectors.split_at_mut_checked(blocks * widths.q)?;
     let (o, rest) = rest.split_at_mut_checked(blocks * widths.o_columns)?;
     let (ml, rest) = rest.split_at_mut_checked(blocks * 2)?;
     let (s, rest) = rest.split_at_mut_checked(tile_k)?;
@@ -126,7 +135,7 @@ fn cut<S: Simd, const N: usize>(
 fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     simd: S,
     products: P,
-    job: &mut Job<'_>,
+    job: &Job<'_>,
     work: &mut Workspace<'_, S::F32, N>,
     tile: &QueryTile,
 ) where
@@ -142,7 +151,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     let visible = job.visible(tile.b);
     // Queries that are paired are not scaled: that would round them.
     let (k_steps, scale) = (k_dim.div_ceil(P::DEPTH), (P::DEPTH > 1).then_some(job.scale));
-    pack::<S, N>(simd, job, work, tile, k_steps);
+    pack::<S, N>(simd, job, work, tile);
     let lanes = granularity(S::LANES, N * S::LANES);
     let blocks = || Blocks::new(tile, N * S::LANES);
     // One block needs its keys no more when it comes to its values; several share both.
@@ -156,7 +165,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             Tile::Full(range) | Tile::Partial(range) => range,
         };
         let mut staged = false;
-        let q = work.q.chunks_exact(work.widths.q_columns);
+        let q = work.q.chunks_exact(work.widths.q);
         let o = work.o.chunks_exact_mut(work.widths.o_columns);
         for (((block, q), o), [m, l]) in blocks().zip(q).zip(o).zip(work.ml.iter_mut()) {
             let Some(keys) =
@@ -187,7 +196,6 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             Online { m, l, o }.absorb::<P, R>(simd, products, scale, s, rows, seen, hints);
         }
     }
-    unpack::<S, N>(simd, job, work, tile);
 }
 
 /// Key tiles that some query of `first ..= last` may see into, in order, each once.
@@ -240,6 +248,18 @@ impl Block {
         self.width - self.rows.len()
     }
 
+    /// Its vectors that hold a row: their first lane, how many of their lanes are idle, and the rows in
+    /// the others.
+    #[inline(always)]
+    fn vectors(&self, lanes: usize) -> impl Iterator<Item = (usize, usize, Range<usize>)> + use<> {
+        let (pad, start, lanes) = (self.pad(), self.rows.start, lanes.max(1));
+        (pad / lanes * lanes..self.width).step_by(lanes).map(move |lane| {
+            let idle = pad.saturating_sub(lane);
+            let first = start + (lane + idle - pad);
+            (lane, idle, first..first + (lanes - idle))
+        })
+    }
+
     /// What the block sees of the keys of a tile, if anything: which, and who sees them. Its first key
     /// is `depth` times some number from the tile's first.
     // One copy for all entries: integers only, once a tile.
@@ -283,40 +303,19 @@ fn pack<S: Simd, const N: usize>(
     job: &Job<'_>,
     work: &mut Workspace<'_, S::F32, N>,
     tile: &QueryTile,
-    k_steps: usize,
 ) {
     let width = N * S::LANES;
-    let panels = work.q.chunks_exact_mut(work.widths.q_columns);
+    let panels = work.q.chunks_exact_mut(work.widths.q);
     let outputs = work.o.chunks_exact_mut(work.widths.o_columns);
     for (((block, q), o), [m, l]) in
         Blocks::new(tile, width).zip(panels).zip(outputs).zip(work.ml.iter_mut())
     {
         let columns = simd.floats_of(q.as_flattened_mut());
-        // Until there are outputs, their room holds the rows of one vector.
-        let rows = simd.floats_of(o.as_flattened_mut());
-        let pad = block.pad();
-        for lane in (pad / S::LANES * S::LANES..width).step_by(S::LANES) {
-            // The first vector may have idle lanes before its rows.
-            let idle = pad.saturating_sub(lane);
-            let start = block.rows.start + (lane + idle - pad);
-            let end = block.rows.end.min(start + (S::LANES - idle));
-            let count = idle + (end - start);
-            let (Some(rows), Some(columns)) =
-                (rows.get_mut(..count * k_steps), columns.get_mut(lane..))
-            else {
-                debug_assert!(false, "the room holds a vector of rows");
-                continue;
-            };
-            rows.get_mut(..idle * k_steps).unwrap_or(&mut []).fill(0.0);
-            job.flat_queries(
-                tile,
-                start..end,
-                rows.get_mut(idle * k_steps..).unwrap_or(&mut []),
-                k_steps,
-            );
-            if let Some(rows) = Rows::new(&*rows, k_steps, count, k_steps) {
-                job.lay(rows, columns, width);
-            }
+        // Until there are outputs, their room holds the pairs of one vector.
+        let room = simd.floats_of(o.as_flattened_mut());
+        for (lane, idle, rows) in block.vectors(S::LANES) {
+            let columns = columns.get_mut(lane..).unwrap_or(&mut []);
+            job.pack_queries(tile, (idle, rows), room, columns, width);
         }
         Online { m, l, o: o.get_mut(..work.widths.v).unwrap_or(&mut []) }.clear(simd);
     }
@@ -332,23 +331,20 @@ fn unpack<S: Simd, const N: usize>(
 ) {
     let (width, v_dim) = (N * S::LANES, work.widths.v);
     let blocks = Blocks::new(tile, width).zip(work.o.chunks_exact_mut(work.widths.o_columns));
-    let panels = work.q.chunks_exact_mut(work.widths.q_columns);
-    for (((block, o), q), [m, l]) in blocks.zip(panels).zip(work.ml.iter_mut()) {
+    for ((block, o), [m, l]) in blocks.zip(work.ml.iter_mut()) {
         let Some(o) = o.get_mut(..v_dim) else { continue };
         if job.out.normalises() {
             Online { m, l, o: &mut *o }.finish(simd);
         }
         let columns = &*simd.floats_of(o.as_flattened_mut());
-        let rows = simd.floats_of(q.as_flattened_mut());
         let (m, l) = (&*simd.floats_of(m), &*simd.floats_of(l));
-        let pad = block.pad();
-        for lane in (pad / S::LANES * S::LANES..width).step_by(S::LANES) {
-            job.lift(columns.get(lane..).unwrap_or(&[]), width, v_dim, rows);
-            for (lane, row) in (lane..lane + S::LANES).zip(rows.chunks_exact(v_dim)) {
-                if let (Some(m), Some(l), true) = (m.get(lane), l.get(lane), lane >= pad) {
-                    job.write_row(tile, block.rows.start + (lane - pad), (*m, *l), row);
-                }
-            }
+        for (lane, idle, rows) in block.vectors(S::LANES) {
+            let from = |floats| from_lane(floats, lane + idle);
+            job.write_lanes(tile, rows, (from(m), from(l)), from(columns), width);
         }
     }
+}
+
+fn from_lane(floats: &[f32], lane: usize) -> &[f32] {
+    floats.get(lane..).unwrap_or(&[])
 }

@@ -25,11 +25,11 @@ pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
 use crate::attend::QueryTile;
 use crate::dispatch::Claim;
-use crate::elem::Sealed;
 use crate::mask::{Mask, Visible};
+use crate::moves::RowsOfLanes;
 use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
-use crate::simd::{Level, Rows, Simd};
+use crate::simd::{Level, MAX_LANES, Rows, Simd, prefetch_row};
 use crate::staged::Staged;
 use crate::view::{AnyView, Stored, of_any};
 use core::ops::Range;
@@ -152,10 +152,44 @@ impl Job<'_> {
         self.mask.of_sequence(self.shape.q_len, visible, &self.keys)
     }
 
-    /// Query and head of a row of key/value head `g`: the heads of a group side by side.
-    fn query_of(&self, g: usize, row: usize) -> (usize, usize) {
-        let group = self.shape.heads.group();
-        (row / group, g * group + row % group)
+    /// Lays at most a vector of query rows down lanes, behind `idle` lanes of zeros:
+    /// `columns[c * width + idle + r]`, scaled, or as bf16 pairs if that is what the entry multiplies. Pairs
+    /// are made in `room`.
+    pub(crate) fn pack_queries(
+        &self,
+        tile: &QueryTile,
+        (idle, rows): (usize, Range<usize>),
+        room: &mut [f32],
+        columns: &mut [f32],
+        width: usize,
+    ) {
+        of_any!(Stored, self.q.0, (view, moves) => {
+            let mover = moves.at(self.level);
+            if let (Precision::Bf16Products, Some(pairs)) = (self.precision, mover.pairs()) {
+                let (steps, count) = (self.shape.heads.dim.div_ceil(2), rows.len());
+                self.flat_queries(tile, rows, room, steps);
+                let rows = room.chunks_exact(steps.max(1)).take(count);
+                return pairs.pack(&lanes(idle, rows), columns, width);
+            }
+            let places = self.shape.heads.rows_of(tile.g, rows);
+            let rows = places.map(|(i, h)| view.row(tile.b, i, h));
+            mover.pack(&lanes(idle, rows), self.scale, columns, width);
+        });
+    }
+
+    /// Asks for the queries of a tile to come nearer: many rows at once, so that no wait follows another.
+    pub(crate) fn expect_queries(&self, tile: &QueryTile) {
+        of_any!(Stored, self.q.0, (view, _) => {
+            for (i, h) in self.shape.heads.rows_of(tile.g, tile.rows.clone()) {
+                let row = view.row(tile.b, i, h);
+                prefetch_row(row.as_ptr(), row.len());
+            }
+        });
+    }
+
+    /// The same for the rows of output that a tile writes.
+    pub(crate) fn expect_outputs(&self, tile: &QueryTile) {
+        self.out.expect([tile.b, tile.g], tile.rows.clone());
     }
 
     /// Copies query rows one behind the other, `width` floats each: scaled, or as bf16 pairs if that is
@@ -169,8 +203,8 @@ impl Job<'_> {
     ) {
         of_any!(Stored, self.q.0, (view, moves) => {
             let mover = moves.at(self.level);
-            for (row, to) in rows.zip(to.chunks_exact_mut(width.max(1))) {
-                let (i, h) = self.query_of(tile.g, row);
+            let places = self.shape.heads.rows_of(tile.g, rows);
+            for ((i, h), to) in places.zip(to.chunks_exact_mut(width.max(1))) {
                 let row = Rows::one(view.row(tile.b, i, h));
                 match (self.precision, mover.pairs()) {
                     (Precision::Bf16Products, Some(pairs)) => pairs.flat(row, to, width),
@@ -178,16 +212,6 @@ impl Job<'_> {
                 }
             }
         });
-    }
-
-    /// Lays f32 rows down lanes: `columns[c * width + r]`.
-    pub(crate) fn lay(&self, rows: Rows<'_>, columns: &mut [f32], width: usize) {
-        f32::MOVES.at(self.level).lay(rows, 0, columns, width);
-    }
-
-    /// Lays lanes back along rows of `dim`: `rows[r * dim + c] = columns[c * width + r]`.
-    pub(crate) fn lift(&self, columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
-        f32::MOVES.at(self.level).lift(columns, width, dim, rows);
     }
 
     /// Writes one row of output: its channels, and its sums.
@@ -198,7 +222,27 @@ impl Job<'_> {
         sums: (f32, f32),
         channels: &[f32],
     ) {
-        let (i, h) = self.query_of(tile.g, row);
-        self.out.write([tile.b, i, h], sums, channels);
+        self.out.write([tile.b, tile.g], row, sums, channels);
     }
+
+    /// Writes a few rows of output, a lane each: channel `c` of the first is `columns[c * width]`.
+    pub(crate) fn write_lanes(
+        &mut self,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        sums: (&[f32], &[f32]),
+        columns: &[f32],
+        width: usize,
+    ) {
+        self.out.write_lanes([tile.b, tile.g], rows, sums, columns, width);
+    }
+}
+
+/// Rows for the lanes behind `idle` ones.
+fn lanes<'r, T: 'r>(idle: usize, rows: impl Iterator<Item = &'r [T]>) -> RowsOfLanes<'r, T> {
+    let mut lanes: RowsOfLanes<'r, T> = [&[]; MAX_LANES];
+    for (lane, row) in lanes.iter_mut().skip(idle).zip(rows) {
+        *lane = row;
+    }
+    lanes
 }

@@ -97,18 +97,103 @@ pub(crate) fn round<S: Simd, T: Elem>(simd: S, from: &[f32], to: &mut [T]) {
     }
 }
 
-/// The way back from lanes: `rows[r * dim + c] = columns[c * width + r]` for `LANES` lanes.
+/// Rows of queries or of outputs, at most a vector of lanes; those that are not there are empty.
+pub(crate) type RowsOfLanes<'a, T> = [&'a [T]; MAX_LANES];
+
+/// Transposes rows of queries: `columns[c * width + r] = rows[r][c] * scale`. Zeros behind a row's last
+/// number, and in lanes without a row.
 #[inline(always)]
-pub(crate) fn lift<S: Simd>(simd: S, columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
+pub(crate) fn pack<S: Simd, T: Elem>(
+    simd: S,
+    rows: &RowsOfLanes<'_, T>,
+    scale: f32,
+    columns: &mut [f32],
+    width: usize,
+) {
+    let factor = simd.splat(scale);
+    for (first, columns) in panels::<S, T>(rows, columns, width) {
+        let mut square = square_at(simd, rows, first);
+        for x in square.as_mut() {
+            *x = simd.mul(*x, factor);
+        }
+        store_columns(simd, simd.transpose(square), columns, width);
+    }
+}
+
+/// As [`pack`], the bits as they are.
+#[inline(always)]
+pub(crate) fn pack_bits<S: Simd>(
+    simd: S,
+    rows: &RowsOfLanes<'_, f32>,
+    columns: &mut [f32],
+    width: usize,
+) {
+    for (first, columns) in panels::<S, f32>(rows, columns, width) {
+        store_columns(simd, simd.transpose(square_at(simd, rows, first)), columns, width);
+    }
+}
+
+/// The first channel of each square of some rows, and the columns that it is laid down to.
+#[inline(always)]
+fn panels<'c, S: Simd, T>(
+    rows: &RowsOfLanes<'_, T>,
+    columns: &'c mut [f32],
+    width: usize,
+) -> impl Iterator<Item = (usize, &'c mut [f32])> {
+    let dim = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    // The last column may be shorter than the others.
+    let end = columns.len().min(dim.saturating_sub(1) * width + MAX_LANES);
+    let panels = columns.get_mut(..end).unwrap_or(&mut []).chunks_mut((S::LANES * width).max(1));
+    (0..dim).step_by(S::LANES).zip(panels)
+}
+
+/// A square of rows, from channel `first` on.
+#[inline(always)]
+fn square_at<S: Simd, T: Elem>(simd: S, rows: &RowsOfLanes<'_, T>, first: usize) -> S::Square {
+    let mut square = simd.square();
+    for (x, row) in square.as_mut().iter_mut().zip(rows) {
+        // Zeros where the row has not as many numbers.
+        *x = T::load(simd, row.get(first..).unwrap_or(&[]));
+    }
+    if rows.iter().any(|row| row.len() > first && row.len() < first + S::LANES) {
+        for (x, row) in square.as_mut().iter_mut().zip(rows) {
+            *x = T::load(simd, &padded(row.get(first..).unwrap_or(&[])));
+        }
+    }
+    square
+}
+
+/// One column a vector of the square, as many as there are.
+#[inline(always)]
+fn store_columns<S: Simd>(simd: S, square: S::Square, columns: &mut [f32], width: usize) {
+    for (x, column) in square.as_ref().iter().zip(columns.chunks_mut(width.max(1))) {
+        simd.store(*x, column);
+    }
+}
+
+/// The way back from lanes, rounded to how rows are stored: `rows[r][c] = columns[c * width + r]`.
+#[inline(always)]
+pub(crate) fn lift<S: Simd, T: Elem>(
+    simd: S,
+    columns: &[f32],
+    width: usize,
+    rows: &mut [&mut [T]; MAX_LANES],
+) {
+    let dim = rows.iter().map(|row| row.len()).max().unwrap_or(0);
     for first in (0..dim).step_by(S::LANES) {
         let mut square = simd.square();
-        let from = columns.chunks(width.max(1)).skip(first).take(dim - first);
-        for (x, column) in square.as_mut().iter_mut().zip(from) {
-            *x = simd.load(column);
+        for (c, x) in square.as_mut().iter_mut().enumerate() {
+            *x = simd.load(columns.get((first + c) * width..).unwrap_or(&[]));
         }
         let square = simd.transpose(square);
-        for (x, row) in square.as_ref().iter().zip(rows.chunks_exact_mut(dim.max(1))) {
-            put(simd, *x, row.get_mut(first..).unwrap_or(&mut []));
+        let is_short = dim - first < S::LANES;
+        for (x, row) in square.as_ref().iter().zip(rows.iter_mut()) {
+            let row = row.get_mut(first..).unwrap_or(&mut []);
+            // Nothing where the row does not take as many numbers.
+            T::store(simd, *x, row);
+            if is_short {
+                put(simd, *x, row);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How many and how wide: the integers of one attention.
 
 use crate::error::Error;
+use core::ops::Range;
 
 /// Heads and their widths. Query head `h` reads key/value head `h / group()`.
 ///
@@ -36,6 +37,25 @@ impl Heads {
             Some(group) if group > 0 => group,
             _ => 1,
         }
+    }
+
+    /// Query and head of some rows of key/value head `g`, where row `r` is query `r / group` of head
+    /// `g * group + r % group`: the heads of a group side by side.
+    pub(crate) fn rows_of(
+        self,
+        g: usize,
+        rows: Range<usize>,
+    ) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
+        let group = self.group();
+        let (mut i, mut h) = (rows.start / group, g * group + rows.start % group);
+        rows.map(move |_| {
+            let place = (i, h);
+            h += 1;
+            if h == (g + 1) * group {
+                (i, h) = (i + 1, g * group);
+            }
+            place
+        })
     }
 
     const fn check(self) -> Result<(), Error> {

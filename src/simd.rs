@@ -33,7 +33,7 @@ pub(crate) use level::has_bf16_products;
 #[cfg(target_arch = "x86_64")]
 pub use pairs::Bf16Products;
 pub use portable::Portable;
-pub(crate) use rows::{Hint, Hinting, Items, Rows, Steps, prefetch};
+pub(crate) use rows::{Hint, Hinting, Items, Rows, Steps, prefetch, prefetch_row};
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};

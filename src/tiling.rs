@@ -157,9 +157,8 @@ impl Tiling {
         let value_tile = tile_k.saturating_mul(values);
         let floats = match lanes {
             Lanes::Queries => {
-                let q = max(head_dim, v_dim.div_ceil(vectors));
                 let o = max(v_dim, head_dim.div_ceil(vectors));
-                let columns = q.saturating_add(o).saturating_add(2);
+                let columns = head_dim.saturating_add(o).saturating_add(2);
                 let states = columns.saturating_mul(rows);
                 let stage = match room {
                     Room::InPlace => 0,

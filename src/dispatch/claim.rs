@@ -1,12 +1,13 @@
 //! An output lent in shares: the right to write some of its rows, from any thread.
 
-use super::moves::MoveTable;
+use super::moves::Mover;
 use crate::error::{Error, Tensor};
-use crate::shape::Shape;
-use crate::simd::Level;
+use crate::shape::{Heads, Shape};
+use crate::simd::{Level, MAX_LANES, prefetch_row};
 use crate::view::{AnyViewMut, StoredMut, Strides, ViewMut};
 use core::marker::PhantomData;
 use core::num::NonZero;
+use core::ops::Range;
 use half::{bf16, f16};
 
 /// What becomes of the sums of a row.
@@ -23,9 +24,20 @@ enum Sums {
 /// Where rows begin, and how they are rounded to what is stored there.
 #[derive(Clone, Copy, Debug)]
 enum Out {
-    F32(*mut f32, &'static MoveTable<f32>),
-    F16(*mut f16, &'static MoveTable<f16>),
-    Bf16(*mut bf16, &'static MoveTable<bf16>),
+    F32(*mut f32, Mover<f32>),
+    F16(*mut f16, Mover<f16>),
+    Bf16(*mut bf16, Mover<bf16>),
+}
+
+/// The same expression for whatever element an output has.
+macro_rules! of_out {
+    ($out:expr, ($o:pat, $moves:pat) => $body:expr) => {
+        match $out {
+            Out::F32($o, $moves) => $body,
+            Out::F16($o, $moves) => $body,
+            Out::Bf16($o, $moves) => $body,
+        }
+    };
 }
 
 /// The right to write some rows of an output: those of every `count`-th query tile, from `index` on.
@@ -35,7 +47,6 @@ pub(crate) struct Claim<'a> {
     strides: Strides,
     sums: Sums,
     shape: Shape,
-    level: Level,
     /// Rows of a query tile, and query tiles of a key/value head.
     tile_rows: NonZero<usize>,
     tiles: NonZero<usize>,
@@ -94,16 +105,19 @@ impl<'a> Claim<'a> {
         let head_rows = shape.heads.group() * shape.q_len;
         let tiles = head_rows / tile_rows + usize::from(head_rows % tile_rows != 0);
         let (o, strides) = match o.0 {
-            StoredMut::F32(view, moves) => (Out::F32(view.data.as_mut_ptr(), moves), view.strides),
-            StoredMut::F16(view, moves) => (Out::F16(view.data.as_mut_ptr(), moves), view.strides),
+            StoredMut::F32(view, moves) => {
+                (Out::F32(view.data.as_mut_ptr(), moves.at(level)), view.strides)
+            }
+            StoredMut::F16(view, moves) => {
+                (Out::F16(view.data.as_mut_ptr(), moves.at(level)), view.strides)
+            }
             StoredMut::Bf16(view, moves) => {
-                (Out::Bf16(view.data.as_mut_ptr(), moves), view.strides)
+                (Out::Bf16(view.data.as_mut_ptr(), moves.at(level)), view.strides)
             }
         };
         Ok(Claim {
             o,
             strides,
-            level,
             sums: Sums::Dropped,
             shape,
             tile_rows,
@@ -161,28 +175,89 @@ impl<'a> Claim<'a> {
         !matches!(self.sums, Sums::State { .. })
     }
 
-    /// Writes query `i` of head `h` of sequence `b`: its channels, and what is wanted of `m` and `l`.
-    /// Does nothing for a row of another share.
-    pub(crate) fn write(&mut self, [b, i, h]: [usize; 3], (m, l): (f32, f32), channels: &[f32]) {
-        let Shape { batch, q_len, heads, .. } = self.shape;
-        let group = heads.group();
-        let tile = (i * group + h % group) / self.tile_rows;
-        let item = (b * heads.kv + h / group) * self.tiles.get() + tile;
-        if b >= batch || i >= q_len || h >= heads.q || !self.owns(item) {
+    /// Writes row `row` of key/value head `g` of sequence `b`: its channels, and what is wanted of `m`
+    /// and `l`. Does nothing for a row of another share.
+    pub(crate) fn write(
+        &mut self,
+        [b, g]: [usize; 2],
+        row: usize,
+        sums: (f32, f32),
+        channels: &[f32],
+    ) {
+        let place = self.shape.heads.rows_of(g, row..row + 1).next();
+        let (Some((i, h)), true) = (place, self.owns_rows([b, g], &(row..row + 1))) else {
+            return;
+        };
+        let at = self.strides.offset(b, i, h);
+        let row = channels.get(..self.shape.heads.v_dim).unwrap_or(channels);
+        // SAFETY: this share owns the row, so it lies inside the output (`owns_rows`) and nobody else
+        // reaches it.
+        unsafe {
+            of_out!(self.o, (o, mover) => mover.round(row, row_at(o, at, row.len())));
+            self.write_sums([b, i, h], sums);
+        }
+    }
+
+    /// As [`Claim::write`], for a few neighbouring rows at once, a lane each: channel `c` of the first is
+    /// `columns[c * width]`, and its sums are the first of `m` and `l`. At most as many as a vector has lanes.
+    pub(crate) fn write_lanes(
+        &mut self,
+        [b, g]: [usize; 2],
+        rows: Range<usize>,
+        (m, l): (&[f32], &[f32]),
+        columns: &[f32],
+        width: usize,
+    ) {
+        if !self.owns_rows([b, g], &rows) || rows.len() > MAX_LANES {
             return;
         }
-        let (at, level) = (self.strides.offset(b, i, h), self.level);
-        let row = channels.get(..heads.v_dim).unwrap_or(channels);
-        // SAFETY: `b`, `i`, `h` lie within the dimensions for which `ViewMut` checked that every
-        // row lies inside its slice and apart from every other, and `rows` that they are these. The
-        // tests above give each row to one share alone, and each share exists once.
+        let Heads { v_dim, .. } = self.shape.heads;
+        let places = self.shape.heads.rows_of(g, rows);
+        // SAFETY: this share owns the rows, so they lie inside the output (`owns_rows`) apart from each
+        // other, and nobody else reaches them.
         unsafe {
-            match self.o {
-                Out::F32(o, moves) => moves.at(level).round(row, row_at(o, at, row)),
-                Out::F16(o, moves) => moves.at(level).round(row, row_at(o, at, row)),
-                Out::Bf16(o, moves) => moves.at(level).round(row, row_at(o, at, row)),
+            of_out!(self.o, (o, mover) => {
+                let mut to = core::array::from_fn(|_| &mut [][..]);
+                for (to, (i, h)) in to.iter_mut().zip(places.clone()) {
+                    *to = row_at(o, self.strides.offset(b, i, h), v_dim);
+                }
+                mover.lift(columns, width, &mut to);
+            });
+            for ((i, h), (m, l)) in places.zip(m.iter().zip(l)) {
+                self.write_sums([b, i, h], (*m, *l));
             }
         }
+    }
+
+    /// Asks for some rows of output to come nearer. A hint: they are neither read nor written.
+    pub(crate) fn expect(&self, [b, g]: [usize; 2], rows: Range<usize>) {
+        let Heads { v_dim, .. } = self.shape.heads;
+        for (i, h) in self.shape.heads.rows_of(g, rows) {
+            let at = self.strides.offset(b, i, h);
+            of_out!(self.o, (o, _) => prefetch_row(o.wrapping_add(at), v_dim));
+        }
+    }
+
+    /// Whether these rows exist and belong to this share: they lie in one query tile, which was dealt to
+    /// it. `ViewMut` checked that all rows lie inside its slice and apart from each other, and
+    /// `Claim::rows` that they are the ones that the shape has; each share exists once.
+    fn owns_rows(&self, [b, g]: [usize; 2], rows: &Range<usize>) -> bool {
+        let Shape { batch, q_len, heads, .. } = self.shape;
+        let exist = b < batch && g < heads.kv && rows.end <= q_len * heads.group();
+        if !exist || rows.is_empty() {
+            return false;
+        }
+        let tile = rows.start / self.tile_rows;
+        let item = (b * heads.kv + g) * self.tiles.get() + tile;
+        (rows.end - 1) / self.tile_rows == tile && self.owns(item)
+    }
+
+    /// Writes what is wanted of the sums of a row.
+    ///
+    /// # Safety
+    /// The row exists, and this share owns it.
+    unsafe fn write_sums(&mut self, [b, i, h]: [usize; 3], (m, l): (f32, f32)) {
+        let Shape { q_len, heads, .. } = self.shape;
         let state_row = (b * q_len + i) * heads.q + h;
         // SAFETY: both indices are below `batch * q_len * q_heads`, the length that `output` and
         // `state` checked, and belong to this row alone.
@@ -204,10 +279,10 @@ impl<'a> Claim<'a> {
 /// The elements that a row of results goes to.
 ///
 /// # Safety
-/// `at` and the length of `row` lie within the output that `o` begins, and nobody else reaches them.
-unsafe fn row_at<'o, T>(o: *mut T, at: usize, row: &[f32]) -> &'o mut [T] {
+/// `len` elements from `at` on lie within the output that `o` begins, and nobody else reaches them.
+unsafe fn row_at<'o, T>(o: *mut T, at: usize, len: usize) -> &'o mut [T] {
     // SAFETY: as the caller promises.
-    unsafe { core::slice::from_raw_parts_mut(o.add(at), row.len()) }
+    unsafe { core::slice::from_raw_parts_mut(o.add(at), len) }
 }
 
 /// Which place of a round a share has, and equally which share has a place: there and back.

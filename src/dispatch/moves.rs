@@ -2,10 +2,10 @@
 //! when running.
 
 use crate::elem::Elem;
-use crate::moves;
+use crate::moves::{self, RowsOfLanes};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
-use crate::simd::{Level, Portable, Rows, Scalar};
+use crate::simd::{Level, MAX_LANES, Portable, Rows, Scalar};
 
 /// The functions of each level, in the order of [`Level::ALL`]. An element is linked only where a view
 /// of it was made.
@@ -18,7 +18,8 @@ pub(crate) struct Moves<T> {
     lay: unsafe fn(Rows<'_, T>, isize, &mut [f32], usize),
     flat: unsafe fn(Rows<'_, T>, isize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
-    lift: unsafe fn(&[f32], usize, usize, &mut [f32]),
+    pack: unsafe fn(&RowsOfLanes<'_, T>, f32, &mut [f32], usize),
+    lift: unsafe fn(&[f32], usize, &mut [&mut [T]; MAX_LANES]),
     pairs: Option<PairMoves<T>>,
 }
 
@@ -27,6 +28,7 @@ pub(crate) struct Moves<T> {
 struct PairMoves<T> {
     flat: unsafe fn(Rows<'_, T>, &mut [f32], usize),
     weave: unsafe fn(Rows<'_, T>, &mut [f32], usize),
+    pack: unsafe fn(&RowsOfLanes<'_, f32>, &mut [f32], usize),
 }
 
 impl<T: Elem> MoveTable<T> {
@@ -78,10 +80,22 @@ impl<T: Elem> Mover<T> {
         unsafe { (self.0.flat)(rows, ahead, scale, to, width) }
     }
 
-    /// [`moves::lift`].
-    pub(crate) fn lift(self, columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
+    /// [`moves::pack`].
+    pub(crate) fn pack(
+        self,
+        rows: &RowsOfLanes<'_, T>,
+        scale: f32,
+        columns: &mut [f32],
+        width: usize,
+    ) {
         // SAFETY: as for `lay`.
-        unsafe { (self.0.lift)(columns, width, dim, rows) }
+        unsafe { (self.0.pack)(rows, scale, columns, width) }
+    }
+
+    /// [`moves::lift`].
+    pub(crate) fn lift(self, columns: &[f32], width: usize, rows: &mut [&mut [T]; MAX_LANES]) {
+        // SAFETY: as for `lay`.
+        unsafe { (self.0.lift)(columns, width, rows) }
     }
 
     /// The functions for bf16 pairs, if the level has any.
@@ -105,6 +119,12 @@ impl<T: Elem> PairMover<T> {
     pub(crate) fn flat(self, rows: Rows<'_, T>, to: &mut [f32], width: usize) {
         // SAFETY: made only by a `Mover`, whose level this processor has.
         unsafe { (self.0.flat)(rows, to, width) }
+    }
+
+    /// [`moves::pack_bits`], of rows of pairs.
+    pub(crate) fn pack(self, rows: &RowsOfLanes<'_, f32>, columns: &mut [f32], width: usize) {
+        // SAFETY: as for `flat`.
+        unsafe { (self.0.pack)(rows, columns, width) }
     }
 
     /// `weave` of `pairs.rs`.
@@ -142,10 +162,30 @@ macro_rules! moves {
                 moves::round($token, from, to);
             }
             $(#[target_feature(enable = $features)])?
-            fn lift(columns: &[f32], width: usize, dim: usize, rows: &mut [f32]) {
-                moves::lift($token, columns, width, dim, rows);
+            fn pack<T: Elem>(
+                rows: &RowsOfLanes<'_, T>,
+                scale: f32,
+                columns: &mut [f32],
+                width: usize,
+            ) {
+                moves::pack($token, rows, scale, columns, width);
             }
-            Moves { lay: lay::<T>, flat: flat::<T>, round: round::<T>, lift, pairs: None }
+            $(#[target_feature(enable = $features)])?
+            fn lift<T: Elem>(
+                columns: &[f32],
+                width: usize,
+                rows: &mut [&mut [T]; MAX_LANES],
+            ) {
+                moves::lift($token, columns, width, rows);
+            }
+            Moves {
+                lay: lay::<T>,
+                flat: flat::<T>,
+                round: round::<T>,
+                pack: pack::<T>,
+                lift: lift::<T>,
+                pairs: None,
+            }
         }
     };
 }
@@ -167,5 +207,9 @@ const fn pairs<T: Elem>() -> PairMoves<T> {
     fn weave<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
         crate::pairs::weave(rows, to, width);
     }
-    PairMoves { flat: flat::<T>, weave: weave::<T> }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn pack(rows: &RowsOfLanes<'_, f32>, columns: &mut [f32], width: usize) {
+        moves::pack_bits(Avx512::here(), rows, columns, width);
+    }
+    PairMoves { flat: flat::<T>, weave: weave::<T>, pack }
 }

@@ -357,6 +357,17 @@ impl<S: Simd, const N: usize> Steps for Vectors<'_, S, N> {
     }
 }
 
+/// Asks for all lines of a row of `len` elements to come nearer: [`prefetch`].
+pub(crate) fn prefetch_row<T>(at: *const T, len: usize) {
+    let bytes = len * size_of::<T>();
+    for line in (0..bytes + LINE - 1).step_by(LINE) {
+        prefetch(at.cast::<u8>().wrapping_add(line.min(bytes)));
+    }
+}
+
+/// Bytes of a line of a cache. Where lines are longer, some are asked for twice.
+const LINE: usize = 64;
+
 /// Asks for the line at an address to come to the second-level cache, if the processor has a way to
 /// ask; nothing is read, so any address will do.
 #[inline(always)]
