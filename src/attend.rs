@@ -19,7 +19,7 @@
 
 use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
-use crate::online::Online;
+use crate::online::{Hints, Online};
 use crate::products::Products;
 use crate::score;
 use crate::sight::{Sight, granularity};
@@ -188,7 +188,8 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
                 job.v.stage(tile, &range, Ahead::default(), stage);
             }
             // The first block asks for the next tile, for all of them.
-            let hints = if staged { None } else { job.hints(tile, range.end) };
+            let next = if staged { None } else { job.hints(tile, range.end) };
+            let hints = next.unwrap_or(Hints::idle(&*s));
             staged = true;
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);
             let rows = job.v.read(tile, &range, stage).slice(steps);

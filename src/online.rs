@@ -62,7 +62,7 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         s: &mut [[S::F32; N]],
         values: Rows<'_>,
         seen: Seen<'_>,
-        hints: Option<Hints>,
+        hints: Hints,
     ) {
         let max = self.largest(simd, scale, s, seen);
         let correction = self.raise(simd, &max);
@@ -252,7 +252,7 @@ struct Sums<'a, V, const N: usize> {
     /// `[steps, v_dim]`.
     values: Rows<'a>,
     seen: Seen<'a>,
-    hints: Option<Hints>,
+    hints: Hints,
 }
 
 /// Where the keys and values of the next tile lie, which come nearer while those of this one are added.
@@ -262,6 +262,35 @@ pub(crate) struct Hints {
     pub(crate) next: [Hint; 2],
     /// Bytes of a channel.
     pub(crate) channel: [usize; 2],
+}
+
+/// How many of some channels to take in blocks of `C`. With blocks of six, the last two of a row (where
+/// it is not a multiple of four longer) are better left with one block, to be eight for blocks of four.
+const fn in_blocks_of<const C: usize>(channels: usize) -> usize {
+    let whole = channels - channels % C;
+    if C > 4 && (channels - whole) % 4 != 0 && whole >= C && (channels - whole + C) % 4 == 0 {
+        whole - C
+    } else {
+        whole
+    }
+}
+
+impl Hints {
+    /// Nothing to ask for: what is at hand anyway.
+    #[inline(always)]
+    pub(crate) fn idle<T>(at: &[T]) -> Self {
+        Hints { next: [Hint::still(at); 2], channel: [0; 2] }
+    }
+
+    /// What the block of `C` channels from channel `c` on asks for: a line a step, never a burst. A line
+    /// has room for several blocks, which take turns between keys and values. Where nothing is to be asked
+    /// for, a loop of its own would cost more than asking in vain.
+    #[inline(always)]
+    fn of_block<const C: usize>(self, c: usize) -> Hint {
+        let which = c / C % 2;
+        let ([keys, values], [key_bytes, value_bytes]) = (self.next, self.channel);
+        if which == 0 { keys.offset(c * key_bytes) } else { values.offset(c * value_bytes) }
+    }
 }
 
 impl<V: Copy, const N: usize> Sums<'_, V, N> {
@@ -280,8 +309,11 @@ impl<V: Copy, const N: usize> Sums<'_, V, N> {
             return;
         }
         let mut c = 0;
-        let o = self.blocks::<S, P, C, 0>(simd, products, o, &mut c);
-        self.blocks::<S, P, 1, 0>(simd, products, o, &mut c);
+        let (whole, rest) = o.split_at_mut(in_blocks_of::<C>(o.len()));
+        self.blocks::<S, P, C, 0>(simd, products, whole, &mut c);
+        let rest =
+            if C > 4 { self.blocks::<S, P, 4, 0>(simd, products, rest, &mut c) } else { rest };
+        self.blocks::<S, P, 1, 0>(simd, products, rest, &mut c);
     }
 
     /// As many whole blocks of `C` channels as `o` holds, from channel `c` on; returns the rest of `o`.
@@ -337,13 +369,11 @@ impl<V: Copy, const N: usize> Sums<'_, V, N> {
         let p = self.p.get(run.steps(P::DEPTH)).unwrap_or(&[]);
         let steps = self.values.down::<C>(c, &run.steps(P::DEPTH)).and(Items::of(p));
         if !run.masked {
-            match self.hints {
-                // A few lines a step, never in bursts.
-                Some(Hints { next: [keys, values], channel }) if LO == 0 => {
-                    let hints = [keys.offset(c * channel[0]), values.offset(c * channel[1])];
-                    outer::<S, P, N, LO, C>(simd, products, sum, Hinting::new(steps, hints))
-                }
-                _ => outer::<S, P, N, LO, C>(simd, products, sum, steps),
+            if S::LANES > 4 {
+                let hint = self.hints.of_block::<C>(c);
+                outer::<S, P, N, LO, C>(simd, products, sum, Hinting::new(steps, hint))
+            } else {
+                outer::<S, P, N, LO, C>(simd, products, sum, steps)
             }
         } else if P::DEPTH == 1 {
             let steps = steps.and(Items::of(self.seen.bits_of_steps::<1>(run)));

@@ -169,6 +169,12 @@ impl Hint {
         Hint { next: rows.data.as_ptr().cast(), step }
     }
 
+    /// The same line at every step.
+    #[inline(always)]
+    pub(crate) fn still<T>(at: &[T]) -> Self {
+        Hint { next: at.as_ptr().cast(), step: 0 }
+    }
+
     /// The same rows, `bytes` further.
     #[inline(always)]
     pub(crate) fn offset(self, bytes: usize) -> Self {
@@ -176,17 +182,17 @@ impl Hint {
     }
 }
 
-/// Steps that also give two hints each.
+/// Steps that also give a hint each.
 #[derive(Debug)]
 pub(crate) struct Hinting<A> {
     inner: A,
-    hints: [Hint; 2],
+    hint: Hint,
 }
 
 impl<A> Hinting<A> {
     #[inline(always)]
-    pub(crate) fn new(inner: A, hints: [Hint; 2]) -> Self {
-        Hinting { inner, hints }
+    pub(crate) fn new(inner: A, hint: Hint) -> Self {
+        Hinting { inner, hint }
     }
 }
 
@@ -196,10 +202,8 @@ impl<A: Iterator> Iterator for Hinting<A> {
     #[inline(always)]
     fn next(&mut self) -> Option<A::Item> {
         let item = self.inner.next()?;
-        for hint in &mut self.hints {
-            prefetch(hint.next);
-            hint.next = hint.next.wrapping_add(hint.step);
-        }
+        prefetch(self.hint.next);
+        self.hint.next = self.hint.next.wrapping_add(self.hint.step);
         Some(item)
     }
 }
