@@ -264,15 +264,12 @@ pub(crate) struct Hints {
     pub(crate) channel: [usize; 2],
 }
 
-/// How many of some channels to take in blocks of `C`. With blocks of six, the last two of a row (where
-/// it is not a multiple of four longer) are better left with one block, to be eight for blocks of four.
+/// How many of some channels to take in blocks of `C`: as many as there are, but where one block fewer
+/// leaves a multiple of four, that, for blocks of four are next. (Of 128, blocks of six take 120.)
 const fn in_blocks_of<const C: usize>(channels: usize) -> usize {
-    let whole = channels - channels % C;
-    if C > 4 && (channels - whole) % 4 != 0 && whole >= C && (channels - whole + C) % 4 == 0 {
-        whole - C
-    } else {
-        whole
-    }
+    let rest = channels % C;
+    let fewer = C > 4 && channels >= C && !rest.is_multiple_of(4) && (rest + C).is_multiple_of(4);
+    channels - rest - if fewer { C } else { 0 }
 }
 
 impl Hints {
