@@ -21,7 +21,7 @@ use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
 use crate::online::{Hints, Online};
 use crate::products::Products;
-use crate::score;
+use crate::score::{self, Queries};
 use crate::sight::{Sight, granularity};
 use crate::simd::Simd;
 use crate::staged::Ahead;
@@ -168,8 +168,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         let q = work.q.chunks_exact(work.widths.q);
         let o = work.o.chunks_exact_mut(work.widths.o_columns);
         for (((block, q), o), [m, l]) in blocks().zip(q).zip(o).zip(work.ml.iter_mut()) {
-            let Some(keys) =
-                block.sight(&visible, group, &range, lanes, P::DEPTH, &mut sight)
+            let Some(keys) = block.sight(&visible, group, &range, lanes, P::DEPTH, &mut sight)
             else {
                 continue;
             };
@@ -181,8 +180,8 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
                 job.k.stage(tile, &range, Ahead::default(), work.stage);
             }
             let rows = job.k.read(tile, &range, work.stage).slice(within.clone());
-            let q = q.get(..k_steps).unwrap_or(&[]);
-            score::tile::<S, P, N, R>(simd, products, q, rows, seen, s);
+            let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
+            score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
                 job.v.stage(tile, &range, Ahead::default(), stage);
@@ -194,7 +193,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);
             let rows = job.v.read(tile, &range, stage).slice(steps);
             let Some(o) = o.get_mut(..v_dim) else { continue };
-            Online { m, l, o }.absorb::<P, R>(simd, products, scale, s, rows, seen, hints);
+            Online { m, l, o }.absorb::<P, R>(simd, products, s, rows, seen, hints);
         }
     }
 }

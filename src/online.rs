@@ -48,23 +48,20 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         self.o.fill([simd.splat(-0.0); N]);
     }
 
-    /// Joins one tile of keys. `s [keys, N vectors]` holds their scores, which `scale` multiplies if
-    /// the queries did not hold it, and is overwritten. `values [steps, v_dim]` are those of the keys,
+    /// Joins one tile of keys. `s [keys, N vectors]` holds their scores and is overwritten. `values [steps, v_dim]` are those of the keys,
     /// a step being a key or a pair of them. The value of a key is not added to a row that may not
     /// see it, not even times 0, so it may be NaN.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "one tile and all that is known of it")]
     pub(crate) fn absorb<P: Products<S>, const C: usize>(
         &mut self,
         simd: S,
         products: P,
-        scale: Option<f32>,
         s: &mut [[S::F32; N]],
         values: Rows<'_>,
         seen: Seen<'_>,
         hints: Hints,
     ) {
-        let max = self.largest(simd, scale, s, seen);
+        let max = self.largest(simd, s, seen);
         let correction = self.raise(simd, &max);
         self.weigh(simd, products, &correction, s, seen);
         let sums = Sums { p: &*s, correction, values, seen, hints };
@@ -74,24 +71,12 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
     /// The larger of `m` and the scores of a tile, whose hidden ones become -inf: nothing of them is
     /// left.
     #[inline(always)]
-    fn largest(
-        &self,
-        simd: S,
-        scale: Option<f32>,
-        s: &mut [[S::F32; N]],
-        seen: Seen<'_>,
-    ) -> [S::F32; N] {
+    fn largest(&self, simd: S, s: &mut [[S::F32; N]], seen: Seen<'_>) -> [S::F32; N] {
         let mut max = *self.m;
         for run in seen.runs {
             let Some(s) = s.get_mut(run.start..run.end) else {
                 continue;
             };
-            if let Some(scale) = scale {
-                let scale = simd.splat(scale);
-                for s in s.as_flattened_mut() {
-                    *s = simd.mul(*s, scale);
-                }
-            }
             if run.masked {
                 hide(simd, s, seen.bits(run));
             }
@@ -228,12 +213,12 @@ fn weigh_step<S: Simd, P: Products<S>, const N: usize>(
     let Some(score) = s.get(even) else {
         return l;
     };
-    let even = exp2(simd, simd.sub(score[n], m));
+    let even = products.exp2(simd, simd.sub(score[n], m));
     let mut weights = (even, simd.add(l, even));
     if P::DEPTH > 1 {
         let mut weight = simd.splat(0.0);
         if let Some(score) = odd.and_then(|odd| s.get(odd)) {
-            weight = exp2(simd, simd.sub(score[n], m));
+            weight = products.exp2(simd, simd.sub(score[n], m));
         }
         let (pair, [even, odd]) = products.weights(simd, even, weight);
         weights = (pair, simd.add(simd.add(l, even), odd));

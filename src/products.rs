@@ -5,6 +5,7 @@
 //! that of the rounded ones: what the rounding changes, it changes in the numerator and in the
 //! denominator alike.
 
+use crate::math::exp2;
 use crate::simd::Simd;
 
 /// How a plan may multiply.
@@ -32,6 +33,9 @@ pub trait Products<S: Simd>: Copy {
     /// Of the numbers in `a` only the one at `d < DEPTH`; zero for the others.
     fn only(self, a: f32, d: usize) -> f32;
 
+    /// `2^x` for `x <= 0`, as exact as a weight is kept.
+    fn exp2(self, simd: S, x: S::F32) -> S::F32;
+
     /// Weights as [`Products::mul_add`] takes them, and their rounded values: of `DEPTH` vectors, of
     /// which `odd` is the second if there is one.
     fn weights(self, simd: S, even: S::F32, odd: S::F32) -> (S::F32, [S::F32; 2]);
@@ -51,6 +55,10 @@ impl<S: Simd> Products<S> for F32Products {
     #[inline(always)]
     fn only(self, a: f32, _: usize) -> f32 {
         a
+    }
+    #[inline(always)]
+    fn exp2(self, simd: S, x: S::F32) -> S::F32 {
+        exp2(simd, x)
     }
     #[inline(always)]
     fn weights(self, _: S, even: S::F32, odd: S::F32) -> (S::F32, [S::F32; 2]) {

@@ -5,15 +5,24 @@ use crate::products::Products;
 use crate::sight::{Run, Seen, live_vectors, with_lo};
 use crate::simd::{Items, Rows, Simd, Steps};
 
+/// One block of queries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queries<'a, V, const N: usize> {
+    /// `[steps, N vectors]`, a step being a channel or a pair of them.
+    pub(crate) q: &'a [[V; N]],
+    /// What multiplies their scores, if they do not hold it themselves.
+    pub(crate) scale: Option<f32>,
+}
+
 /// Scores of the keys of a tile against one block of queries.
 ///
-/// Shapes: `q [steps, N vectors]`, a step being a channel or a pair of them; `keys [keys, steps]`;
-/// `s [keys, N vectors]`. A vector of rows none of which sees a key gets no score for it.
+/// Shapes: `keys [keys, steps]`; `s [keys, N vectors]`. A vector of rows none of which sees a key gets no
+/// score for it.
 #[inline(always)]
 pub(crate) fn tile<S, P, const N: usize, const R: usize>(
     simd: S,
     products: P,
-    q: &[[S::F32; N]],
+    queries: Queries<'_, S::F32, N>,
     keys: Rows<'_>,
     seen: Seen<'_>,
     s: &mut [[S::F32; N]],
@@ -28,7 +37,7 @@ pub(crate) fn tile<S, P, const N: usize, const R: usize>(
                 continue;
             };
             let mut j = start;
-            live::<S, P, N, LO, R>(simd, products, q, keys, s, &mut j);
+            live::<S, P, N, LO, R>(simd, products, queries, keys, s, &mut j);
         });
     }
 }
@@ -55,7 +64,7 @@ const fn start_of<const N: usize, const LO: usize>(run: &Run) -> usize {
 fn live<S, P, const N: usize, const LO: usize, const R: usize>(
     simd: S,
     products: P,
-    q: &[[S::F32; N]],
+    queries: Queries<'_, S::F32, N>,
     keys: Rows<'_>,
     s: &mut [[S::F32; N]],
     j: &mut usize,
@@ -64,21 +73,21 @@ fn live<S, P, const N: usize, const LO: usize, const R: usize>(
     P: Products<S>,
 {
     if LO > 0 {
-        let rest = blocks::<S, P, N, LO, NARROW>(simd, products, q, keys, s, j);
-        blocks::<S, P, N, LO, 1>(simd, products, q, keys, rest, j);
+        let rest = blocks::<S, P, N, LO, NARROW>(simd, products, queries, keys, s, j);
+        blocks::<S, P, N, LO, 1>(simd, products, queries, keys, rest, j);
         return;
     }
-    let rest = blocks::<S, P, N, LO, R>(simd, products, q, keys, s, j);
+    let rest = blocks::<S, P, N, LO, R>(simd, products, queries, keys, s, j);
     let rest =
-        if R > 4 { blocks::<S, P, N, LO, 4>(simd, products, q, keys, rest, j) } else { rest };
+        if R > 4 { blocks::<S, P, N, LO, 4>(simd, products, queries, keys, rest, j) } else { rest };
     let rest = if R > 3 && rest.len() == 3 {
-        blocks::<S, P, N, LO, 3>(simd, products, q, keys, rest, j)
+        blocks::<S, P, N, LO, 3>(simd, products, queries, keys, rest, j)
     } else if R > 2 {
-        blocks::<S, P, N, LO, 2>(simd, products, q, keys, rest, j)
+        blocks::<S, P, N, LO, 2>(simd, products, queries, keys, rest, j)
     } else {
         rest
     };
-    blocks::<S, P, N, LO, 1>(simd, products, q, keys, rest, j);
+    blocks::<S, P, N, LO, 1>(simd, products, queries, keys, rest, j);
 }
 
 /// As many whole blocks of `R` keys as `s` holds; returns what is left of `s`.
@@ -86,7 +95,7 @@ fn live<S, P, const N: usize, const LO: usize, const R: usize>(
 fn blocks<'a, S, P, const N: usize, const LO: usize, const R: usize>(
     simd: S,
     products: P,
-    q: &[[S::F32; N]],
+    queries: Queries<'_, S::F32, N>,
     keys: Rows<'_>,
     s: &'a mut [[S::F32; N]],
     j: &mut usize,
@@ -98,8 +107,13 @@ where
     let (blocks, rest) = s.as_chunks_mut::<R>();
     for block in blocks {
         let zero = [[simd.splat(0.0); N]; R];
-        let steps = keys.across::<R>(*j, q.len()).and(Items::of(q));
-        let scores = outer::<S, P, N, LO, R>(simd, products, zero, steps);
+        let steps = keys.across::<R>(*j, queries.q.len()).and(Items::of(queries.q));
+        let mut scores = outer::<S, P, N, LO, R>(simd, products, zero, steps);
+        if let Some(scale) = queries.scale {
+            for s in scores.as_flattened_mut() {
+                *s = simd.mul(*s, simd.splat(scale));
+            }
+        }
         for (to, s) in block.iter_mut().zip(scores) {
             to[LO..].copy_from_slice(&s[LO..]);
         }

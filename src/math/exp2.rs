@@ -24,11 +24,32 @@ const C: [f32; 6] = [
 /// result is subnormal, hosts that flush subnormals to zero give the same bits.
 #[inline(always)]
 pub fn exp2<S: Simd>(simd: S, x: S::F32) -> S::F32 {
+    polynomial(simd, x, C[5], [C[4], C[3], C[2], C[1], C[0], 1.0])
+}
+
+/// The minimax cubic of `2^f` for `|f| <= 1/2`, by relative error.
+const CUBIC: [f32; 4] = [
+    f32::from_bits(0x3f7f_fb49),
+    f32::from_bits(0x3f31_798d),
+    f32::from_bits(0x3e78_6f0d),
+    f32::from_bits(0x3d61_fbb0),
+];
+
+/// As [`exp2`], within 2^-13.7 of it: enough for a weight that is rounded to bf16 next, which has 2^-8 for
+/// an error. `exp2_bf16(0)` rounds to 1, and nothing to more.
+#[inline(always)]
+pub fn exp2_bf16<S: Simd>(simd: S, x: S::F32) -> S::F32 {
+    polynomial(simd, x, CUBIC[3], [CUBIC[2], CUBIC[1], CUBIC[0]])
+}
+
+/// `2^n` times a polynomial of the rest, by Horner's rule.
+#[inline(always)]
+fn polynomial<S: Simd, const N: usize>(simd: S, x: S::F32, first: f32, rest: [f32; N]) -> S::F32 {
     let round = simd.splat(ROUND);
     let t = simd.add(x, round);
     let f = simd.sub(x, simd.sub(t, round));
-    let mut y = simd.splat(C[5]);
-    for c in [C[4], C[3], C[2], C[1], C[0], 1.0] {
+    let mut y = simd.splat(first);
+    for c in rest {
         y = simd.mul_add(y, f, simd.splat(c));
     }
     let y = simd.scale_by_exponent(y, t);

@@ -1,6 +1,7 @@
 //! Products of bf16 pairs: a refinement of AVX-512.
 
 use super::Avx512;
+use crate::math::exp2_bf16;
 use crate::products::Products;
 use core::arch::x86_64::*;
 
@@ -28,6 +29,17 @@ impl Bf16Products {
     }
 }
 
+/// Of two halves of 16 numbers, those at the same place side by side.
+const INTERLEAVE: [u16; 32] = {
+    let mut from = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        from[i] = (i / 2 + i % 2 * 16) as u16;
+        i += 1;
+    }
+    from
+};
+
 impl Products<Avx512> for Bf16Products {
     const DEPTH: usize = 2;
 
@@ -50,15 +62,22 @@ impl Products<Avx512> for Bf16Products {
     }
 
     #[inline(always)]
+    fn exp2(self, simd: Avx512, x: __m512) -> __m512 {
+        exp2_bf16(simd, x)
+    }
+
+    #[inline(always)]
     fn weights(self, _: Avx512, even: __m512, odd: __m512) -> (__m512, [__m512; 2]) {
         // SAFETY: as in `mul_add`.
         unsafe {
+            // The rounded even weights side by side, then the odd ones.
             let halves: __m512i = core::mem::transmute(_mm512_cvtne2ps_pbh(odd, even));
-            // The low half holds the rounded even weights side by side, the high half the odd ones.
-            let low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(halves));
-            let high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(halves));
-            let (even, odd) = (_mm512_slli_epi32::<16>(low), _mm512_slli_epi32::<16>(high));
-            let pairs = _mm512_or_si512(low, odd);
+            let pairs = _mm512_permutexvar_epi16(
+                core::mem::transmute::<[u16; 32], __m512i>(INTERLEAVE),
+                halves,
+            );
+            let even = _mm512_slli_epi32::<16>(pairs);
+            let odd = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
             let [pairs, even, odd] = [pairs, even, odd].map(|x| _mm512_castsi512_ps(x));
             (pairs, [even, odd])
         }
