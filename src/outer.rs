@@ -50,13 +50,30 @@ where
     S: Simd,
     P: Products<S>,
 {
+    let of_vector = |bits: u64, n: usize| bits >> (n * S::LANES);
     for ((a, b), bits) in steps {
-        for (d, bits) in bits.iter().enumerate() {
+        let all = bits.iter().fold(u64::MAX, |all, bits| all & bits);
+        for n in LO..N {
+            let mask = simd.mask(of_vector(all, n));
             for r in 0..R {
-                let a = simd.splat(products.only(a[r], d));
-                for n in LO..N {
+                let new = products.mul_add(simd, simd.splat(a[r]), b[n], sum[r][n]);
+                sum[r][n] = simd.select(mask, new, sum[r][n]);
+            }
+        }
+        if D == 1 {
+            continue;
+        }
+        // Lanes that see one key of a step and not the other: few, along a diagonal.
+        for (d, bits) in bits.iter().enumerate() {
+            for n in LO..N {
+                let bits = of_vector(bits & !all, n);
+                if bits & (u64::MAX >> (64 - S::LANES)) == 0 {
+                    continue;
+                }
+                for r in 0..R {
+                    let a = simd.splat(products.only(a[r], d));
                     let new = products.mul_add(simd, a, b[n], sum[r][n]);
-                    sum[r][n] = simd.select(simd.mask(bits >> (n * S::LANES)), new, sum[r][n]);
+                    sum[r][n] = simd.select(simd.mask(bits), new, sum[r][n]);
                 }
             }
         }

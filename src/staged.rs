@@ -21,7 +21,7 @@ pub(crate) struct Staged<'a> {
 /// What a tile is copied to, rows of so many floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Copied {
-    /// Nothing: rows are read where they lie.
+    /// Nothing: rows are read where they lie, as f32 or as pairs of bf16.
     No,
     /// A row of f32 for each row.
     Rows(usize),
@@ -56,7 +56,10 @@ impl<'a> Staged<'a> {
     /// Keys as `entry` wants them.
     pub(crate) fn keys(view: AnyView<'a>, entry: &Entry, heads: Heads, scratch_len: usize) -> Self {
         let copy = match (entry.precision(), entry.tiling().lanes) {
-            (Precision::Bf16Products, _) => Copied::Pairs(heads.dim.div_ceil(2)),
+            (Precision::Bf16Products, _) => match view.0 {
+                Stored::Bf16(view, _) if view.lies_in_pairs() => Copied::No,
+                _ => Copied::Pairs(heads.dim.div_ceil(2)),
+            },
             // They are laid down lanes from where they lie.
             (Precision::F32, Lanes::Keys) => Copied::No,
             (Precision::F32, Lanes::Queries) => {
@@ -130,6 +133,10 @@ impl<'a> Staged<'a> {
             (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
             (Copied::No, Stored::F32(view, _)) => {
                 view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))
+            }
+            (Copied::No, Stored::Bf16(view, _)) => {
+                let rows = view.rows(tile.b, tile.g).and_then(Rows::pairs);
+                rows.map(|rows| rows.slice(range.clone()))
             }
             (Copied::No, _) => None,
         };

@@ -136,6 +136,15 @@ impl<'a, T: Copy> View<'a, T> {
     }
 }
 
+impl View<'_, bf16> {
+    /// Whether the rows of every head are pairs of channels as they lie ([`Rows::pairs`]).
+    pub(crate) fn lies_in_pairs(&self) -> bool {
+        let Strides { batch, token, head } = self.strides;
+        let is_even = (batch | token | head | self.dims[3]).is_multiple_of(2);
+        is_even && self.data.as_ptr().addr().is_multiple_of(align_of::<f32>())
+    }
+}
+
 /// A borrowed output. Its bounds, and that no two rows overlap, were checked when it was made.
 #[derive(Debug)]
 pub struct ViewMut<'a, T = f32> {

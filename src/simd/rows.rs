@@ -6,6 +6,7 @@
 use super::Simd;
 use core::marker::PhantomData;
 use core::ops::Range;
+use half::bf16;
 
 /// `len` rows of `width` elements, `stride` elements apart.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +113,20 @@ impl<'a, T: Copy> Rows<'a, T> {
         // Channel `first + c` of row `range.start + j` lies at `start + j * stride + c`: below `width`
         // of a row below `len`, so by the check in `new` inside `data`.
         (self.data.as_ptr().wrapping_add(start), left)
+    }
+}
+
+impl<'a> Rows<'a, bf16> {
+    /// The same rows as pairs of neighbouring channels, each in the bits of an f32; `None` if a pair does
+    /// not always lie as an f32 does.
+    pub(crate) fn pairs(self) -> Option<Rows<'a>> {
+        // SAFETY: a bf16 is two bytes, and any four bytes are an f32.
+        let (before, data, _) = unsafe { self.data.align_to::<f32>() };
+        let is_even = (self.stride | self.width).is_multiple_of(2);
+        if !before.is_empty() || !is_even {
+            return None;
+        }
+        Rows::new(data, self.stride / 2, self.len, self.width / 2)
     }
 }
 
