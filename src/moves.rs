@@ -183,7 +183,8 @@ pub(crate) fn lift<S: Simd, T: Elem>(
     for first in (0..dim).step_by(S::LANES) {
         let mut square = simd.square();
         for (c, x) in square.as_mut().iter_mut().enumerate() {
-            *x = simd.load(columns.get((first + c) * width..).unwrap_or(&[]));
+            // The last column may hold no more lanes than there are rows.
+            *x = get(simd, columns.get((first + c) * width..).unwrap_or(&[]));
         }
         let square = simd.transpose(square);
         let is_short = dim - first < S::LANES;
