@@ -46,7 +46,8 @@ impl Heads {
         g: usize,
         rows: Range<usize>,
     ) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
-        let group = self.group();
+        // Never 0; saying so here removes the division checks.
+        let group = self.group().max(1);
         let (mut i, mut h) = (rows.start / group, g * group + rows.start % group);
         rows.map(move |_| {
             let place = (i, h);

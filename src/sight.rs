@@ -82,7 +82,11 @@ impl<const TILE_K: usize> Sight<TILE_K> {
         let (rows, lanes) = (from(pad) & !from(width), lanes.max(1));
         let mut seen = seen.enumerate().peekable();
         for slot in &mut self.bits {
-            let Some((key, bits)) = seen.next() else { break };
+            let Some((key, bits)) = seen.next() else {
+                // Nobody sees the key that the last step may lack.
+                *slot = 0;
+                break;
+            };
             let bits = bits & rows;
             *slot = bits;
             let lo = if bits == 0 { width } else { bits.trailing_zeros() as usize } / lanes;
