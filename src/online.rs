@@ -291,7 +291,9 @@ impl<V: Copy, const N: usize> Sums<'_, V, N> {
             return;
         }
         let mut c = 0;
-        let (whole, rest) = o.split_at_mut(in_blocks_of::<C>(o.len()));
+        let Some((whole, rest)) = o.split_at_mut_checked(in_blocks_of::<C>(o.len())) else {
+            return;
+        };
         self.blocks::<S, P, C, 0>(simd, products, whole, &mut c);
         let rest =
             if C > 4 { self.blocks::<S, P, 4, 0>(simd, products, rest, &mut c) } else { rest };
