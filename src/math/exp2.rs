@@ -36,7 +36,8 @@ const CUBIC: [f32; 4] = [
 ];
 
 /// As [`exp2`], within 2^-13.7 of it: enough for a weight that is rounded to bf16 next, which has 2^-8 for
-/// an error. `exp2_bf16(0)` rounds to 1, and nothing to more.
+/// an error. `exp2_bf16(0)` rounds to 1, and nothing to more. Near -126 it may be subnormal, which the
+/// rounding flushes to zero. 7.49e-5 of relative error at worst; `tests/suite/math.rs` measures every 97th.
 #[inline(always)]
 pub fn exp2_bf16<S: Simd>(simd: S, x: S::F32) -> S::F32 {
     polynomial(simd, x, CUBIC[3], [CUBIC[2], CUBIC[1], CUBIC[0]])

@@ -1,6 +1,6 @@
 //! The parts, measured over their whole domain (a stride here), on every backend.
 
-use flashlet::math::exp2;
+use flashlet::math::{exp2, exp2_bf16};
 use flashlet::simd::{Portable, Scalar, Simd};
 use flashlet::{Level, simd};
 
@@ -58,6 +58,15 @@ impl OnSimd for Exp2<'_> {
     }
 }
 
+struct Exp2Bf16<'a>(&'a [f32]);
+
+impl OnSimd for Exp2Bf16<'_> {
+    type Out = Vec<f32>;
+    fn run<S: Simd>(self, simd: S) -> Vec<f32> {
+        self.0.chunks(S::LANES).flat_map(|x| lanes(simd, x, |x| exp2_bf16(simd, x))).collect()
+    }
+}
+
 /// Distance from the exact value in units in the last place of it.
 fn ulps(got: f32, exact: f64) -> f64 {
     let ulp = 2.0_f64.powi((exact.log2().floor() as i32).max(-126) - 23);
@@ -87,6 +96,27 @@ fn exp2_is_within_its_ulps_over_its_domain() {
             "{level}: {} ulp at worst is too good to be this polynomial",
             worst.0
         );
+    }
+}
+
+#[test]
+fn exp2_for_bf16_is_within_its_error_over_its_domain() {
+    let first = (-0.0_f32).to_bits();
+    let inputs: Vec<f32> =
+        (first..=(-125.0_f32).to_bits()).step_by(97).map(f32::from_bits).collect();
+    for level in Level::available() {
+        let mut worst = (0.0, 0.0);
+        for (&x, y) in inputs.iter().zip(on(level, Exp2Bf16(&inputs))) {
+            let error = (f64::from(y) / f64::from(x).exp2() - 1.0).abs();
+            if error > worst.0 {
+                worst = (error, x);
+            }
+            assert!(half::bf16::from_f32(y) <= half::bf16::ONE, "exp2_bf16({x:e}) = {y:e}");
+        }
+        assert!((7.4e-5..=7.49e-5).contains(&worst.0), "{level}: {:e} at {:e}", worst.0, worst.1);
+        let special = on(level, Exp2Bf16(&[-0.0, f32::NEG_INFINITY, f32::NAN]));
+        assert_eq!(half::bf16::from_f32(special[0]), half::bf16::ONE, "{level}");
+        assert!(special[1] == 0.0 && special[2].is_nan(), "{level}: {special:?}");
     }
 }
 

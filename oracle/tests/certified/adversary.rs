@@ -85,12 +85,12 @@ impl Adversary<'_> {
         }
     }
 
-    /// Rounded to bf16 for products of bf16, which hold 1.
+    /// For products of bf16, computed by a cubic and rounded to bf16; they hold 1.
     fn weight(&self, x: f64) -> f64 {
-        let p = self.exp2(x);
-        if self.arithmetic.products == Products::F32 || p == 1.0 {
-            return p;
+        if self.arithmetic.products == Products::F32 || x == 0.0 {
+            return self.exp2(x);
         }
+        let p = x.exp2() * (1.0 + self.sign() * 7.49e-5);
         self.round_by(BF16_U, p).min(1.0)
     }
 
