@@ -4,29 +4,30 @@
 //! order can be had the other way round:
 //! ```text
 //! for each key tile the mask names
-//!     for each few vectors of its keys
-//!         kt = transpose(K)                [head_dim, keys]: a lane is a key
-//!         s  = q kt                        [rows, keys]
+//!     for each vector of its keys
+//!         s = q transpose(K)               [rows, keys]: a lane is a key
 //!     p  = 2^(s - max s)                   its maximum and its sum are one row's, across lanes
 //!     o  = o * correction + p V            [rows, v_dim]: a lane is a channel
 //! ```
-//! A score is one chain over the channels and a sum one chain over the keys, as in `attend.rs`, and the
-//! inner loop is the same (`outer.rs`) with its operands exchanged: so are the bits. The price is a
-//! transposition of each key tile, which a wait for memory hides.
+//! A score is one chain over the channels and a sum one chain over the keys, as in `attend.rs`: so the
+//! bits are the same. Keys are turned a few channels at a time, in the registers that the product reads
+//! (`decode/products.rs`), and stored numbers are widened there: nothing of a tile is copied, and the
+//! one cost of turning keys is shuffles, for which the processor has other ports than for products.
 
+pub(crate) mod products;
 mod tile;
 
 use crate::attend::{QueryTile, key_tiles};
 use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
 use crate::online::Online;
-use crate::simd::Simd;
+use crate::simd::{DEEP, Simd};
 use crate::staged::Ahead;
 use core::ops::Range;
 
 /// Scratch: rows of queries, states, weights, and one key tile.
 struct Workspace<'a, S: Simd> {
-    /// `[rows, head_dim]`.
+    /// `[rows, k_dim]`.
     q: &'a mut [f32],
     /// `[rows, v_vectors]`.
     o: &'a mut [[S::F32; 1]],
@@ -34,12 +35,14 @@ struct Workspace<'a, S: Simd> {
     states: &'a mut [[[S::F32; 1]; 3]],
     /// `[rows, key_vectors]`.
     s: &'a mut [S::F32],
-    /// A register tile's keys `[head_dim, N]`, then values `[keys, v_vectors]`.
+    /// A tile's sums, `[rows, v_vectors]`.
+    sums: &'a mut [S::F32],
+    /// What is not whole vectors: keys `[LANES, k_dim]`, then values `[keys, LANES]`.
     stage: &'a mut [S::F32],
     sizes: Sizes,
 }
 
-/// Widths in floats, and rows of keys and of values in whole vectors.
+/// Widths in floats, and rows of keys and of values in whole vectors. `k_dim` is a multiple of [`DEEP`].
 #[derive(Clone, Copy)]
 struct Sizes {
     k_dim: usize,
@@ -48,27 +51,26 @@ struct Sizes {
     v_vectors: usize,
 }
 
-/// Runs a job. `N` vectors of keys or channels by `R` rows are one register tile.
+/// Runs a job.
 #[inline(always)]
-pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
-    simd: S,
-    mut job: Job<'_>,
-) where
+pub(crate) fn run<S, K, V, const TILE_K: usize>(simd: S, mut job: Job<'_>)
+where
     S: Simd,
     K: Dim,
     V: Dim,
 {
     let heads = job.shape.heads;
     let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
+    let k_dim = k_dim.next_multiple_of(DEEP);
     let sizes = Sizes {
         k_dim,
         v_dim,
-        key_vectors: TILE_K.div_ceil(S::LANES).next_multiple_of(N),
+        key_vectors: TILE_K.div_ceil(S::LANES),
         v_vectors: v_dim.div_ceil(S::LANES),
     };
     let scratch = core::mem::take(&mut job.scratch);
     let capacity = job.tile_rows;
-    let Some(mut work) = cut::<S>(simd, scratch, capacity, sizes, N) else {
+    let Some(mut work) = cut::<S>(simd, scratch, capacity, sizes, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
@@ -80,7 +82,7 @@ pub(crate) fn run<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
         {
             tiles.next();
         }
-        decode_batch::<S, N, R, TILE_K>(simd, &mut job, &mut work, &batch);
+        decode_batch::<S, TILE_K>(simd, &mut job, &mut work, &batch);
     }
 }
 
@@ -143,19 +145,21 @@ fn cut<S: Simd>(
     scratch: &mut [f32],
     rows: usize,
     sizes: Sizes,
-    vectors_at_once: usize,
+    tile_k: usize,
 ) -> Option<Workspace<'_, S>> {
     let vectors = simd.vectors_of(scratch);
     let (q, rest) = vectors.split_at_mut_checked((rows * sizes.k_dim).div_ceil(S::LANES))?;
     let (o, rest) = rest.split_at_mut_checked(rows * sizes.v_vectors)?;
     let (states, rest) = rest.split_at_mut_checked(rows * 3)?;
-    let (s, stage) = rest.split_at_mut_checked(rows * sizes.key_vectors)?;
-    stage.get(..sizes.k_dim * vectors_at_once)?;
+    let (s, rest) = rest.split_at_mut_checked(rows * sizes.key_vectors)?;
+    let (sums, stage) = rest.split_at_mut_checked(rows * sizes.v_vectors)?;
+    stage.get(..sizes.k_dim.max(tile_k))?;
     Some(Workspace {
         q: simd.floats_of(q),
         o: o.as_chunks_mut::<1>().0,
         states: states.as_chunks_mut::<1>().0.as_chunks_mut::<3>().0,
         s,
+        sums,
         stage,
         sizes,
     })
@@ -172,6 +176,7 @@ impl<S: Simd> Workspace<'_, S> {
             o: self.o.get_mut(first * v_vectors..)?.get_mut(..rows * v_vectors)?,
             states: self.states.get_mut(first..)?.get_mut(..rows)?,
             s: self.s,
+            sums: self.sums,
             stage: self.stage,
             sizes: self.sizes,
         })
@@ -179,7 +184,7 @@ impl<S: Simd> Workspace<'_, S> {
 }
 
 #[inline(always)]
-fn decode_batch<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
+fn decode_batch<S: Simd, const TILE_K: usize>(
     simd: S,
     job: &mut Job<'_>,
     work: &mut Workspace<'_, S>,
@@ -218,7 +223,7 @@ fn decode_batch<S: Simd, const N: usize, const R: usize, const TILE_K: usize>(
         for (slot, query_tile) in batch.tiles().enumerate() {
             let Some(mut head) = work.slot(slot, rows) else { continue };
             let ahead = batch.ahead(slot, keys.next);
-            tile::absorb::<S, N, R, TILE_K>(simd, job, &mut head, &query_tile, &keys, ahead);
+            tile::absorb::<S>(simd, job, &mut head, &query_tile, &keys, ahead);
         }
     }
     for (slot, tile) in batch.tiles().enumerate() {

@@ -4,7 +4,7 @@
 //! exactly on the way; an output is rounded once, to nearest even.
 
 use crate::dispatch::MoveTable;
-use crate::simd::Simd;
+use crate::simd::{Block, DEEP, Simd};
 use crate::view::{AnyView, AnyViewMut, Stored, StoredMut, View, ViewMut};
 use half::{bf16, f16};
 
@@ -14,6 +14,9 @@ pub trait Elem: Copy + Default + Sealed + 'static {
     fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32;
     /// Writes the first lanes of `to`, rounded to nearest even; nothing if there are not as many.
     fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]);
+    /// Channels of as many rows as a vector has lanes, as f32: lane `i` of vector `c` is channel `c` of
+    /// row `i`.
+    fn columns<S: Simd>(simd: S, block: Block<'_, S, Self>) -> [S::F32; DEEP];
     /// The nearest bf16.
     fn to_bf16(self) -> bf16;
 }
@@ -33,9 +36,9 @@ mod sealed {
 }
 pub(crate) use sealed::Sealed;
 
-/// `$load` and `$store` are the operations of `Simd` for `$type`, `$Variant` that of the views.
+/// `$load`, `$store` and `$columns` are the operations of `Simd` for `$type`, `$Variant` that of the views.
 macro_rules! elem {
-    ($type:ty, $Variant:ident, $load:ident, $store:ident, |$x:ident| $bf16:expr) => {
+    ($type:ty, $Variant:ident, $load:ident, $store:ident, $columns:ident, |$x:ident| $bf16:expr) => {
         impl Elem for $type {
             #[inline(always)]
             fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32 {
@@ -44,6 +47,10 @@ macro_rules! elem {
             #[inline(always)]
             fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]) {
                 simd.$store(x, to);
+            }
+            #[inline(always)]
+            fn columns<S: Simd>(simd: S, block: Block<'_, S, Self>) -> [S::F32; DEEP] {
+                simd.$columns(block)
             }
             #[inline(always)]
             fn to_bf16(self) -> bf16 {
@@ -63,9 +70,9 @@ macro_rules! elem {
     };
 }
 
-elem!(f32, F32, load, store, |x| bf16::from_f32(x));
-elem!(f16, F16, load_f16, store_f16, |x| bf16::from_f32(widen(x)));
-elem!(bf16, Bf16, load_bf16, store_bf16, |x| x);
+elem!(f32, F32, load, store, columns, |x| bf16::from_f32(x));
+elem!(f16, F16, load_f16, store_f16, columns_f16, |x| bf16::from_f32(widen(x)));
+elem!(bf16, Bf16, load_bf16, store_bf16, columns_bf16, |x| x);
 
 /// The same number in f32, without branches, so that a loop over it becomes vectors.
 ///

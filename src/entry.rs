@@ -107,8 +107,8 @@ pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: us
     crate::attend::run::<S, P, K, V, N, R, TILE_K>(simd, products, job);
 }
 
-/// As [`attend`] for few queries, with keys in the lanes: `N` vectors of keys by `R` rows are one
-/// register tile. The same bits.
+/// As [`attend`] for few queries, with keys in the lanes. The same bits. `N` and `R` are those of the
+/// entry's [`Tiling`] and shape nothing: the products are the same functions for every head size.
 #[inline(always)]
 pub fn decode<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(simd: S, job: Job<'_>)
 where
@@ -117,7 +117,7 @@ where
     V: Dim,
 {
     const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
-    crate::decode::run::<S, K, V, N, R, TILE_K>(simd, job);
+    crate::decode::run::<S, K, V, TILE_K>(simd, job);
 }
 
 /// A checked piece of work: what an entry is called with. Only a plan makes one.

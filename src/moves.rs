@@ -6,40 +6,6 @@
 use crate::elem::Elem;
 use crate::simd::{MAX_LANES, Rows, Simd, prefetch};
 
-/// Transposes at most `LANES` rows: `columns[c * width + r] = rows[r][c]`. Lanes without a row get zeros.
-/// Meanwhile the lines `ahead` elements from each row come nearer.
-#[inline(always)]
-pub(crate) fn lay<S: Simd, T: Elem>(
-    simd: S,
-    rows: Rows<'_, T>,
-    ahead: isize,
-    columns: &mut [f32],
-    width: usize,
-) {
-    let (dim, all) = (rows.width(), 0..rows.len());
-    let mut columns = columns.chunks_mut(width.max(1));
-    for first in (0..dim).step_by(S::LANES) {
-        let mut square = simd.square();
-        if dim - first >= S::LANES {
-            let mut chunks = rows.chunks::<S>(first, &all);
-            for x in square.as_mut() {
-                let Some(chunk) = chunks.next() else { break };
-                *x = T::load(simd, chunk);
-                prefetch(chunk.as_ptr().wrapping_offset(ahead));
-            }
-        } else {
-            for (j, x) in square.as_mut().iter_mut().enumerate().take(rows.len()) {
-                *x = T::load(simd, &padded(rows.row(j).get(first..).unwrap_or(&[])));
-            }
-        }
-        let square = simd.transpose(square);
-        let channels = (dim - first).min(S::LANES);
-        for (x, column) in square.as_ref().iter().zip(columns.by_ref().take(channels)) {
-            simd.store(*x, column);
-        }
-    }
-}
-
 /// The first lanes of `row`, and zeros where it has no more.
 #[inline(always)]
 fn get<S: Simd, T: Elem>(simd: S, row: &[T]) -> S::F32 {
@@ -66,7 +32,8 @@ fn put<S: Simd, T: Elem>(simd: S, x: S::F32, row: &mut [T]) {
 }
 
 /// Copies rows one behind the other: `to[j * width + c] = rows[j][c] * scale`; channels up to `width`
-/// that a row lacks become zeros. `ahead` as for [`lay`].
+/// that a row lacks become zeros. Meanwhile the lines
+/// `ahead` elements from each row come nearer.
 #[inline(always)]
 pub(crate) fn flat<S: Simd, T: Elem>(
     simd: S,

@@ -8,8 +8,9 @@
 //! the order of the steps, and nothing is ever summed across lanes: that is why the same number has
 //! the same bits whichever way round it was computed.
 
+use crate::elem::Elem;
 use crate::products::Products;
-use crate::simd::Simd;
+use crate::simd::{Block, DEEP, Simd, Walk};
 
 /// `R` numbers by `N` vectors.
 pub(crate) type RegisterTile<V, const N: usize, const R: usize> = [[V; N]; R];
@@ -77,6 +78,27 @@ where
                 }
             }
         }
+    }
+    sum
+}
+
+/// As [`outer`] for one vector of rows whose channels lie side by side: it is turned [`DEEP`] channels
+/// at a time, in registers. Meanwhile a `walk` goes over as many bytes.
+#[inline(always)]
+pub(crate) fn outer_deep<'a, S: Simd, T: Elem, const R: usize>(
+    simd: S,
+    steps: impl Iterator<Item = ([[f32; R]; DEEP], Block<'a, S, T>)>,
+    walk: &mut Walk,
+) -> [S::F32; R] {
+    let mut sum = [simd.splat(0.0); R];
+    for (a, block) in steps {
+        let columns = T::columns(simd, block);
+        for c in 0..DEEP {
+            for r in 0..R {
+                sum[r] = simd.mul_add(simd.splat(a[c][r]), columns[c], sum[r]);
+            }
+        }
+        walk.fetch(DEEP * S::LANES * size_of::<T>());
     }
     sum
 }

@@ -17,24 +17,34 @@
 
 #![expect(unsafe_code, reason = "vector intrinsics; each token proves its instruction set")]
 
+mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod columns;
+mod hints;
 mod level;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 mod portable;
 mod rows;
 mod scalar;
+mod steps;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use crate::elem::Elem;
 use half::{bf16, f16};
 
+pub use blocks::Block;
+pub(crate) use blocks::DEEP;
+pub(crate) use hints::{Hint, Hinting, Walk, prefetch, prefetch_row};
 pub use level::Level;
 pub(crate) use level::has_bf16_products;
 #[cfg(target_arch = "x86_64")]
 pub use pairs::Bf16Products;
 pub use portable::Portable;
-pub(crate) use rows::{Hint, Hinting, Items, Rows, Steps, prefetch, prefetch_row};
+pub(crate) use rows::Rows;
 pub use scalar::Scalar;
+pub(crate) use steps::{Items, Steps};
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
@@ -106,11 +116,43 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     /// As [`Simd::store`], rounded to nearest even.
     fn store_bf16(self, x: Self::F32, to: &mut [bf16]);
 
+    /// Channels of `LANES` rows: lane `i` of vector `c` is channel `c` of row `i`.
+    #[inline(always)]
+    fn columns(self, block: Block<'_, Self, f32>) -> [Self::F32; DEEP] {
+        transposed(self, block)
+    }
+    /// As [`Simd::columns`], widened exactly.
+    #[inline(always)]
+    fn columns_f16(self, block: Block<'_, Self, f16>) -> [Self::F32; DEEP] {
+        transposed(self, block)
+    }
+    /// As [`Simd::columns`], widened exactly.
+    #[inline(always)]
+    fn columns_bf16(self, block: Block<'_, Self, bf16>) -> [Self::F32; DEEP] {
+        transposed(self, block)
+    }
+
     /// The longest run of whole aligned vectors inside `scratch`: at least
     /// `(scratch.len() + 1) / LANES - 1` of them.
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [Self::F32];
     /// The floats of some vectors, in memory order.
     fn floats_of(self, vectors: &mut [Self::F32]) -> &mut [f32];
+}
+
+/// [`Simd::columns`] for at most [`DEEP`] lanes: whole vectors of each row, transposed.
+#[inline(always)]
+fn transposed<S: Simd, T: Elem>(simd: S, block: Block<'_, S, T>) -> [S::F32; DEEP] {
+    const { assert!(DEEP.is_multiple_of(S::LANES), "a row of a block is whole vectors") };
+    let mut columns = [simd.splat(0.0); DEEP];
+    for (chunk, columns) in columns.chunks_mut(S::LANES).enumerate() {
+        let mut square = simd.square();
+        for (i, x) in square.as_mut().iter_mut().enumerate() {
+            *x = T::load(simd, block.row(i).get(chunk * S::LANES..).unwrap_or(&[]));
+        }
+        let square = simd.transpose(square);
+        columns.iter_mut().zip(square.as_ref()).for_each(|(to, x)| *to = *x);
+    }
+    columns
 }
 
 /// Only this crate implements [`Simd`]: its unsafe code relies on the layout of the vectors.

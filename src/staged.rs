@@ -1,7 +1,9 @@
 //! Keys or values of one tile as f32 rows: where they lie, or copied to scratch.
 
 use crate::attend::QueryTile;
+use crate::decode::products::Weights;
 use crate::dispatch::Entry;
+use crate::elem::Sealed;
 use crate::entry::{Job, Lanes};
 use crate::online::Hints;
 use crate::products::Precision;
@@ -52,19 +54,19 @@ impl Ahead {
 /// them evicts itself: 4096 bytes are the period of a first-level cache of 64 sets.
 const CONFLICT: usize = 2048;
 
+/// Blocks of query rows, each of which reads the whole tile, from which on a copy pays: it costs a
+/// reading and a writing itself.
+const READERS: usize = 4;
+
 impl<'a> Staged<'a> {
     /// Keys as `entry` wants them.
     pub(crate) fn keys(view: AnyView<'a>, entry: &Entry, heads: Heads, scratch_len: usize) -> Self {
-        let copy = match (entry.precision(), entry.tiling().lanes) {
-            (Precision::Bf16Products, _) => match view.0 {
+        let copy = match entry.precision() {
+            Precision::Bf16Products => match view.0 {
                 Stored::Bf16(view, _) if view.lies_in_pairs() => Copied::No,
                 _ => Copied::Pairs(heads.dim.div_ceil(2)),
             },
-            // They are laid down lanes from where they lie.
-            (Precision::F32, Lanes::Keys) => Copied::No,
-            (Precision::F32, Lanes::Queries) => {
-                Copied::if_needed(view, heads.dim, entry, heads, scratch_len)
-            }
+            Precision::F32 => Copied::if_needed(view, heads.dim, entry, heads, scratch_len),
         };
         Staged { view, copy, level: entry.level() }
     }
@@ -144,30 +146,67 @@ impl<'a> Staged<'a> {
         rows.unwrap_or(Rows::one(&[]))
     }
 
-    /// Lays rows down lanes: `columns[c * width + j]`. At most as many as a vector has lanes. Meanwhile
-    /// those `ahead` of them come nearer.
-    pub(crate) fn lay(
+    /// Scores of the keys of `range`: `s[r * width + j] = q[r] . k[j]`. `queries` are as wide as keys are
+    /// with zeros up to a multiple of 8; `stage` holds a vector of such keys. Meanwhile the keys `ahead`
+    /// come nearer.
+    pub(crate) fn scores(
         &self,
         tile: &QueryTile,
-        keys: Range<usize>,
+        range: &Range<usize>,
         ahead: Ahead,
-        columns: &mut [f32],
-        width: usize,
+        queries: Rows<'_>,
+        (s, width): (&mut [f32], usize),
+        stage: &mut [f32],
     ) {
         of_any!(Stored, self.view.0, (view, moves) => {
-            let ahead = ahead.elements(view.strides());
-            if let Some(rows) = view.rows(tile.b, tile.g) {
-                moves.at(self.level).lay(rows.slice(keys), ahead, columns, width);
+            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
+                return;
+            };
+            let (rows, lanes) = (rows.slice(range.clone()), self.level.lanes().max(1));
+            let deep = queries.width();
+            let is_whole = rows.width() == deep;
+            let whole = if is_whole { rows.len() / lanes * lanes } else { 0 };
+            let walk = &mut rows.walk(ahead.elements(view.strides()));
+            mover.scores(queries, rows.slice(0..whole), walk, s, width);
+            for first in (whole..rows.len()).step_by(lanes) {
+                // Lanes behind the last key give scores that nothing reads.
+                mover.flat(rows.slice(first..first + lanes), 0, 1.0, stage, deep);
+                if let Some(keys) = Rows::new(&*stage, deep, lanes, deep) {
+                    let s = s.get_mut(first..).unwrap_or(&mut []);
+                    f32::MOVES.at(self.level).scores(queries, keys, walk, s, width);
+                }
             }
         });
     }
 
-    /// Floats from a row, if it is read where it lies, to the one `ahead` of it.
-    pub(crate) fn apart(&self, ahead: Ahead) -> isize {
-        match (self.copy, self.view.0) {
-            (Copied::No, Stored::F32(view, _)) => ahead.elements(view.strides()),
-            _ => 0,
-        }
+    /// Sums of the values of `range`: `to[r * width + c] = sum_j p[r][j] v[j][c]`, over the keys that
+    /// a row may see. `stage` holds a vector of channels of each. Meanwhile the values `ahead`
+    /// come nearer.
+    pub(crate) fn sums(
+        &self,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        ahead: Ahead,
+        weights: Weights<'_>,
+        (to, width): (&mut [f32], usize),
+        stage: &mut [f32],
+    ) {
+        of_any!(Stored, self.view.0, (view, moves) => {
+            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
+                return;
+            };
+            let (rows, lanes) = (rows.slice(range.clone()), self.level.lanes().max(1));
+            let whole = rows.width() / lanes * lanes;
+            let walk = &mut rows.walk(ahead.elements(view.strides()));
+            mover.sums(weights, rows, walk, to, width);
+            if whole < rows.width() {
+                mover.flat(rows.behind(whole), 0, 1.0, stage, lanes);
+                if let Some(values) = Rows::new(&*stage, lanes, rows.len(), lanes) {
+                    let to = to.get_mut(whole..).unwrap_or(&mut []);
+                    f32::MOVES.at(self.level).sums(weights, values, walk, to, width);
+                }
+            }
+        });
     }
 
     /// Where the rows from `key` on lie, if there are any, and the bytes of a channel.
@@ -175,14 +214,14 @@ impl<'a> Staged<'a> {
         of_any!(Stored, self.view.0, (view, _) => {
             let rows = view.rows(tile.b, tile.g)?;
             let rows = rows.slice(key..rows.len());
-            (rows.len() > 0).then(|| (Hint::down(&rows), size_of_element(&rows)))
+            (rows.len() > 0).then(|| (rows.hint(), size_of_element(&rows)))
         })
     }
 }
 
 impl Copied {
-    /// What is not f32 is copied; so is f32 whose rows would evict each other, if `scratch_len` floats
-    /// leave room for it.
+    /// What is not f32 is copied; so is f32 whose rows would evict each other, if enough blocks read it and
+    /// `scratch_len` floats leave room.
     fn if_needed(
         view: AnyView<'_>,
         dim: usize,
@@ -190,22 +229,20 @@ impl Copied {
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
-        let lanes = entry.level().lanes();
-        let has_room = scratch_len >= entry.scratch_len(heads);
-        let (width, is_copied) = match (entry.tiling().lanes, view.0) {
+        let tiling = entry.tiling();
+        let readers = tiling.rows / (tiling.vectors * entry.level().lanes()).max(1);
+        let is_copied = match (tiling.lanes, view.0) {
             (Lanes::Queries, Stored::F32(view, _)) => {
                 let stride = view.strides().token * size_of::<f32>();
                 let conflicts = stride.is_multiple_of(CONFLICT) && view.dims()[1] > 1;
-                (dim, has_room && lanes > 1 && conflicts)
+                let has_room = scratch_len >= entry.scratch_len(heads);
+                conflicts && has_room && readers > READERS
             }
-            (Lanes::Queries, _) => (dim, true),
-            // Values are read in whole vectors.
-            (Lanes::Keys, Stored::F32(..)) => {
-                (dim.next_multiple_of(lanes), !dim.is_multiple_of(lanes))
-            }
-            (Lanes::Keys, _) => (dim.next_multiple_of(lanes), true),
+            (Lanes::Queries, _) => true,
+            // They are read but once or twice, and widened on their way into a register.
+            (Lanes::Keys, _) => false,
         };
-        if is_copied { Copied::Rows(width) } else { Copied::No }
+        if is_copied { Copied::Rows(dim) } else { Copied::No }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How one key/value head's work is cut: register tiles, query tiles, key tiles, and the scratch
 //! that follows from them.
 
-use crate::simd::Level;
+use crate::simd::{DEEP, Level};
 
 /// Keys in a tile, on every level. Bits depend on it: a tile's sums start at zero and join the
 /// running ones at its end. 96 is a multiple of every register tile's height (2, 3, 4, 6, 8) and of
@@ -28,7 +28,8 @@ pub struct Tiling {
     /// What lies in the lanes.
     pub lanes: Lanes,
     /// Vectors of a register tile. With queries in lanes, `vectors * lanes` rows are a block: at most
-    /// 64, and a divisor of `rows`.
+    /// 64, and a divisor of `rows`. With keys in lanes, they and `scalars` shape nothing: those
+    /// products are the same for every entry of a level.
     pub vectors: usize,
     /// Numbers that a register tile multiplies them by, broadcast one at a time: keys, or channels of
     /// a value; rows of queries where keys lie in the lanes.
@@ -150,7 +151,7 @@ impl Tiling {
         // Rows of keys in whole register tiles, and of values in whole vectors.
         let keys = tile_k.next_multiple_of(match lanes {
             Lanes::Queries => 1,
-            Lanes::Keys => block,
+            Lanes::Keys => width,
         });
         let values = v_dim.saturating_add(width - 1) / width * width;
         let key_tile = tile_k.saturating_mul(head_dim);
@@ -171,15 +172,12 @@ impl Tiling {
                 states.saturating_add(tile_k.saturating_mul(block)).saturating_add(stage)
             }
             Lanes::Keys => {
-                let row = values.saturating_add(keys).saturating_add(3 * width);
-                let q = head_dim.saturating_mul(rows).saturating_add(width - 1);
-                // Keys are always transposed, a register tile's at a time; values in whole vectors are
-                // read where they lie.
-                let some_keys = block.saturating_mul(head_dim);
-                let stage = match room {
-                    Room::InPlace if v_dim.is_multiple_of(width) => some_keys,
-                    Room::InPlace | Room::Staged => max(some_keys, value_tile),
-                };
+                // The running sums of a row and those of a tile, its weights, its state.
+                let row = values.saturating_mul(2).saturating_add(keys).saturating_add(3 * width);
+                let k_dim = head_dim.saturating_add(DEEP - 1) / DEEP * DEEP;
+                let q = k_dim.saturating_mul(rows).saturating_add(width - 1);
+                // Keys and values are read where they lie, but for what is not whole vectors.
+                let stage = max(k_dim, tile_k).saturating_mul(width);
                 q.saturating_add(row.saturating_mul(rows)).saturating_add(stage)
             }
         };

@@ -1,11 +1,12 @@
 //! The functions of `moves.rs` for each level and element, to be called where the level is known only
 //! when running.
 
+use crate::decode::products::{self, Weights};
 use crate::elem::Elem;
 use crate::moves::{self, RowsOfLanes};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
-use crate::simd::{Level, MAX_LANES, Portable, Rows, Scalar};
+use crate::simd::{Level, MAX_LANES, Portable, Rows, Scalar, Walk};
 
 /// The functions of each level, in the order of [`Level::ALL`]. An element is linked only where a view
 /// of it was made.
@@ -15,11 +16,12 @@ pub struct MoveTable<T>([Moves<T>; Level::ALL.len()]);
 /// The functions of one level.
 #[derive(Debug)]
 pub(crate) struct Moves<T> {
-    lay: unsafe fn(Rows<'_, T>, isize, &mut [f32], usize),
     flat: unsafe fn(Rows<'_, T>, isize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
     pack: unsafe fn(&RowsOfLanes<'_, T>, f32, &mut [f32], usize),
     lift: unsafe fn(&[f32], usize, &mut [&mut [T]; MAX_LANES]),
+    scores: unsafe fn(Rows<'_>, Rows<'_, T>, &mut Walk, &mut [f32], usize),
+    sums: unsafe fn(Weights<'_>, Rows<'_, T>, &mut Walk, &mut [f32], usize),
     pairs: Option<PairMoves<T>>,
 }
 
@@ -60,13 +62,6 @@ impl<T: Elem> MoveTable<T> {
 pub(crate) struct Mover<T: 'static>(&'static Moves<T>);
 
 impl<T: Elem> Mover<T> {
-    /// [`moves::lay`].
-    pub(crate) fn lay(self, rows: Rows<'_, T>, ahead: isize, columns: &mut [f32], width: usize) {
-        // SAFETY: `MoveTable::at` asked whether the level is available; its features are all that
-        // these functions need.
-        unsafe { (self.0.lay)(rows, ahead, columns, width) }
-    }
-
     /// [`moves::flat`].
     pub(crate) fn flat(
         self,
@@ -76,7 +71,8 @@ impl<T: Elem> Mover<T> {
         to: &mut [f32],
         width: usize,
     ) {
-        // SAFETY: as for `lay`.
+        // SAFETY: `MoveTable::at` asked whether the level is available; its features are all that
+        // these functions need.
         unsafe { (self.0.flat)(rows, ahead, scale, to, width) }
     }
 
@@ -88,14 +84,40 @@ impl<T: Elem> Mover<T> {
         columns: &mut [f32],
         width: usize,
     ) {
-        // SAFETY: as for `lay`.
+        // SAFETY: as for `flat`.
         unsafe { (self.0.pack)(rows, scale, columns, width) }
     }
 
     /// [`moves::lift`].
     pub(crate) fn lift(self, columns: &[f32], width: usize, rows: &mut [&mut [T]; MAX_LANES]) {
-        // SAFETY: as for `lay`.
+        // SAFETY: as for `flat`.
         unsafe { (self.0.lift)(columns, width, rows) }
+    }
+
+    /// [`products::scores`].
+    pub(crate) fn scores(
+        self,
+        queries: Rows<'_>,
+        keys: Rows<'_, T>,
+        walk: &mut Walk,
+        s: &mut [f32],
+        width: usize,
+    ) {
+        // SAFETY: as for `flat`.
+        unsafe { (self.0.scores)(queries, keys, walk, s, width) }
+    }
+
+    /// [`products::sums`].
+    pub(crate) fn sums(
+        self,
+        weights: Weights<'_>,
+        values: Rows<'_, T>,
+        walk: &mut Walk,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        // SAFETY: as for `flat`.
+        unsafe { (self.0.sums)(weights, values, walk, to, width) }
     }
 
     /// The functions for bf16 pairs, if the level has any.
@@ -105,7 +127,7 @@ impl<T: Elem> Mover<T> {
 
     /// [`moves::round`].
     pub(crate) fn round(self, from: &[f32], to: &mut [T]) {
-        // SAFETY: as for `lay`.
+        // SAFETY: as for `flat`.
         unsafe { (self.0.round)(from, to) }
     }
 }
@@ -139,15 +161,6 @@ macro_rules! moves {
     ($name:ident, $token:expr $(, $features:literal)?) => {
         const fn $name<T: Elem>() -> Moves<T> {
             $(#[target_feature(enable = $features)])?
-            fn lay<T: Elem>(
-                rows: Rows<'_, T>,
-                ahead: isize,
-                columns: &mut [f32],
-                width: usize,
-            ) {
-                moves::lay($token, rows, ahead, columns, width);
-            }
-            $(#[target_feature(enable = $features)])?
             fn flat<T: Elem>(
                 rows: Rows<'_, T>,
                 ahead: isize,
@@ -178,12 +191,33 @@ macro_rules! moves {
             ) {
                 moves::lift($token, columns, width, rows);
             }
+            $(#[target_feature(enable = $features)])?
+            fn scores<T: Elem>(
+                queries: Rows<'_>,
+                keys: Rows<'_, T>,
+                walk: &mut Walk,
+                s: &mut [f32],
+                width: usize,
+            ) {
+                products::scores($token, queries, keys, walk, s, width);
+            }
+            $(#[target_feature(enable = $features)])?
+            fn sums<T: Elem>(
+                weights: Weights<'_>,
+                values: Rows<'_, T>,
+                walk: &mut Walk,
+                to: &mut [f32],
+                width: usize,
+            ) {
+                products::sums($token, weights, values, walk, to, width);
+            }
             Moves {
-                lay: lay::<T>,
                 flat: flat::<T>,
                 round: round::<T>,
                 pack: pack::<T>,
                 lift: lift::<T>,
+                scores: scores::<T>,
+                sums: sums::<T>,
                 pairs: None,
             }
         }

@@ -4,6 +4,10 @@
 //! `#[inline(always)]`, and one that is left out of line calls every intrinsic as a function.
 
 use super::Simd;
+use super::blocks::{Blocks, DEEP, Patches, Wide};
+use super::hints::{Hint, Walk};
+use super::steps::Steps;
+use crate::elem::Elem;
 use core::marker::PhantomData;
 use core::ops::Range;
 use half::bf16;
@@ -87,15 +91,6 @@ impl<'a, T: Copy> Rows<'a, T> {
         Lines { next, step: self.stride, apart: 1, left, of: PhantomData }
     }
 
-    /// Down the rows of `range`, the elements of a whole vector of `S` from channel `first` on.
-    ///
-    /// Empty if there are not as many rows or channels.
-    #[inline(always)]
-    pub(crate) fn chunks<S: Simd>(self, first: usize, range: &Range<usize>) -> Chunks<'a, S, T> {
-        let (next, left) = self.column(first, S::LANES, range);
-        Chunks { next, step: self.stride, left, of: PhantomData }
-    }
-
     /// Where `count` channels from channel `first` on begin in the first row of `range`, and how many
     /// rows follow, a stride apart, in which they lie inside the data: all of `range`, or none.
     #[inline(always)]
@@ -130,161 +125,70 @@ impl<'a> Rows<'a, bf16> {
     }
 }
 
-impl<'a> Rows<'a, f32> {
-    /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on. The lines
-    /// `ahead` floats from them come nearer.
-    #[inline(always)]
-    pub(crate) fn vectors<S: Simd, const N: usize>(
-        self,
-        first: usize,
-        range: &Range<usize>,
-        ahead: isize,
-    ) -> Vectors<'a, S, N> {
-        let (next, left) = self.column(first, N * S::LANES, range);
-        Vectors { next, step: self.stride, ahead, left, of: PhantomData }
+impl<'a, T: Copy> Rows<'a, T> {
+    /// Channels of each row from `first` on.
+    pub(crate) fn behind(self, first: usize) -> Self {
+        let first = first.min(self.width);
+        let data = self.data.get(first..).unwrap_or(&[]);
+        // A row that ends inside the data still does.
+        Rows { data, width: self.width - first, ..self }
     }
-}
 
-/// Something that is read step by step, without a check at each: as many steps as [`Steps::left`] says.
-///
-/// Two of them side by side share one counter, so that a loop over both is a single block of code: only
-/// within a block can a broadcast read its operand from memory.
-pub(crate) trait Steps: Sized {
-    /// What a step reads.
-    type Item;
-
-    /// Steps that are left.
-    fn left(&self) -> usize;
-
-    /// The next step.
+    /// Along the channels of the `R` rows from row `first`, [`DEEP`] at each step: at step `t`, channel
+    /// `DEEP * t + c` of row `first + r` is `[c][r]`.
     ///
-    /// # Safety
-    /// Fewer steps have been taken than were left when `self` was made.
-    unsafe fn step(&mut self) -> Self::Item;
-
-    /// Both at each step, for as many steps as both have.
+    /// Empty if there are not as many rows.
     #[inline(always)]
-    fn and<B: Steps>(self, b: B) -> Both<Self, B> {
-        let left = self.left().min(b.left());
-        Both { a: self, b, left }
-    }
-}
-
-/// Asks at each step for a line that will be read much later.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hint {
-    next: *const u8,
-    step: usize,
-}
-
-impl Hint {
-    /// The first element of every row of `rows`, and of as many behind the last one.
-    pub(crate) fn down<T>(rows: &Rows<'_, T>) -> Self {
-        let step = rows.stride * size_of::<T>();
-        Hint { next: rows.data.as_ptr().cast(), step }
+    pub(crate) fn across_deep<const R: usize>(self, first: usize) -> Patches<'a, T, R> {
+        let fits = R > 0 && first < self.len && R <= self.len - first;
+        let (start, left) = if fits { (first * self.stride, self.width / DEEP) } else { (0, 0) };
+        // As in `across`: step `t` reads channels below `DEEP * left`, which is at most `width`.
+        let next = self.data.as_ptr().wrapping_add(start);
+        Patches { next, apart: self.stride, left, of: PhantomData }
     }
 
-    /// The same line at every step.
+    /// Along the channels of a whole vector of rows from row `first`, [`DEEP`] at each step.
+    ///
+    /// Empty if there are not as many rows.
     #[inline(always)]
-    pub(crate) fn still<T>(at: &[T]) -> Self {
-        Hint { next: at.as_ptr().cast(), step: 0 }
+    pub(crate) fn blocks<S: Simd>(self, first: usize) -> Blocks<'a, S, T> {
+        let fits = first < self.len && S::LANES <= self.len - first;
+        let (start, left) = if fits { (first * self.stride, self.width / DEEP) } else { (0, 0) };
+        // As in `across_deep`, with the lanes for rows.
+        let next = self.data.as_ptr().wrapping_add(start);
+        Blocks { next, stride: self.stride, left, of: PhantomData }
     }
 
-    /// The same rows, `bytes` further.
+    /// As [`Rows::down`], but `N` vectors of channels at each step, from channel `first` on, widened.
+    /// Meanwhile as many lines come nearer as `walk` goes over.
     #[inline(always)]
-    pub(crate) fn offset(self, bytes: usize) -> Self {
-        Hint { next: self.next.wrapping_add(bytes), ..self }
+    pub(crate) fn wide<S: Simd, const N: usize>(
+        self,
+        simd: S,
+        first: usize,
+        walk: Walk,
+    ) -> Wide<'a, S, T, N>
+    where
+        T: Elem,
+    {
+        let (next, left) = self.column(first, N * S::LANES, &(0..self.len));
+        Wide { simd, next, step: self.stride, walk, left, of: PhantomData }
     }
-}
 
-/// Steps that also give a hint each.
-#[derive(Debug)]
-pub(crate) struct Hinting<A> {
-    inner: A,
-    hint: Hint,
-}
-
-impl<A> Hinting<A> {
-    #[inline(always)]
-    pub(crate) fn new(inner: A, hint: Hint) -> Self {
-        Hinting { inner, hint }
+    /// The first element of every row, and of as many behind the last one.
+    pub(crate) fn hint(&self) -> Hint {
+        Hint::new(self.data.as_ptr(), self.stride * size_of::<T>())
     }
-}
 
-impl<A: Iterator> Iterator for Hinting<A> {
-    type Item = A::Item;
-
+    /// The lines `ahead` elements from these rows and from those behind them, in order; none if that is
+    /// no way at all.
     #[inline(always)]
-    fn next(&mut self) -> Option<A::Item> {
-        let item = self.inner.next()?;
-        prefetch(self.hint.next);
-        self.hint.next = self.hint.next.wrapping_add(self.hint.step);
-        Some(item)
-    }
-}
-
-/// Two side by side: an iterator over what both read.
-#[derive(Debug)]
-pub(crate) struct Both<A, B> {
-    a: A,
-    b: B,
-    left: usize,
-}
-
-impl<A: Steps, B: Steps> Steps for Both<A, B> {
-    type Item = (A::Item, B::Item);
-
-    #[inline(always)]
-    fn left(&self) -> usize {
-        self.left
-    }
-    #[inline(always)]
-    unsafe fn step(&mut self) -> Self::Item {
-        // SAFETY: `left` is at most what each of them had.
-        unsafe { (self.a.step(), self.b.step()) }
-    }
-}
-
-impl<A: Steps, B: Steps> Iterator for Both<A, B> {
-    type Item = (A::Item, B::Item);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        // SAFETY: a step was left, and this takes it.
-        Some(unsafe { self.step() })
-    }
-}
-
-/// The elements of a slice.
-#[derive(Debug)]
-pub(crate) struct Items<'a, T> {
-    next: *const T,
-    left: usize,
-    of: PhantomData<&'a [T]>,
-}
-
-impl<'a, T: Copy> Items<'a, T> {
-    /// All of them, in order.
-    #[inline(always)]
-    pub(crate) fn of(slice: &'a [T]) -> Self {
-        Items { next: slice.as_ptr(), left: slice.len(), of: PhantomData }
-    }
-}
-
-impl<T: Copy> Steps for Items<'_, T> {
-    type Item = T;
-
-    #[inline(always)]
-    fn left(&self) -> usize {
-        self.left
-    }
-    #[inline(always)]
-    unsafe fn step(&mut self) -> T {
-        // SAFETY: the slice has as many elements as there are steps.
-        let item = unsafe { *self.next };
-        self.next = self.next.wrapping_add(1);
-        item
+    pub(crate) fn walk(&self, ahead: isize) -> Walk {
+        let first = self.data.as_ptr();
+        match ahead {
+            0 => Walk::still(first),
+            _ => Walk::new(first.wrapping_offset(ahead), self.width, self.stride),
+        }
     }
 }
 
@@ -318,85 +222,4 @@ impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
         self.next = self.next.wrapping_add(self.step);
         elements
     }
-}
-
-/// The elements of a whole vector at every step. Made only where each of the `left` steps reads inside
-/// the rows.
-#[derive(Debug)]
-pub(crate) struct Chunks<'a, S, T> {
-    next: *const T,
-    step: usize,
-    left: usize,
-    of: PhantomData<(&'a [T], S)>,
-}
-
-impl<'a, S: Simd, T: Copy> Iterator for Chunks<'a, S, T> {
-    type Item = &'a [T];
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<&'a [T]> {
-        self.left = self.left.checked_sub(1)?;
-        // SAFETY: `column` found that each of the steps that were left reads `LANES` elements inside
-        // the rows, which are borrowed for `'a`.
-        let chunk = unsafe { core::slice::from_raw_parts(self.next, S::LANES) };
-        self.next = self.next.wrapping_add(self.step);
-        Some(chunk)
-    }
-}
-
-/// `N` vectors side by side at every step. Made only where each of the `left` steps reads inside the
-/// rows.
-#[derive(Debug)]
-pub(crate) struct Vectors<'a, S: Simd, const N: usize> {
-    next: *const f32,
-    step: usize,
-    ahead: isize,
-    left: usize,
-    of: PhantomData<&'a S::F32>,
-}
-
-impl<S: Simd, const N: usize> Steps for Vectors<'_, S, N> {
-    type Item = [S::F32; N];
-
-    #[inline(always)]
-    fn left(&self) -> usize {
-        self.left
-    }
-    #[inline(always)]
-    unsafe fn step(&mut self) -> [S::F32; N] {
-        // SAFETY: `column` found that each of the steps that were left reads `N * LANES` floats
-        // inside the rows. `Simd` is sealed, and every `F32` is so many floats in memory order; the
-        // read asks for no alignment.
-        let vectors = unsafe { self.next.cast::<[S::F32; N]>().read_unaligned() };
-        for n in 0..N {
-            prefetch(self.next.wrapping_add(n * S::LANES).wrapping_offset(self.ahead));
-        }
-        self.next = self.next.wrapping_add(self.step);
-        vectors
-    }
-}
-
-/// Asks for all lines of a row of `len` elements to come nearer: [`prefetch`].
-pub(crate) fn prefetch_row<T>(at: *const T, len: usize) {
-    let bytes = len * size_of::<T>();
-    for line in (0..bytes + LINE - 1).step_by(LINE) {
-        prefetch(at.cast::<u8>().wrapping_add(line.min(bytes)));
-    }
-}
-
-/// Bytes of a line of a cache. Where lines are longer, some are asked for twice.
-const LINE: usize = 64;
-
-/// Asks for the line at an address to come to the second-level cache, if the processor has a way to
-/// ask; nothing is read, so any address will do.
-#[inline(always)]
-pub(crate) fn prefetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults, whatever the address, and every x86-64 has it.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }

@@ -1,6 +1,6 @@
 //! AVX2 and AVX-512, chosen at run time: `wide` cannot, since it chooses when it is compiled.
 
-use super::{Level, ROUND, Simd, align_vectors, flatten_vectors};
+use super::{Block, DEEP, Level, ROUND, Simd, align_vectors, columns, flatten_vectors};
 use core::arch::x86_64::*;
 use half::{bf16, f16};
 
@@ -263,6 +263,18 @@ impl Simd for Avx512 {
     #[expect(clippy::cast_possible_truncation, reason = "only the low LANES bits count")]
     fn mask(self, bits: u64) -> __mmask16 {
         bits as u16
+    }
+    #[inline(always)]
+    fn columns(self, block: Block<'_, Self, f32>) -> [__m512; DEEP] {
+        columns::f32(self, block)
+    }
+    #[inline(always)]
+    fn columns_f16(self, block: Block<'_, Self, f16>) -> [__m512; DEEP] {
+        columns::f16(self, block)
+    }
+    #[inline(always)]
+    fn columns_bf16(self, block: Block<'_, Self, bf16>) -> [__m512; DEEP] {
+        columns::bf16(self, block)
     }
     #[inline(always)]
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [__m512] {

@@ -1,0 +1,196 @@
+//! The two products of a key tile with few rows.
+//!
+//! Neither head size nor tile enters here, so there is one function a level and an element
+//! (`dispatch/moves.rs`), and stored numbers are widened on their way into a register.
+
+use crate::elem::Elem;
+use crate::outer::{outer, outer_deep};
+use crate::products::F32Products;
+use crate::simd::{Rows, Simd, Steps, Walk};
+
+/// `s[r * width + j] = sum_c q[r][c] k[j][c]`, for the keys of whole vectors and channels up to a multiple
+/// of [`crate::simd::DEEP`]. Meanwhile as many lines come nearer as `walk` goes over.
+#[inline(always)]
+pub(crate) fn scores<S: Simd, T: Elem>(
+    simd: S,
+    queries: Rows<'_>,
+    keys: Rows<'_, T>,
+    walk: &mut Walk,
+    s: &mut [f32],
+    width: usize,
+) {
+    let mut to = Scores { queries, keys, walk, s, width };
+    for first in (0..keys.len()).step_by(S::LANES) {
+        to.walk(simd, first);
+    }
+}
+
+/// What [`scores`] is given.
+struct Scores<'a, T> {
+    queries: Rows<'a>,
+    keys: Rows<'a, T>,
+    walk: &'a mut Walk,
+    s: &'a mut [f32],
+    width: usize,
+}
+
+impl<T: Elem> Scores<'_, T> {
+    /// All rows of the vector of keys from key `first` on.
+    #[inline(always)]
+    fn walk<S: Simd>(&mut self, simd: S, first: usize) {
+        let mut row = 0;
+        while row + 8 <= self.queries.len() {
+            self.block::<S, 8>(simd, row, first);
+            row += 8;
+        }
+        while row + 4 <= self.queries.len() {
+            self.block::<S, 4>(simd, row, first);
+            row += 4;
+        }
+        while row < self.queries.len() {
+            self.block::<S, 1>(simd, row, first);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const R: usize>(&mut self, simd: S, row: usize, first: usize) {
+        let steps = self.queries.across_deep::<R>(row).and(self.keys.blocks::<S>(first));
+        // The first rows ask for all lines.
+        let mut walk = if row == 0 { *self.walk } else { self.keys.walk(0) };
+        let scores = outer_deep::<S, T, R>(simd, steps, &mut walk);
+        if row == 0 {
+            *self.walk = walk;
+        }
+        for (r, scores) in scores.iter().enumerate() {
+            let to = self.s.get_mut((row + r) * self.width + first..).unwrap_or(&mut []);
+            simd.store(*scores, to);
+        }
+    }
+}
+
+/// What values are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weights<'a> {
+    /// `[rows, keys]`.
+    pub(crate) p: Rows<'a>,
+    /// Bit `r` of `bits[j]`: row `r` may see key `j`; `None`: all rows see all of them.
+    pub(crate) bits: Option<&'a [u64]>,
+}
+
+/// `to[r * width + c] = sum_j p[r][j] v[j][c]`, for the channels of whole vectors, over the keys that a
+/// row may see: values of others have no influence. Meanwhile as many lines come nearer as `walk` goes over.
+#[inline(always)]
+pub(crate) fn sums<S: Simd, T: Elem>(
+    simd: S,
+    weights: Weights<'_>,
+    values: Rows<'_, T>,
+    walk: &mut Walk,
+    to: &mut [f32],
+    width: usize,
+) {
+    let mut to = Sums { weights, values, walk, to, width };
+    if S::LEVEL.registers() < 32 {
+        to.walk::<S, 2, 4>(simd);
+    } else if weights.p.len() < 8 {
+        to.walk::<S, 4, 4>(simd);
+    } else {
+        // Fewer channels of all keys at once stay in the first-level cache for the next rows.
+        to.walk::<S, 2, 8>(simd);
+    }
+}
+
+/// What [`sums`] is given.
+struct Sums<'a, T> {
+    weights: Weights<'a>,
+    values: Rows<'a, T>,
+    walk: &'a mut Walk,
+    to: &'a mut [f32],
+    width: usize,
+}
+
+impl<T: Elem> Sums<'_, T> {
+    /// All channels, `N` vectors by `R` rows at a time.
+    #[inline(always)]
+    fn walk<S: Simd, const N: usize, const R: usize>(&mut self, simd: S) {
+        let (vectors, mut first) = (self.values.width() / S::LANES, 0);
+        while first + N <= vectors {
+            self.rows::<S, N, R>(simd, first);
+            first += N;
+        }
+        while first < vectors {
+            self.rows::<S, 1, R>(simd, first);
+            first += 1;
+        }
+    }
+
+    /// All rows of the `N` vectors from vector `first` on.
+    #[inline(always)]
+    fn rows<S: Simd, const N: usize, const R: usize>(&mut self, simd: S, first: usize) {
+        let (rows, mut row) = (self.weights.p.len(), 0);
+        if let Some(bits) = self.weights.bits {
+            while row < rows {
+                self.seen::<S, N>(simd, row, first, bits);
+                row += 1;
+            }
+        }
+        while row + R <= rows {
+            self.block::<S, N, R>(simd, row, first);
+            row += R;
+        }
+        while R > 4 && row + 4 <= rows {
+            self.block::<S, N, 4>(simd, row, first);
+            row += 4;
+        }
+        while row < rows {
+            self.block::<S, N, 1>(simd, row, first);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const N: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        first: usize,
+    ) {
+        let walk = if row == 0 { *self.walk } else { self.values.walk(0) };
+        let values = self.values.wide::<S, N>(simd, first * S::LANES, walk);
+        let mut steps = self.weights.p.across::<R>(row, self.values.len()).and(values);
+        let zero = [[simd.splat(-0.0); N]; R];
+        let sum = outer::<S, F32Products, N, 0, R>(simd, F32Products, zero, steps.by_ref());
+        if row == 0 {
+            *self.walk = steps.second().walk();
+        }
+        for (r, sum) in sum.iter().enumerate() {
+            self.put(simd, row + r, first, sum);
+        }
+    }
+
+    /// Only the values that a row may see: the others may be NaN.
+    #[inline(always)]
+    fn seen<S: Simd, const N: usize>(&mut self, simd: S, row: usize, first: usize, bits: &[u64]) {
+        let walk = self.values.walk(0);
+        let values = self.values.wide::<S, N>(simd, first * S::LANES, walk);
+        let steps = self.weights.p.across::<1>(row, self.values.len()).and(values);
+        let mut sum = [simd.splat(-0.0); N];
+        for (([weight], values), bits) in steps.zip(bits) {
+            if bits >> row & 1 == 0 {
+                continue;
+            }
+            for (sum, value) in sum.iter_mut().zip(values) {
+                *sum = simd.mul_add(simd.splat(weight), value, *sum);
+            }
+        }
+        self.put(simd, row, first, &sum);
+    }
+
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, simd: S, row: usize, first: usize, sum: &[S::F32]) {
+        let to = self.to.get_mut(row * self.width + first * S::LANES..).unwrap_or(&mut []);
+        for (sum, to) in sum.iter().zip(to.chunks_exact_mut(S::LANES)) {
+            simd.store(*sum, to);
+        }
+    }
+}
