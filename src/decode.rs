@@ -18,7 +18,7 @@ pub(crate) mod products;
 mod tile;
 
 use crate::attend::{QueryTile, key_tiles};
-use crate::entry::{Dim, Job};
+use crate::entry::Job;
 use crate::mask::{Tile, Visible};
 use crate::online::Online;
 use crate::simd::{DEEP, Simd};
@@ -53,15 +53,10 @@ struct Sizes {
 
 /// Runs a job.
 #[inline(always)]
-pub(crate) fn run<S, K, V, const TILE_K: usize>(simd: S, mut job: Job<'_>)
-where
-    S: Simd,
-    K: Dim,
-    V: Dim,
-{
+pub(crate) fn run<S: Simd, const TILE_K: usize>(simd: S, mut job: Job<'_>) {
     let heads = job.shape.heads;
-    let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
-    let k_dim = k_dim.next_multiple_of(DEEP);
+    // The plan refuses 0; saying so here removes the division checks.
+    let (k_dim, v_dim) = (heads.dim.next_multiple_of(DEEP), heads.v_dim.max(1));
     let sizes = Sizes {
         k_dim,
         v_dim,

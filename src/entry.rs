@@ -107,17 +107,12 @@ pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: us
     crate::attend::run::<S, P, K, V, N, R, TILE_K>(simd, products, job);
 }
 
-/// As [`attend`] for few queries, with keys in the lanes. The same bits. `N` and `R` are those of the
-/// entry's [`Tiling`] and shape nothing: the products are the same functions for every head size.
+/// As [`attend`] for few queries, with keys in the lanes. The same bits. One function serves every head
+/// size, since its inner loops are functions of their own, one for each element.
 #[inline(always)]
-pub fn decode<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(simd: S, job: Job<'_>)
-where
-    S: Simd,
-    K: Dim,
-    V: Dim,
-{
-    const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
-    crate::decode::run::<S, K, V, TILE_K>(simd, job);
+pub fn decode<S: Simd, const TILE_K: usize>(simd: S, job: Job<'_>) {
+    const { assert!(TILE_K > 0, "a tile holds something") };
+    crate::decode::run::<S, TILE_K>(simd, job);
 }
 
 /// A checked piece of work: what an entry is called with. Only a plan makes one.

@@ -28,8 +28,8 @@ pub struct Tiling {
     /// What lies in the lanes.
     pub lanes: Lanes,
     /// Vectors of a register tile. With queries in lanes, `vectors * lanes` rows are a block: at most
-    /// 64, and a divisor of `rows`. With keys in lanes, they and `scalars` shape nothing: those
-    /// products are the same for every entry of a level.
+    /// 64, and a divisor of `rows`. With keys in lanes, they and `scalars` are those of the
+    /// products that all entries of a level share.
     pub vectors: usize,
     /// Numbers that a register tile multiplies them by, broadcast one at a time: keys, or channels of
     /// a value; rows of queries where keys lie in the lanes.
@@ -79,7 +79,9 @@ impl Tiling {
         if level.lanes() == 1 {
             return Tiling { lanes: Lanes::Queries, vectors: 1, scalars: 8, rows: 4 };
         }
-        Tiling { lanes: Lanes::Keys, vectors: 2, scalars: 4, rows: 32 }
+        // What `decode/products.rs` does with four rows.
+        let vectors = if level.registers() < 32 { 2 } else { 4 };
+        Tiling { lanes: Lanes::Keys, vectors, scalars: 4, rows: 32 }
     }
 
     /// Rows up to which [`Tiling::decode`] beats [`Tiling::attend`] on a level.

@@ -3,7 +3,7 @@
 use crate::manifest::{Line, MANIFEST, PAIRS};
 use crate::tiles::Tiles;
 use flashlet::Level;
-use flashlet::entry::{TILE_K, Tiling};
+use flashlet::entry::{Lanes, TILE_K, Tiling};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -76,12 +76,22 @@ pub fn width([dim, v_dim]: [usize; 2]) -> String {
 }
 
 impl Planned<'_> {
-    /// The function's name: its parameters in a fixed order.
+    /// The function's name: its parameters in a fixed order. Entries of the same name are the same
+    /// function.
     #[must_use]
     pub fn name(&self) -> String {
         let &Planned { op, level, dim, v_dim, tile_k, .. } = self;
-        let (stem, width) = (op.stem(), width([dim, v_dim]));
-        format!("{stem}_hd{width}_q{}_k{tile_k}_{level}", self.tile_q())
+        let (stem, rows) = (op.stem(), self.tile_q());
+        if self.serves_any_head() {
+            return format!("{stem}_q{rows}_k{tile_k}_{level}");
+        }
+        format!("{stem}_hd{}_q{rows}_k{tile_k}_{level}", width([dim, v_dim]))
+    }
+
+    /// Whether its function is that of all head sizes: with keys in lanes their width shapes nothing.
+    #[must_use]
+    pub fn serves_any_head(&self) -> bool {
+        self.tiling.lanes == Lanes::Keys
     }
 
     /// Rows of a query tile.

@@ -6,7 +6,7 @@ use crate::entry::{Dynamic, Job, attend, decode};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Bf16Products};
 use crate::simd::{Level, Portable, Scalar};
-use crate::tiling::{TILE_K, Tiling};
+use crate::tiling::{Lanes, TILE_K, Tiling};
 use const_format::concatcp;
 
 /// A function and its name.
@@ -16,7 +16,7 @@ type Named = (&'static str, unsafe fn(Job<'_>));
 ///
 /// `$token` makes a `$backend` where `$features` are enabled, which are those of `$level`.
 macro_rules! entries {
-    ($name:ident, $backend:ty, $token:expr, $level:expr, $few:ident $(, $features:literal)?) => {
+    ($name:ident, $backend:ty, $token:expr, $level:expr $(, $features:literal)?) => {
         fn $name() -> [Named; 2] {
             const LEVEL: &str = $level.name();
             $(#[target_feature(enable = $features)])?
@@ -27,7 +27,14 @@ macro_rules! entries {
             $(#[target_feature(enable = $features)])?
             fn few(job: Job<'_>) {
                 const T: Tiling = Tiling::decode($level);
-                $few::<$backend, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>($token, job);
+                match T.lanes {
+                    Lanes::Keys => decode::<$backend, TILE_K>($token, job),
+                    Lanes::Queries => {
+                        attend::<$backend, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>(
+                            $token, job,
+                        );
+                    }
+                }
             }
             [
                 (concatcp!("attend_f32_generic_k", TILE_K, "_", LEVEL), many),
@@ -37,19 +44,12 @@ macro_rules! entries {
     };
 }
 
-entries!(scalar, Scalar, Scalar, Level::Scalar, attend);
-entries!(portable, Portable, Portable, Level::Portable, decode);
+entries!(scalar, Scalar, Scalar, Level::Scalar);
+entries!(portable, Portable, Portable, Level::Portable);
 #[cfg(target_arch = "x86_64")]
-entries!(avx2, Avx2, Avx2::here(), Level::Avx2, decode, "avx2,fma,f16c");
+entries!(avx2, Avx2, Avx2::here(), Level::Avx2, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
-entries!(
-    avx512,
-    Avx512,
-    Avx512::here(),
-    Level::Avx512,
-    decode,
-    "avx512f,avx512bw,avx512dq,avx512vl"
-);
+entries!(avx512, Avx512, Avx512::here(), Level::Avx512, "avx512f,avx512bw,avx512dq,avx512vl");
 
 /// The generic function of a level that multiplies bf16 pairs, and its tiling for some widths.
 #[cfg(target_arch = "x86_64")]

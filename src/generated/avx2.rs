@@ -53,12 +53,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd32_q128_k96_avx2,
             ),
             Entry::with_features(
-                "decode_f32_hd32_q32_k96_avx2",
+                "decode_f32_q32_k96_avx2",
                 Level::Avx2,
                 [32, 32],
                 TILE_K,
                 KEYS_2X4_Q32,
-                decode_f32_hd32_q32_k96_avx2,
+                decode_f32_q32_k96_avx2,
             ),
         ],
         [
@@ -71,12 +71,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd64_q128_k96_avx2,
             ),
             Entry::with_features(
-                "decode_f32_hd64_q32_k96_avx2",
+                "decode_f32_q32_k96_avx2",
                 Level::Avx2,
                 [64, 64],
                 TILE_K,
                 KEYS_2X4_Q32,
-                decode_f32_hd64_q32_k96_avx2,
+                decode_f32_q32_k96_avx2,
             ),
         ],
         [
@@ -89,12 +89,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd80_q128_k96_avx2,
             ),
             Entry::with_features(
-                "decode_f32_hd80_q32_k96_avx2",
+                "decode_f32_q32_k96_avx2",
                 Level::Avx2,
                 [80, 80],
                 TILE_K,
                 KEYS_2X4_Q32,
-                decode_f32_hd80_q32_k96_avx2,
+                decode_f32_q32_k96_avx2,
             ),
         ],
         [
@@ -107,12 +107,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd96_q128_k96_avx2,
             ),
             Entry::with_features(
-                "decode_f32_hd96_q32_k96_avx2",
+                "decode_f32_q32_k96_avx2",
                 Level::Avx2,
                 [96, 96],
                 TILE_K,
                 KEYS_2X4_Q32,
-                decode_f32_hd96_q32_k96_avx2,
+                decode_f32_q32_k96_avx2,
             ),
         ],
         [
@@ -125,12 +125,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd128_q128_k96_avx2,
             ),
             Entry::with_features(
-                "decode_f32_hd128_q32_k96_avx2",
+                "decode_f32_q32_k96_avx2",
                 Level::Avx2,
                 [128, 128],
                 TILE_K,
                 KEYS_2X4_Q32,
-                decode_f32_hd128_q32_k96_avx2,
+                decode_f32_q32_k96_avx2,
             ),
         ],
         [
@@ -143,12 +143,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd192x128_q64_k96_avx2,
             ),
             Entry::with_features(
-                "decode_f32_hd192x128_q32_k96_avx2",
+                "decode_f32_q32_k96_avx2",
                 Level::Avx2,
                 [192, 128],
                 TILE_K,
                 KEYS_2X4_Q32,
-                decode_f32_hd192x128_q32_k96_avx2,
+                decode_f32_q32_k96_avx2,
             ),
         ],
         [
@@ -161,12 +161,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd256_q16_k96_avx2,
             ),
             Entry::with_features(
-                "decode_f32_hd256_q32_k96_avx2",
+                "decode_f32_q32_k96_avx2",
                 Level::Avx2,
                 [256, 256],
                 TILE_K,
                 KEYS_2X4_Q32,
-                decode_f32_hd256_q32_k96_avx2,
+                decode_f32_q32_k96_avx2,
             ),
         ],
     ]
@@ -178,10 +178,10 @@ fn attend_f32_hd32_q128_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<32>, Fixed<32>, 2, 6, TILE_K>(Avx2::here(), job);
 }
 
-/// MiniLM-L6. 2 x 4 tile, 11 of 16 registers, 30,776 B of scratch.
+/// Any head. 2 x 4 tile, 11 of 16 registers.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn decode_f32_hd32_q32_k96_avx2(job: Job<'_>) {
-    entry::decode::<Avx2, Fixed<32>, Fixed<32>, 2, 4, TILE_K>(Avx2::here(), job);
+fn decode_f32_q32_k96_avx2(job: Job<'_>) {
+    entry::decode::<Avx2, TILE_K>(Avx2::here(), job);
 }
 
 /// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 2 x 6 tile, 15 of 16 registers, 72,732 B of scratch.
@@ -190,22 +190,10 @@ fn attend_f32_hd64_q128_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<64>, Fixed<64>, 2, 6, TILE_K>(Avx2::here(), job);
 }
 
-/// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 2 x 4 tile, 11 of 16 registers, 43,064 B of scratch.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn decode_f32_hd64_q32_k96_avx2(job: Job<'_>) {
-    entry::decode::<Avx2, Fixed<64>, Fixed<64>, 2, 4, TILE_K>(Avx2::here(), job);
-}
-
 /// Phi-2, ViT-H. 2 x 6 tile, 15 of 16 registers, 89,116 B of scratch.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend_f32_hd80_q128_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<80>, Fixed<80>, 2, 6, TILE_K>(Avx2::here(), job);
-}
-
-/// Phi-2, ViT-H. 2 x 4 tile, 11 of 16 registers, 49,208 B of scratch.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn decode_f32_hd80_q32_k96_avx2(job: Job<'_>) {
-    entry::decode::<Avx2, Fixed<80>, Fixed<80>, 2, 4, TILE_K>(Avx2::here(), job);
 }
 
 /// Phi-3-mini. 2 x 6 tile, 15 of 16 registers, 105,500 B of scratch.
@@ -214,22 +202,10 @@ fn attend_f32_hd96_q128_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<96>, Fixed<96>, 2, 6, TILE_K>(Avx2::here(), job);
 }
 
-/// Phi-3-mini. 2 x 4 tile, 11 of 16 registers, 55,352 B of scratch.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn decode_f32_hd96_q32_k96_avx2(job: Job<'_>) {
-    entry::decode::<Avx2, Fixed<96>, Fixed<96>, 2, 4, TILE_K>(Avx2::here(), job);
-}
-
 /// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 2 x 6 tile, 15 of 16 registers, 138,268 B of scratch.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend_f32_hd128_q128_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<128>, Fixed<128>, 2, 6, TILE_K>(Avx2::here(), job);
-}
-
-/// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 2 x 4 tile, 11 of 16 registers, 68,664 B of scratch.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn decode_f32_hd128_q32_k96_avx2(job: Job<'_>) {
-    entry::decode::<Avx2, Fixed<128>, Fixed<128>, 2, 4, TILE_K>(Avx2::here(), job);
 }
 
 /// DeepSeek-V3, Kimi-Linear. 2 x 6 tile, 15 of 16 registers, 88,604 B of scratch.
@@ -238,20 +214,8 @@ fn attend_f32_hd192x128_q64_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<192>, Fixed<128>, 2, 6, TILE_K>(Avx2::here(), job);
 }
 
-/// DeepSeek-V3, Kimi-Linear. 2 x 4 tile, 11 of 16 registers, 78,904 B of scratch.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn decode_f32_hd192x128_q32_k96_avx2(job: Job<'_>) {
-    entry::decode::<Avx2, Fixed<192>, Fixed<128>, 2, 4, TILE_K>(Avx2::here(), job);
-}
-
 /// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 2 x 6 tile, 15 of 16 registers, 39,068 B of scratch.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend_f32_hd256_q16_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<256>, Fixed<256>, 2, 6, TILE_K>(Avx2::here(), job);
-}
-
-/// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 2 x 4 tile, 11 of 16 registers, 121,912 B of scratch.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn decode_f32_hd256_q32_k96_avx2(job: Job<'_>) {
-    entry::decode::<Avx2, Fixed<256>, Fixed<256>, 2, 4, TILE_K>(Avx2::here(), job);
 }

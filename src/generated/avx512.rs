@@ -6,10 +6,10 @@
 use crate::entry::{self, Entry, Fixed, Job, Lanes, TILE_K, Tiling};
 use crate::simd::{Avx512, Bf16Products, Level};
 
-/// 32 rows: 11 of 32 registers.
-const KEYS_2X4_Q32: Tiling = Tiling {
+/// 32 rows: 21 of 32 registers.
+const KEYS_4X4_Q32: Tiling = Tiling {
     lanes: Lanes::Keys,
-    vectors: 2, // of 16
+    vectors: 4, // of 16
     scalars: 4,
     rows: 32,
 };
@@ -53,12 +53,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd32_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd32_q32_k96_avx512",
+                "decode_f32_q32_k96_avx512",
                 Level::Avx512,
                 [32, 32],
                 TILE_K,
-                KEYS_2X4_Q32,
-                decode_f32_hd32_q32_k96_avx512,
+                KEYS_4X4_Q32,
+                decode_f32_q32_k96_avx512,
             ),
         ],
         [
@@ -71,12 +71,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd64_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd64_q32_k96_avx512",
+                "decode_f32_q32_k96_avx512",
                 Level::Avx512,
                 [64, 64],
                 TILE_K,
-                KEYS_2X4_Q32,
-                decode_f32_hd64_q32_k96_avx512,
+                KEYS_4X4_Q32,
+                decode_f32_q32_k96_avx512,
             ),
         ],
         [
@@ -89,12 +89,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd80_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd80_q32_k96_avx512",
+                "decode_f32_q32_k96_avx512",
                 Level::Avx512,
                 [80, 80],
                 TILE_K,
-                KEYS_2X4_Q32,
-                decode_f32_hd80_q32_k96_avx512,
+                KEYS_4X4_Q32,
+                decode_f32_q32_k96_avx512,
             ),
         ],
         [
@@ -107,12 +107,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd96_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd96_q32_k96_avx512",
+                "decode_f32_q32_k96_avx512",
                 Level::Avx512,
                 [96, 96],
                 TILE_K,
-                KEYS_2X4_Q32,
-                decode_f32_hd96_q32_k96_avx512,
+                KEYS_4X4_Q32,
+                decode_f32_q32_k96_avx512,
             ),
         ],
         [
@@ -125,12 +125,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd128_q128_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd128_q32_k96_avx512",
+                "decode_f32_q32_k96_avx512",
                 Level::Avx512,
                 [128, 128],
                 TILE_K,
-                KEYS_2X4_Q32,
-                decode_f32_hd128_q32_k96_avx512,
+                KEYS_4X4_Q32,
+                decode_f32_q32_k96_avx512,
             ),
         ],
         [
@@ -143,12 +143,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd192x128_q64_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd192x128_q32_k96_avx512",
+                "decode_f32_q32_k96_avx512",
                 Level::Avx512,
                 [192, 128],
                 TILE_K,
-                KEYS_2X4_Q32,
-                decode_f32_hd192x128_q32_k96_avx512,
+                KEYS_4X4_Q32,
+                decode_f32_q32_k96_avx512,
             ),
         ],
         [
@@ -161,12 +161,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = unsafe {
                 attend_f32_hd256_q64_k96_avx512,
             ),
             Entry::with_features(
-                "decode_f32_hd256_q32_k96_avx512",
+                "decode_f32_q32_k96_avx512",
                 Level::Avx512,
                 [256, 256],
                 TILE_K,
-                KEYS_2X4_Q32,
-                decode_f32_hd256_q32_k96_avx512,
+                KEYS_4X4_Q32,
+                decode_f32_q32_k96_avx512,
             ),
         ],
     ]
@@ -202,10 +202,10 @@ fn attend_f32_hd32_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<32>, Fixed<32>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// MiniLM-L6. 2 x 4 tile, 11 of 32 registers, 36,984 B of scratch.
+/// Any head. 4 x 4 tile, 21 of 32 registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd32_q32_k96_avx512(job: Job<'_>) {
-    entry::decode::<Avx512, Fixed<32>, Fixed<32>, 2, 4, TILE_K>(Avx512::here(), job);
+fn decode_f32_q32_k96_avx512(job: Job<'_>) {
+    entry::decode::<Avx512, TILE_K>(Avx512::here(), job);
 }
 
 /// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 4 x 4 tile, 21 of 32 registers, 91,196 B of scratch.
@@ -214,22 +214,10 @@ fn attend_f32_hd64_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<64>, Fixed<64>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 2 x 4 tile, 11 of 32 registers, 49,272 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd64_q32_k96_avx512(job: Job<'_>) {
-    entry::decode::<Avx512, Fixed<64>, Fixed<64>, 2, 4, TILE_K>(Avx512::here(), job);
-}
-
 /// Phi-2, ViT-H. 4 x 4 tile, 21 of 32 registers, 107,580 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn attend_f32_hd80_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<80>, Fixed<80>, 4, 4, TILE_K>(Avx512::here(), job);
-}
-
-/// Phi-2, ViT-H. 2 x 4 tile, 11 of 32 registers, 55,416 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd80_q32_k96_avx512(job: Job<'_>) {
-    entry::decode::<Avx512, Fixed<80>, Fixed<80>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
 /// Phi-3-mini. 4 x 4 tile, 21 of 32 registers, 123,964 B of scratch.
@@ -238,22 +226,10 @@ fn attend_f32_hd96_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<96>, Fixed<96>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// Phi-3-mini. 2 x 4 tile, 11 of 32 registers, 61,560 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd96_q32_k96_avx512(job: Job<'_>) {
-    entry::decode::<Avx512, Fixed<96>, Fixed<96>, 2, 4, TILE_K>(Avx512::here(), job);
-}
-
 /// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 4 x 4 tile, 21 of 32 registers, 156,732 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn attend_f32_hd128_q128_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<128>, Fixed<128>, 4, 4, TILE_K>(Avx512::here(), job);
-}
-
-/// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3. 2 x 4 tile, 11 of 32 registers, 75,896 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd128_q32_k96_avx512(job: Job<'_>) {
-    entry::decode::<Avx512, Fixed<128>, Fixed<128>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
 /// DeepSeek-V3, Kimi-Linear. 4 x 4 tile, 21 of 32 registers, 107,068 B of scratch.
@@ -262,22 +238,10 @@ fn attend_f32_hd192x128_q64_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<192>, Fixed<128>, 4, 4, TILE_K>(Avx512::here(), job);
 }
 
-/// DeepSeek-V3, Kimi-Linear. 2 x 4 tile, 11 of 32 registers, 88,184 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd192x128_q32_k96_avx512(job: Job<'_>) {
-    entry::decode::<Avx512, Fixed<192>, Fixed<128>, 2, 4, TILE_K>(Avx512::here(), job);
-}
-
 /// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 4 x 4 tile, 21 of 32 registers, 156,220 B of scratch.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn attend_f32_hd256_q64_k96_avx512(job: Job<'_>) {
     entry::attend::<Avx512, Fixed<256>, Fixed<256>, 4, 4, TILE_K>(Avx512::here(), job);
-}
-
-/// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 2 x 4 tile, 11 of 32 registers, 133,240 B of scratch.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn decode_f32_hd256_q32_k96_avx512(job: Job<'_>) {
-    entry::decode::<Avx512, Fixed<256>, Fixed<256>, 2, 4, TILE_K>(Avx512::here(), job);
 }
 
 /// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss. 4 x 4 tile, 21 of 32 registers, 206,908 B of scratch.

@@ -17,12 +17,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             attend_f32_hd32_q64_k96_portable,
         ),
         Entry::new(
-            "decode_f32_hd32_q32_k96_portable",
+            "decode_f32_q32_k96_portable",
             Level::Portable,
             [32, 32],
             TILE_K,
             Tiling::decode(Level::Portable),
-            decode_f32_hd32_q32_k96_portable,
+            decode_f32_q32_k96_portable,
         ),
     ],
     [
@@ -35,12 +35,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             attend_f32_hd64_q64_k96_portable,
         ),
         Entry::new(
-            "decode_f32_hd64_q32_k96_portable",
+            "decode_f32_q32_k96_portable",
             Level::Portable,
             [64, 64],
             TILE_K,
             Tiling::decode(Level::Portable),
-            decode_f32_hd64_q32_k96_portable,
+            decode_f32_q32_k96_portable,
         ),
     ],
     [
@@ -53,12 +53,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             attend_f32_hd80_q64_k96_portable,
         ),
         Entry::new(
-            "decode_f32_hd80_q32_k96_portable",
+            "decode_f32_q32_k96_portable",
             Level::Portable,
             [80, 80],
             TILE_K,
             Tiling::decode(Level::Portable),
-            decode_f32_hd80_q32_k96_portable,
+            decode_f32_q32_k96_portable,
         ),
     ],
     [
@@ -71,12 +71,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             attend_f32_hd96_q64_k96_portable,
         ),
         Entry::new(
-            "decode_f32_hd96_q32_k96_portable",
+            "decode_f32_q32_k96_portable",
             Level::Portable,
             [96, 96],
             TILE_K,
             Tiling::decode(Level::Portable),
-            decode_f32_hd96_q32_k96_portable,
+            decode_f32_q32_k96_portable,
         ),
     ],
     [
@@ -89,12 +89,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             attend_f32_hd128_q64_k96_portable,
         ),
         Entry::new(
-            "decode_f32_hd128_q32_k96_portable",
+            "decode_f32_q32_k96_portable",
             Level::Portable,
             [128, 128],
             TILE_K,
             Tiling::decode(Level::Portable),
-            decode_f32_hd128_q32_k96_portable,
+            decode_f32_q32_k96_portable,
         ),
     ],
     [
@@ -107,12 +107,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             attend_f32_hd192x128_q64_k96_portable,
         ),
         Entry::new(
-            "decode_f32_hd192x128_q32_k96_portable",
+            "decode_f32_q32_k96_portable",
             Level::Portable,
             [192, 128],
             TILE_K,
             Tiling::decode(Level::Portable),
-            decode_f32_hd192x128_q32_k96_portable,
+            decode_f32_q32_k96_portable,
         ),
     ],
     [
@@ -125,12 +125,12 @@ pub(crate) const ENTRIES: &[[Entry; 2]] = &[
             attend_f32_hd256_q16_k96_portable,
         ),
         Entry::new(
-            "decode_f32_hd256_q32_k96_portable",
+            "decode_f32_q32_k96_portable",
             Level::Portable,
             [256, 256],
             TILE_K,
             Tiling::decode(Level::Portable),
-            decode_f32_hd256_q32_k96_portable,
+            decode_f32_q32_k96_portable,
         ),
     ],
 ];
@@ -143,26 +143,15 @@ fn attend_f32_hd32_q64_k96_portable(job: Job<'_>) {
     );
 }
 
-/// MiniLM-L6.
-fn decode_f32_hd32_q32_k96_portable(job: Job<'_>) {
-    const T: Tiling = Tiling::decode(Level::Portable);
-    entry::decode::<Portable, Fixed<32>, Fixed<32>, { T.vectors }, { T.scalars }, TILE_K>(
-        Portable, job,
-    );
+/// Any head.
+fn decode_f32_q32_k96_portable(job: Job<'_>) {
+    entry::decode::<Portable, TILE_K>(Portable, job);
 }
 
 /// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss.
 fn attend_f32_hd64_q64_k96_portable(job: Job<'_>) {
     const T: Tiling = Tiling::attend(Level::Portable, 64, 64);
     entry::attend::<Portable, Fixed<64>, Fixed<64>, { T.vectors }, { T.scalars }, TILE_K>(
-        Portable, job,
-    );
-}
-
-/// BERT, GPT-2, ViT, Whisper, SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss.
-fn decode_f32_hd64_q32_k96_portable(job: Job<'_>) {
-    const T: Tiling = Tiling::decode(Level::Portable);
-    entry::decode::<Portable, Fixed<64>, Fixed<64>, { T.vectors }, { T.scalars }, TILE_K>(
         Portable, job,
     );
 }
@@ -175,26 +164,10 @@ fn attend_f32_hd80_q64_k96_portable(job: Job<'_>) {
     );
 }
 
-/// Phi-2, ViT-H.
-fn decode_f32_hd80_q32_k96_portable(job: Job<'_>) {
-    const T: Tiling = Tiling::decode(Level::Portable);
-    entry::decode::<Portable, Fixed<80>, Fixed<80>, { T.vectors }, { T.scalars }, TILE_K>(
-        Portable, job,
-    );
-}
-
 /// Phi-3-mini.
 fn attend_f32_hd96_q64_k96_portable(job: Job<'_>) {
     const T: Tiling = Tiling::attend(Level::Portable, 96, 96);
     entry::attend::<Portable, Fixed<96>, Fixed<96>, { T.vectors }, { T.scalars }, TILE_K>(
-        Portable, job,
-    );
-}
-
-/// Phi-3-mini.
-fn decode_f32_hd96_q32_k96_portable(job: Job<'_>) {
-    const T: Tiling = Tiling::decode(Level::Portable);
-    entry::decode::<Portable, Fixed<96>, Fixed<96>, { T.vectors }, { T.scalars }, TILE_K>(
         Portable, job,
     );
 }
@@ -207,14 +180,6 @@ fn attend_f32_hd128_q64_k96_portable(job: Job<'_>) {
     );
 }
 
-/// Llama-3.1, Mistral, Mixtral, Qwen3, Phi-4-mini, SmolLM3, OLMo-3.
-fn decode_f32_hd128_q32_k96_portable(job: Job<'_>) {
-    const T: Tiling = Tiling::decode(Level::Portable);
-    entry::decode::<Portable, Fixed<128>, Fixed<128>, { T.vectors }, { T.scalars }, TILE_K>(
-        Portable, job,
-    );
-}
-
 /// DeepSeek-V3, Kimi-Linear.
 fn attend_f32_hd192x128_q64_k96_portable(job: Job<'_>) {
     const T: Tiling = Tiling::attend(Level::Portable, 192, 128);
@@ -223,26 +188,10 @@ fn attend_f32_hd192x128_q64_k96_portable(job: Job<'_>) {
     );
 }
 
-/// DeepSeek-V3, Kimi-Linear.
-fn decode_f32_hd192x128_q32_k96_portable(job: Job<'_>) {
-    const T: Tiling = Tiling::decode(Level::Portable);
-    entry::decode::<Portable, Fixed<192>, Fixed<128>, { T.vectors }, { T.scalars }, TILE_K>(
-        Portable, job,
-    );
-}
-
 /// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next.
 fn attend_f32_hd256_q16_k96_portable(job: Job<'_>) {
     const T: Tiling = Tiling::attend(Level::Portable, 256, 256);
     entry::attend::<Portable, Fixed<256>, Fixed<256>, { T.vectors }, { T.scalars }, TILE_K>(
-        Portable, job,
-    );
-}
-
-/// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next.
-fn decode_f32_hd256_q32_k96_portable(job: Job<'_>) {
-    const T: Tiling = Tiling::decode(Level::Portable);
-    entry::decode::<Portable, Fixed<256>, Fixed<256>, { T.vectors }, { T.scalars }, TILE_K>(
         Portable, job,
     );
 }

@@ -8,6 +8,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 const TEMPLATES: &[(&str, &str)] = &[
     ("generated.rs", include_str!("../../templates/generated.rs.jinja")),
@@ -75,7 +76,9 @@ pub(crate) struct LevelView {
     lanes: usize,
     registers: usize,
     tilings: Vec<TilingView>,
+    /// `[attend, decode]` for each head size, and their functions, each once.
     pairs: Vec<[EntryView; 2]>,
+    functions: Vec<EntryView>,
     /// Entries that multiply bf16 pairs, and what they enable.
     bf16: Vec<EntryView>,
     bf16_features: Option<String>,
@@ -93,7 +96,7 @@ struct TilingView {
 }
 
 /// An entry.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct EntryView {
     name: String,
     dim: usize,
@@ -139,6 +142,10 @@ impl LevelView {
             tilings.sort_unstable();
             tilings.dedup();
         }
+        let pairs: Vec<[EntryView; 2]> =
+            pairs.iter().map(|pair| pair.each_ref().map(EntryView::new)).collect();
+        let mut names = BTreeSet::new();
+        let functions = pairs.iter().flatten().filter(|entry| names.insert(entry.name.clone()));
         Ok(LevelView {
             header,
             level: level.name(),
@@ -149,7 +156,8 @@ impl LevelView {
             lanes: level.lanes(),
             registers: level.registers(),
             tilings,
-            pairs: pairs.iter().map(|pair| pair.each_ref().map(EntryView::new)).collect(),
+            functions: functions.cloned().collect(),
+            pairs,
             bf16: bf16.iter().map(EntryView::new).collect(),
             bf16_features: features
                 .filter(|_| !bf16.is_empty())
@@ -187,12 +195,17 @@ impl EntryView {
                     }
                     Op::Decode => "Tiling::decode(Level::Portable)".to_owned(),
                 };
-                (tiling, String::new(), format!("{models}."))
+                let whose = if entry.serves_any_head() { "Any head" } else { models };
+                (tiling, String::new(), format!("{whose}."))
             }
             _ => {
                 let registers = format!("{} of {} registers", entry.registers(), level.registers());
                 let tile = format!("{vectors} x {scalars} tile");
-                let facts = format!("{models}. {tile}, {registers}, {scratch_bytes} B of scratch.");
+                let facts = if entry.serves_any_head() {
+                    format!("Any head. {tile}, {registers}.")
+                } else {
+                    format!("{models}. {tile}, {registers}, {scratch_bytes} B of scratch.")
+                };
                 (TilingView::new(entry).name, format!("{vectors}, {scalars}"), facts)
             }
         };
