@@ -11,6 +11,7 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) call: Call,
     pub(crate) element: Element,
+    pub(crate) layout: Layout,
     pub(crate) products: Products,
     pub(crate) limit: Limit,
     /// Timed on every level in any case: how the levels compare.
@@ -25,6 +26,15 @@ pub(crate) enum Element {
     F32,
     F16,
     Bf16,
+}
+
+/// How a tensor lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[heads, len, dim]`, as caches of keys and values are.
+    ByHead,
+    /// `[len, heads, dim]`, as a linear layer writes it.
+    ByToken,
 }
 
 /// What numbers are multiplied as.
@@ -48,7 +58,7 @@ pub(crate) enum Limit {
 /// All cases, those of one shape side by side.
 pub(crate) fn all() -> Vec<Case> {
     // The long prompt comes first: what others allocate must not count as its memory.
-    let groups = [vec![long()], prompts(), windows(), steps(), few()];
+    let groups = [vec![long()], prompts(), windows(), steps(), few(), by_token()];
     groups.into_iter().flatten().collect()
 }
 
@@ -117,6 +127,21 @@ fn few() -> Vec<Case> {
     [2, 4, 8, 16].map(case).into()
 }
 
+/// What another layout costs.
+fn by_token() -> Vec<Case> {
+    let prompt = |dim| prompt(Heads::new(8, 8, dim), 1024);
+    let cases = [
+        ("prefill_f32_hd64_n1024_causal", Call::causal(prompt(64)), Limit::Peak),
+        ("prefill_f32_hd128_n1024_full", Call::full(prompt(128)), Limit::Peak),
+        ("decode_f32_hd128_32x8_kv8192", Call::full(tail(1, 8192)), Limit::Bandwidth),
+    ];
+    let case = |(name, call, limit)| {
+        let case = Case::new(format!("{name}_bytoken"), call, limit);
+        Case { layout: Layout::ByToken, ..case }
+    };
+    cases.map(case).into()
+}
+
 fn prompt(heads: Heads, len: usize) -> Shape {
     Shape { batch: 1, q_len: len, kv_len: len, heads }
 }
@@ -127,8 +152,16 @@ fn tail(q_len: usize, kv_len: usize) -> Shape {
 
 impl Case {
     fn new(name: String, call: Call, limit: Limit) -> Self {
-        let (element, products) = (Element::F32, Products::F32);
-        Case { name, call, element, products, limit, on_every_level: false, reports_memory: false }
+        Case {
+            name,
+            call,
+            element: Element::F32,
+            layout: Layout::ByHead,
+            products: Products::F32,
+            limit,
+            on_every_level: false,
+            reports_memory: false,
+        }
     }
 
     /// The plan of it on a level; `None` where this processor cannot multiply so.

@@ -34,15 +34,15 @@ impl Bench {
         plan: &Attention,
     ) -> Result<(Row, Option<Verdict>), Error> {
         let (shape, level) = (case.call.shape, plan.entry().level());
-        self.tensors.prepare(shape, case.element);
+        self.tensors.prepare(case);
         let mut scratch = vec![0.0; plan.scratch_len()];
-        let mut o = Data::nan(case.element, shape.o());
+        let mut o = Data::nan(case, shape.o());
         // Checked once here, so that the loop below has no failure to report.
-        plan.bind(self.tensors.inputs(), o.outputs(shape.o()), &mut scratch)?;
+        plan.bind(self.tensors.inputs(), o.outputs(), &mut scratch)?;
 
         let before = self.probes.probe(case, level);
         let time = time_at_least(self.effort.fewest, self.effort.budget, || {
-            let bound = plan.bind(self.tensors.inputs(), o.outputs(shape.o()), &mut scratch);
+            let bound = plan.bind(self.tensors.inputs(), o.outputs(), &mut scratch);
             bound.expect("bound before").run();
         });
         let peak_rss = if case.reports_memory { peak_rss_bytes() } else { None };

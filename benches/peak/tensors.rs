@@ -1,8 +1,8 @@
 //! Queries, keys and values, stored as a case says.
 
 use crate::call::numbers;
-use crate::cases::Element;
-use flashlet::{AnyView, Elem, Inputs, Outputs, Shape, View, ViewMut};
+use crate::cases::{Case, Element, Layout};
+use flashlet::{AnyView, Elem, Inputs, Outputs, Shape, Strides, View, ViewMut};
 use half::{bf16, f16};
 
 /// A number that can be made from f32 and told as f32.
@@ -38,92 +38,105 @@ impl Number for bf16 {
     }
 }
 
+/// A tensor of one sequence.
+pub(crate) struct Data {
+    stored: Stored,
+    /// `[batch, len, heads, dim]`, and how it lies.
+    dims: [usize; 4],
+    strides: Strides,
+}
+
 /// Plain vectors, of pages as the system hands them out.
-pub(crate) enum Data {
+enum Stored {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
 }
 
-impl Data {
-    fn new(element: Element, numbers: impl Iterator<Item = f32>) -> Self {
-        match element {
-            Element::F32 => Data::F32(numbers.map(Number::round).collect()),
-            Element::F16 => Data::F16(numbers.map(Number::round).collect()),
-            Element::Bf16 => Data::Bf16(numbers.map(Number::round).collect()),
+/// `$body` with the vector of any element as `$data`.
+macro_rules! of_any {
+    ($stored:expr, $data:ident => $body:expr) => {
+        match $stored {
+            Stored::F32($data) => $body,
+            Stored::F16($data) => $body,
+            Stored::Bf16($data) => $body,
         }
+    };
+}
+
+impl Data {
+    fn new(case: &Case, dims: [usize; 4], numbers: impl Iterator<Item = f32>) -> Self {
+        let strides = match case.layout {
+            Layout::ByHead => Strides::by_head(dims),
+            Layout::ByToken => Strides::by_token(dims),
+        };
+        let stored = match case.element {
+            Element::F32 => Stored::F32(numbers.map(Number::round).collect()),
+            Element::F16 => Stored::F16(numbers.map(Number::round).collect()),
+            Element::Bf16 => Stored::Bf16(numbers.map(Number::round).collect()),
+        };
+        Data { stored, dims, strides: strides.expect("dimensions of benches are small") }
     }
 
     /// An output that nothing was written to.
-    pub(crate) fn nan(element: Element, dims: [usize; 4]) -> Self {
-        Data::new(element, std::iter::repeat_n(f32::NAN, dims.iter().product()))
+    pub(crate) fn nan(case: &Case, dims: [usize; 4]) -> Self {
+        Data::new(case, dims, std::iter::repeat_n(f32::NAN, dims.iter().product()))
     }
 
     /// To be written to.
-    pub(crate) fn outputs(&mut self, dims: [usize; 4]) -> Outputs<'_> {
-        fn packed<T: Elem>(data: &mut [T], dims: [usize; 4]) -> ViewMut<'_, T> {
-            ViewMut::packed(data, dims).expect("made of these dimensions")
-        }
-        match self {
-            Data::F32(data) => Outputs::new(packed(data, dims)),
-            Data::F16(data) => Outputs::new(packed(data, dims)),
-            Data::Bf16(data) => Outputs::new(packed(data, dims)),
-        }
+    pub(crate) fn outputs(&mut self) -> Outputs<'_> {
+        let (dims, strides) = (self.dims, self.strides);
+        of_any!(&mut self.stored, data => {
+            Outputs::new(ViewMut::strided(data, dims, strides).expect("made of these dimensions"))
+        })
     }
 
-    fn view(&self, dims: [usize; 4]) -> AnyView<'_> {
-        fn packed<T: Elem>(data: &[T], dims: [usize; 4]) -> AnyView<'_> {
-            View::packed(data, dims).expect("made of these dimensions").into()
-        }
-        match self {
-            Data::F32(data) => packed(data, dims),
-            Data::F16(data) => packed(data, dims),
-            Data::Bf16(data) => packed(data, dims),
-        }
+    fn view(&self) -> AnyView<'_> {
+        let (dims, strides) = (self.dims, self.strides);
+        of_any!(&self.stored, data => {
+            View::strided(data, dims, strides).expect("made of these dimensions").into()
+        })
     }
 
-    /// The same numbers as f32.
+    /// The same numbers as f32, token after token.
     pub(crate) fn widened(&self) -> Vec<f32> {
-        fn widened<T: Number>(data: &[T]) -> Vec<f32> {
-            data.iter().map(|x| x.widen()).collect()
-        }
-        match self {
-            Data::F32(data) => widened(data),
-            Data::F16(data) => widened(data),
-            Data::Bf16(data) => widened(data),
-        }
+        let ([_, len, heads, dim], Strides { token, head, .. }) = (self.dims, self.strides);
+        let starts = (0..len).flat_map(|t| (0..heads).map(move |h| t * token + h * head));
+        of_any!(&self.stored, data => {
+            starts.flat_map(|at| &data[at..at + dim]).map(|x| x.widen()).collect()
+        })
     }
 }
 
-/// The inputs of a case. They stay until a case of another shape or element comes.
+/// The inputs of a case. They stay until a case of another shape, element or layout comes.
 #[derive(Default)]
 pub(crate) struct Tensors {
-    made: Option<(Shape, Element)>,
+    made: Option<(Shape, Element, Layout)>,
     data: Vec<Data>,
 }
 
 impl Tensors {
-    /// Makes sure that they have this shape and element.
-    pub(crate) fn prepare(&mut self, shape: Shape, element: Element) {
-        if self.made == Some((shape, element)) {
+    /// Makes sure that they are those of this case.
+    pub(crate) fn prepare(&mut self, case: &Case) {
+        let shape = case.call.shape;
+        let wanted = Some((shape, case.element, case.layout));
+        if self.made == wanted {
             return;
         }
         // The old ones go first, or both would count as memory taken.
         self.data.clear();
         let dims = [(shape.q(), 1), (shape.k(), 2), (shape.v(), 3)];
-        self.data.extend(dims.map(|(dims, seed)| Data::new(element, numbers(dims, seed))));
-        self.made = Some((shape, element));
+        self.data.extend(dims.map(|(dims, seed)| Data::new(case, dims, numbers(dims, seed))));
+        self.made = wanted;
     }
 
     /// Those of the last [`Tensors::prepare`].
     pub(crate) fn inputs(&self) -> Inputs<'_> {
-        let (Some((shape, _)), [q, k, v]) = (self.made, &self.data[..]) else {
-            unreachable!("prepared first")
-        };
-        Inputs::new(q.view(shape.q()), k.view(shape.k()), v.view(shape.v()))
+        let [q, k, v] = &self.data[..] else { unreachable!("prepared first") };
+        Inputs::new(q.view(), k.view(), v.view())
     }
 
-    /// The same numbers as f32, for the oracle.
+    /// The same numbers as f32, token after token, for the oracle.
     pub(crate) fn widened(&self) -> [Vec<f32>; 3] {
         [0, 1, 2].map(|tensor| self.data[tensor].widened())
     }
