@@ -4,7 +4,7 @@
 //! (`dispatch/moves.rs`), and no entry holds a copy of its own.
 
 use crate::elem::Elem;
-use crate::simd::{MAX_LANES, Rows, Simd, prefetch};
+use crate::simd::{MAX_LANES, Rows, Simd, Strip, StripMut, load_columns, prefetch, store_columns};
 
 /// The first lanes of `row`, and zeros where it has no more.
 #[inline(always)]
@@ -78,12 +78,13 @@ pub(crate) fn pack<S: Simd, T: Elem>(
     width: usize,
 ) {
     let factor = simd.splat(scale);
+    let strip = Strip::new::<S>(rows);
     for (first, columns) in panels::<S, T>(rows, columns, width) {
-        let mut square = square_at(simd, rows, first);
+        let mut square = square_at(simd, &strip, rows, first);
         for x in square.as_mut() {
             *x = simd.mul(*x, factor);
         }
-        store_columns(simd, simd.transpose(square), columns, width);
+        put_columns(simd, simd.transpose(square), columns, width);
     }
 }
 
@@ -95,8 +96,10 @@ pub(crate) fn pack_bits<S: Simd>(
     columns: &mut [f32],
     width: usize,
 ) {
+    let strip = Strip::new::<S>(rows);
     for (first, columns) in panels::<S, f32>(rows, columns, width) {
-        store_columns(simd, simd.transpose(square_at(simd, rows, first)), columns, width);
+        let square = square_at(simd, &strip, rows, first);
+        put_columns(simd, simd.transpose(square), columns, width);
     }
 }
 
@@ -114,25 +117,29 @@ fn panels<'c, S: Simd, T>(
     (0..dim).step_by(S::LANES).zip(panels)
 }
 
-/// A square of rows, from channel `first` on.
+/// A square of rows, from channel `first` on; zeros where there is nothing.
 #[inline(always)]
-fn square_at<S: Simd, T: Elem>(simd: S, rows: &RowsOfLanes<'_, T>, first: usize) -> S::Square {
-    let mut square = simd.square();
-    for (x, row) in square.as_mut().iter_mut().zip(rows) {
-        // Zeros where the row has not as many numbers.
-        *x = T::load(simd, row.get(first..).unwrap_or(&[]));
-    }
-    if rows.iter().any(|row| row.len() > first && row.len() < first + S::LANES) {
+fn square_at<S: Simd, T: Elem>(
+    simd: S,
+    strip: &Strip<'_, T>,
+    rows: &RowsOfLanes<'_, T>,
+    first: usize,
+) -> S::Square {
+    strip.square(simd, first).unwrap_or_else(|| {
+        let mut square = simd.square();
         for (x, row) in square.as_mut().iter_mut().zip(rows) {
             *x = T::load(simd, &padded(row.get(first..).unwrap_or(&[])));
         }
-    }
-    square
+        square
+    })
 }
 
 /// One column a vector of the square, as many as there are.
 #[inline(always)]
-fn store_columns<S: Simd>(simd: S, square: S::Square, columns: &mut [f32], width: usize) {
+fn put_columns<S: Simd>(simd: S, square: S::Square, columns: &mut [f32], width: usize) {
+    if store_columns(simd, square, columns, width) {
+        return;
+    }
     for (x, column) in square.as_ref().iter().zip(columns.chunks_mut(width.max(1))) {
         simd.store(*x, column);
     }
@@ -148,20 +155,21 @@ pub(crate) fn lift<S: Simd, T: Elem>(
 ) {
     let dim = rows.iter().map(|row| row.len()).max().unwrap_or(0);
     for first in (0..dim).step_by(S::LANES) {
-        let mut square = simd.square();
-        for (c, x) in square.as_mut().iter_mut().enumerate() {
-            // The last column may hold no more lanes than there are rows.
-            *x = get(simd, columns.get((first + c) * width..).unwrap_or(&[]));
-        }
-        let square = simd.transpose(square);
-        let is_short = dim - first < S::LANES;
-        for (x, row) in square.as_ref().iter().zip(rows.iter_mut()) {
-            let row = row.get_mut(first..).unwrap_or(&mut []);
-            // Nothing where the row does not take as many numbers.
-            T::store(simd, *x, row);
-            if is_short {
-                put(simd, *x, row);
+        let columns = columns.get(first * width..).unwrap_or(&[]);
+        let square = load_columns(simd, columns, width).unwrap_or_else(|| {
+            let mut square = simd.square();
+            for (c, x) in square.as_mut().iter_mut().enumerate() {
+                // The last column may hold no more lanes than there are rows.
+                *x = get(simd, columns.get(c * width..).unwrap_or(&[]));
             }
+            square
+        });
+        let square = simd.transpose(square);
+        if StripMut::new::<S>(rows).store(simd, square, first) {
+            continue;
+        }
+        for (x, row) in square.as_ref().iter().zip(rows.iter_mut()) {
+            put(simd, *x, row.get_mut(first..).unwrap_or(&mut []));
         }
     }
 }

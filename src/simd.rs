@@ -27,6 +27,7 @@ mod pairs;
 mod portable;
 mod rows;
 mod scalar;
+mod squares;
 mod steps;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -44,6 +45,7 @@ pub use pairs::Bf16Products;
 pub use portable::Portable;
 pub(crate) use rows::Rows;
 pub use scalar::Scalar;
+pub(crate) use squares::{Strip, StripMut, load_columns, store_columns};
 pub(crate) use steps::{Items, Steps};
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
