@@ -10,7 +10,7 @@
 
 use crate::elem::Elem;
 use crate::products::Products;
-use crate::simd::{Block, DEEP, Simd, Walk};
+use crate::simd::{Block, DEEP, Patch, Simd, Walk};
 
 /// `R` numbers by `N` vectors.
 pub(crate) type RegisterTile<V, const N: usize, const R: usize> = [[V; N]; R];
@@ -87,18 +87,20 @@ where
 #[inline(always)]
 pub(crate) fn outer_deep<'a, S: Simd, T: Elem, const R: usize>(
     simd: S,
-    steps: impl Iterator<Item = ([[f32; R]; DEEP], Block<'a, S, T>)>,
+    steps: impl Iterator<Item = (Patch<'a, f32, R>, Block<'a, S, T>)>,
     walk: &mut Walk,
 ) -> [S::F32; R] {
     let mut sum = [simd.splat(0.0); R];
     for (a, block) in steps {
         let columns = T::columns(simd, block);
-        for c in 0..DEEP {
-            for r in 0..R {
-                sum[r] = simd.mul_add(simd.splat(a[c][r]), columns[c], sum[r]);
+        for (c, column) in columns.into_iter().enumerate() {
+            for (r, sum) in sum.iter_mut().enumerate() {
+                *sum = simd.mul_add(simd.splat(a.at(c, r)), column, *sum);
             }
         }
-        walk.fetch(DEEP * S::LANES * size_of::<T>());
+        if walk.moves() {
+            walk.fetch(DEEP * S::LANES * size_of::<T>());
+        }
     }
     sum
 }

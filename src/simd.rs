@@ -36,7 +36,7 @@ use crate::elem::Elem;
 use half::{bf16, f16};
 
 pub use blocks::Block;
-pub(crate) use blocks::DEEP;
+pub(crate) use blocks::{DEEP, Patch};
 pub(crate) use hints::{Hint, Hinting, Walk, prefetch, prefetch_row};
 pub use level::Level;
 pub(crate) use level::has_bf16_products;

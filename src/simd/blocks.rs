@@ -52,36 +52,47 @@ impl<'a, S: Simd, T: Copy> Steps for Blocks<'a, S, T> {
     }
 }
 
-/// [`DEEP`] elements of `R` rows at every step. Made only where each of the `left` steps reads inside the
-/// rows.
+/// [`DEEP`] elements of `R` rows. Made only where all of them are there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patch<'a, T, const R: usize> {
+    first: *const T,
+    apart: usize,
+    of: PhantomData<&'a [T]>,
+}
+
+impl<T: Copy, const R: usize> Patch<'_, T, R> {
+    /// Element `c` of row `r`, or of the last ones.
+    #[inline(always)]
+    pub(crate) fn at(&self, c: usize, r: usize) -> T {
+        let (c, r) = (c.min(DEEP - 1), r.min(R - 1));
+        // SAFETY: a patch has `DEEP` elements in each of `R` rows, borrowed for `'a`; `R > 0`, or there
+        // were none.
+        unsafe { *self.first.wrapping_add(r * self.apart + c) }
+    }
+}
+
+/// A [`Patch`] at every step, each right of the one before. Made only where each of the `left` steps reads
+/// inside the rows.
 #[derive(Debug)]
 pub(crate) struct Patches<'a, T, const R: usize> {
     pub(super) next: *const T,
     pub(super) apart: usize,
     pub(super) left: usize,
-    pub(super) of: PhantomData<&'a T>,
+    pub(super) of: PhantomData<&'a [T]>,
 }
 
-impl<T: Copy, const R: usize> Steps for Patches<'_, T, R> {
-    type Item = [[T; R]; DEEP];
+impl<'a, T: Copy, const R: usize> Steps for Patches<'a, T, R> {
+    type Item = Patch<'a, T, R>;
 
     #[inline(always)]
     fn left(&self) -> usize {
         self.left
     }
     #[inline(always)]
-    unsafe fn step(&mut self) -> [[T; R]; DEEP] {
-        // SAFETY: `across_deep` found that each of the steps that were left reads `DEEP` channels of `R`
-        // rows; `R > 0`, or there were none.
-        let mut elements = [[unsafe { *self.next }; R]; DEEP];
-        for (c, elements) in elements.iter_mut().enumerate() {
-            for (r, element) in elements.iter_mut().enumerate() {
-                // SAFETY: as above, for channel `c < DEEP` of row `r < R`.
-                *element = unsafe { *self.next.add(r * self.apart + c) };
-            }
-        }
+    unsafe fn step(&mut self) -> Patch<'a, T, R> {
+        let patch = Patch { first: self.next, apart: self.apart, of: PhantomData };
         self.next = self.next.wrapping_add(DEEP);
-        elements
+        patch
     }
 }
 

@@ -77,6 +77,12 @@ impl Walk {
         Walk { row: first.cast(), at: 0, width: 0, stride: 0 }
     }
 
+    /// Whether it goes anywhere.
+    #[inline(always)]
+    pub(crate) fn moves(&self) -> bool {
+        self.width > 0
+    }
+
     /// Asks for so many bytes more.
     #[inline(always)]
     pub(crate) fn fetch(&mut self, bytes: usize) {
