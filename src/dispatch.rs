@@ -191,7 +191,7 @@ impl Entry {
     pub(crate) fn choose(level: Level, precision: Precision, heads: Heads, rows: usize) -> Entry {
         let pair = Entry::generated(level).iter().find(|pair| pair[0].fits(heads));
         let [many, few] = pair.copied().unwrap_or_else(|| Entry::generic(level, heads));
-        if rows <= Tiling::few(level) {
+        if Tiling::is_few(level, rows) {
             return few;
         }
         match precision {

@@ -84,12 +84,13 @@ impl Tiling {
         Tiling { lanes: Lanes::Keys, vectors, scalars: 4, rows: 32 }
     }
 
-    /// Rows up to which [`Tiling::decode`] beats [`Tiling::attend`] on a level.
+    /// Whether [`Tiling::decode`] is the faster one for so many rows. Its time grows with each of them, that
+    /// of [`Tiling::attend`] with each 16, as far as they are live together; a row costs it a third more.
     #[must_use]
-    pub const fn few(level: Level) -> usize {
+    pub const fn is_few(level: Level, rows: usize) -> bool {
         match level.lanes() {
-            1 => 2,
-            lanes => 2 * lanes,
+            1 => rows <= 2,
+            lanes => rows <= 2 * lanes && rows.div_ceil(3) * 4 <= rows.next_multiple_of(16),
         }
     }
 }
