@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 /// Channels of a [`Block`].
 pub(crate) const DEEP: usize = 8;
 
-/// [`DEEP`] channels of as many rows as a vector of `S` has lanes. Made only where all of them are there.
+/// `DEEP` channels of as many rows as a vector of `S` has lanes. Made only where all of them are there.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a, S, T> {
     first: *const T,
