@@ -148,7 +148,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     // Said again, for the compiler: constants of a specialised entry.
     let (k_dim, v_dim) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
     let group = heads.group();
-    let visible = job.visible(tile.b);
+    let visible = job.visible(tile.b, tile.g);
     // Queries that are paired are not scaled: that would round them.
     let (k_steps, scale) = (k_dim.div_ceil(P::DEPTH), (P::DEPTH > 1).then_some(job.scale));
     pack::<S, N>(simd, job, work, tile);
@@ -159,7 +159,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
 
     let mut sight = Sight::<TILE_K>::new();
     let (first, last) = QueryTile::queries(&tile.rows, group);
-    for keys_of_tile in key_tiles(&visible, first, last, TILE_K) {
+    for keys_of_tile in visible.key_tiles(first, last, TILE_K) {
         let range = match visible.classify(first, last, &keys_of_tile) {
             Tile::Skip => continue,
             Tile::Full(range) | Tile::Partial(range) => range,
@@ -196,19 +196,6 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             Online { m, l, o }.absorb::<P, R>(simd, products, s, rows, seen, hints);
         }
     }
-}
-
-/// Key tiles that some query of `first ..= last` may see into, in order, each once.
-#[inline(always)]
-pub(crate) fn key_tiles(
-    visible: &Visible,
-    first: usize,
-    last: usize,
-    tile_k: usize,
-) -> impl Iterator<Item = Range<usize>> {
-    let [a, b] = visible.runs(first, last).map(|run| run.start / tile_k..run.end.div_ceil(tile_k));
-    let b = b.start.max(a.end)..b.end;
-    a.chain(b).map(move |t| t * tile_k..(t + 1) * tile_k)
 }
 
 /// One block of a query tile: its rows, in its last lanes.
@@ -266,7 +253,7 @@ impl Block {
     #[inline(never)]
     fn sight<const TILE_K: usize>(
         &self,
-        visible: &Visible,
+        visible: &Visible<'_>,
         group: usize,
         keys_of_tile: &Range<usize>,
         lanes: usize,
@@ -287,9 +274,8 @@ impl Block {
             }
             Tile::Full(mut range) | Tile::Partial(mut range) => {
                 range.start -= (range.start - keys_of_tile.start) % depth;
-                let seen = visible.rows_that_see(range.clone(), &self.rows, group);
-                let seen = seen.map(|bits| bits << self.pad());
-                sight.partial(seen, self.pad(), lanes, self.width, depth);
+                visible.see(&range, &self.rows, sight.room(range.len()));
+                sight.partial(range.len(), self.pad(), lanes, self.width, depth);
                 Some(range)
             }
         }

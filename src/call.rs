@@ -3,7 +3,7 @@
 use crate::dispatch::{Claim, Entry};
 use crate::entry::Job;
 use crate::error::Error;
-use crate::mask::Mask;
+use crate::mask::{Mask, Only};
 use crate::shape::Shape;
 use crate::staged::Staged;
 use crate::view::{AnyView, AnyViewMut};
@@ -68,6 +68,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) entry: Entry,
     pub(crate) shape: Shape,
     pub(crate) mask: Mask,
+    pub(crate) only: Only<'a>,
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
@@ -170,10 +171,11 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
-        let Bound { entry, shape, mask, keys, scale, q, k, v, kv_lens } = self.bound;
+        let Bound { entry, shape, mask, only, keys, scale, q, k, v, kv_lens } = self.bound;
         entry.call(Job {
             shape,
             mask,
+            only,
             keys,
             scale,
             level: entry.level(),

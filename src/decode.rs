@@ -17,9 +17,9 @@
 pub(crate) mod products;
 mod tile;
 
-use crate::attend::{QueryTile, key_tiles};
+use crate::attend::QueryTile;
 use crate::entry::Job;
-use crate::mask::{Tile, Visible};
+use crate::mask::Tile;
 use crate::online::Online;
 use crate::simd::{DEEP, Simd};
 use crate::staged::Ahead;
@@ -103,7 +103,8 @@ impl Batch {
     /// Adds a tile, if it sees the same keys and there is room for its rows.
     fn takes(&mut self, job: &Job<'_>, tile: &QueryTile, capacity: usize) -> bool {
         let fits = (self.count + 1) * tile.rows.len() <= capacity;
-        let is_alike = self.b == tile.b && self.rows == tile.rows && job.k.heads_lie_together();
+        let is_alike = self.b == tile.b && self.rows == tile.rows;
+        let is_alike = is_alike && job.k.heads_lie_together() && !job.differs_by_head();
         match self.heads.get_mut(self.count) {
             Some(slot) if fits && is_alike => {
                 *slot = tile.g;
@@ -195,9 +196,9 @@ fn decode_batch<S: Simd, const TILE_K: usize>(
             Online { m, l, o }.clear(simd);
         }
     }
-    let visible = job.visible(batch.b);
+    let visible = job.visible(batch.b, batch.heads[0]);
     let (first, last) = QueryTile::queries(&batch.rows, group);
-    for keys_of_tile in key_tiles(&visible, first, last, TILE_K) {
+    for keys_of_tile in visible.key_tiles(first, last, TILE_K) {
         let (range, is_full) = match visible.classify(first, last, &keys_of_tile) {
             Tile::Skip => continue,
             Tile::Full(range) => (range, true),
@@ -208,7 +209,7 @@ fn decode_batch<S: Simd, const TILE_K: usize>(
             continue;
         };
         if !is_full {
-            see(&visible, &range, &batch.rows, group, bits);
+            visible.see(&range, &batch.rows, bits);
         }
         let keys = Keys {
             next: (range.end == keys_of_tile.end).then_some(TILE_K),
@@ -235,19 +236,6 @@ struct Keys<'a> {
     bits: Option<&'a [u64]>,
     /// Keys from this tile to the next, if there is one.
     next: Option<usize>,
-}
-
-/// Bit `r` of `bits[j]`: row `r` of the tile may see key `range.start + j`.
-fn see(
-    visible: &Visible,
-    range: &Range<usize>,
-    rows: &Range<usize>,
-    group: usize,
-    bits: &mut [u64],
-) {
-    for (bits, seen) in bits.iter_mut().zip(visible.rows_that_see(range.clone(), rows, group)) {
-        *bits = seen;
-    }
 }
 
 /// Finishes the states and writes each row.

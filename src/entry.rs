@@ -25,7 +25,7 @@ pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
 use crate::attend::QueryTile;
 use crate::dispatch::Claim;
-use crate::mask::{Mask, Visible};
+use crate::mask::{Mask, Only, Visible};
 use crate::moves::RowsOfLanes;
 use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
@@ -120,6 +120,7 @@ pub fn decode<S: Simd, const TILE_K: usize>(simd: S, job: Job<'_>) {
 pub struct Job<'a> {
     pub(crate) shape: Shape,
     pub(crate) mask: Mask,
+    pub(crate) only: Only<'a>,
     /// Keys that may be seen at all.
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
@@ -138,13 +139,19 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The mask of sequence `b`.
+    /// The mask of key/value head `g` of sequence `b`.
     #[inline(never)]
-    pub(crate) fn visible(&self, b: usize) -> Visible {
-        let kv_len = self.shape.kv_len;
+    pub(crate) fn visible(&self, b: usize, g: usize) -> Visible<'_> {
+        let Shape { q_len, kv_len, heads, .. } = self.shape;
         let visible =
             self.kv_lens.and_then(|lens| lens.get(b)).map_or(kv_len, |len| kv_len.min(*len));
-        self.mask.of_sequence(self.shape.q_len, visible, &self.keys)
+        let group = heads.group();
+        self.mask.visible(self.only, (b, g * group, group), (q_len, visible), &self.keys)
+    }
+
+    /// Whether other key/value heads may see other keys.
+    pub(crate) fn differs_by_head(&self) -> bool {
+        self.only.0.is_some_and(|pattern| pattern.differs_by_head())
     }
 
     /// Lays at most a vector of query rows down lanes, behind `idle` lanes of zeros:

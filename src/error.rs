@@ -34,6 +34,49 @@ impl fmt::Display for Tensor {
     }
 }
 
+/// Names the list of a pattern that an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum List {
+    /// Positions of global tokens.
+    Globals,
+    /// Where documents end among the queries.
+    QueryEnds,
+    /// Where documents end among the keys.
+    KeyEnds,
+    /// Where block rows end among the columns.
+    BlockRows,
+    /// Block columns.
+    BlockColumns,
+    /// Queries of a table.
+    TableQueries,
+    /// Keys of a table.
+    TableKeys,
+    /// Cells of a table.
+    TableCells,
+    /// Chunks.
+    Chunks,
+    /// Dilation.
+    Dilation,
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            List::Globals => "the list of global tokens",
+            List::QueryEnds => "the list of documents' ends among queries",
+            List::KeyEnds => "the list of documents' ends among keys",
+            List::BlockRows => "the list of block rows",
+            List::BlockColumns => "the list of block columns",
+            List::TableQueries => "a table's column of queries",
+            List::TableKeys => "a table's row of keys",
+            List::TableCells => "a table",
+            List::Chunks => "a chunk",
+            List::Dilation => "a dilation",
+        })
+    }
+}
+
 /// Why a plan, a view or a call was refused. Nothing has been written then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -150,6 +193,42 @@ pub enum Error {
         /// Level asked for.
         level: Level,
     },
+    /// A list of a pattern does not ascend.
+    Order {
+        /// Which list.
+        list: List,
+        /// Index of the number that is too small.
+        index: usize,
+        /// The one before it.
+        before: u32,
+        /// It.
+        value: u32,
+    },
+    /// A list of a pattern holds a number out of range.
+    Entry {
+        /// Which list.
+        list: List,
+        /// Index of the number.
+        index: usize,
+        /// It.
+        value: u32,
+        /// One more than the largest that could be there.
+        limit: usize,
+    },
+    /// A list of a pattern has another length than it must have.
+    ListLength {
+        /// Which list.
+        list: List,
+        /// Elements needed.
+        needed: usize,
+        /// Elements given.
+        given: usize,
+    },
+    /// Blocks, chunks or steps of nothing.
+    ZeroBlock {
+        /// Of what.
+        list: List,
+    },
     /// There is no such part of the work.
     Part {
         /// Index asked for.
@@ -218,6 +297,16 @@ impl fmt::Display for Error {
                 write!(f, "scratch has {given} floats, {needed} are needed")
             }
             Error::Level { level } => write!(f, "this processor lacks the level {level}"),
+            Error::Order { list, index, before, value } => {
+                write!(f, "{list} does not ascend: {value} at {index} after {before}")
+            }
+            Error::Entry { list, index, value, limit } => {
+                write!(f, "{list} has {value} at {index}, which is not below {limit}")
+            }
+            Error::ListLength { list, needed, given } => {
+                write!(f, "{list} has {given} elements instead of {needed}")
+            }
+            Error::ZeroBlock { list } => write!(f, "{list} of 0 tokens: at least 1 is needed"),
             Error::Part { index, parts } => write!(f, "there is no part {index} of {parts}"),
         }
     }

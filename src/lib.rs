@@ -99,8 +99,11 @@ mod view;
 
 pub use call::{Call, Inputs, Outputs, Part};
 pub use elem::Elem;
-pub use error::{Error, Tensor};
-pub use mask::{Mask, Offset, Window};
+pub use error::{Error, List, Tensor};
+pub use mask::{
+    And, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals, Mask, Offset,
+    Or, Pattern, Place, Predicate, Prefix, Table, Unknown, Window,
+};
 pub use plan::Attention;
 pub use products::{Precision, Products};
 pub use shape::{Heads, Shape};

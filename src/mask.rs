@@ -1,6 +1,23 @@
 //! Which keys a query may see, and what that says of a whole tile of keys.
 
+mod band;
+mod blocks;
+mod documents;
+mod pattern;
+mod tables;
+mod tokens;
+mod visible;
+
+pub use blocks::BlockSparse;
+pub use documents::Documents;
+pub(crate) use pattern::Only;
+pub use pattern::{And, Coverage, Or, Pattern, Place};
+pub use tables::{Cell, Classify, Predicate, Table, Unknown};
+pub use tokens::{Chunks, Dilation, Globals, Prefix};
+pub(crate) use visible::Visible;
+
 use crate::error::Error;
+use band::Band;
 use core::ops::{BitAnd, Range};
 
 /// The absolute position of query 0, where key `j` has position `j`. Alignment is always said, never
@@ -83,7 +100,8 @@ const fn reach(distance: usize) -> i64 {
 /// ```text
 /// j < visible length  and  j <= p + right  and  (j >= p - left  or  j < sinks)
 /// ```
-/// Combine parts by `&`: `Mask::causal(Offset::at(72)) & Window::keys(512)`.
+/// Combine parts by `&`: `Mask::causal(Offset::at(72)) & Window::keys(512)`. What such a band cannot say, a
+/// [`Pattern`] can: [`Attention::only`](crate::Attention::only).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask {
     /// `None`: nothing has been said that would need one.
@@ -99,6 +117,12 @@ impl Mask {
     #[must_use]
     pub const fn full() -> Mask {
         Mask { offset: None, left: UNBOUNDED, right: UNBOUNDED, sinks: 0 }
+    }
+
+    /// Every key, for queries at some positions: what a [`Pattern`] may need to know.
+    #[must_use]
+    pub const fn at(offset: Offset) -> Mask {
+        Mask { offset: Some(offset), ..Mask::full() }
     }
 
     /// Keys at or before the query's position.
@@ -121,6 +145,11 @@ impl Mask {
         Mask { sinks, ..self }
     }
 
+    /// Whether it says where the queries stand.
+    pub(crate) const fn has_positions(&self) -> bool {
+        self.offset.is_some()
+    }
+
     /// A limit on one side means nothing without the queries' positions.
     pub(crate) const fn check(&self) -> Result<(), Error> {
         match self.offset {
@@ -129,21 +158,29 @@ impl Mask {
         }
     }
 
-    /// The mask of one sequence: alignment resolved, only keys of `keys` visible.
+    /// The mask of one key/value head: alignment resolved, only keys of `keys` visible.
     #[inline(never)]
-    pub(crate) fn of_sequence(
+    pub(crate) fn visible<'m>(
         self,
-        q_len: usize,
-        visible_len: usize,
+        only: Only<'m>,
+        (sequence, head, group): (usize, usize, usize),
+        (q_len, visible_len): (usize, usize),
         keys: &Range<usize>,
-    ) -> Visible {
+    ) -> Visible<'m> {
+        let band = self.of_sequence(q_len, visible_len, keys);
+        let place = Place { sequence, head, offset: band.offset, q_len, kv_len: visible_len };
+        Visible { band, only, place, group }
+    }
+
+    /// The band of one sequence.
+    fn of_sequence(self, q_len: usize, visible_len: usize, keys: &Range<usize>) -> Band {
         // Beyond twice FAR nothing changes any more, and sums of three such numbers do not wrap.
         let offset = self
             .offset
             .unwrap_or(Offset::TOP_LEFT)
             .resolve(q_len, visible_len)
             .clamp(-2 * FAR, 2 * FAR);
-        Visible {
+        Band {
             offset,
             left: self.left,
             right: self.right,
@@ -173,107 +210,7 @@ pub(crate) enum Tile {
     Partial(Range<usize>),
 }
 
-/// The mask of one sequence.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Visible {
-    offset: i64,
-    left: i64,
-    right: i64,
-    sinks: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Visible {
-    /// Query `i` sees `sinks_of(i)` and `window_of(i)`, both within `start..end`.
-    fn window_of(&self, i: usize) -> Range<usize> {
-        let p = i as i64 + self.offset;
-        let low = if self.left == UNBOUNDED { 0 } else { p - self.left };
-        let high = if self.right == UNBOUNDED { UNBOUNDED } else { p + self.right + 1 };
-        let low = to_key(low, self.start, self.end);
-        let high = to_key(high, self.start, self.end);
-        low.min(high)..high
-    }
-
-    fn sinks_of(&self, i: usize) -> Range<usize> {
-        let high = self.window_of(i).end;
-        self.start..self.sinks.clamp(self.start, high.max(self.start))
-    }
-
-    /// Keys that some query of `first ..= last` may see: at most two runs, in order.
-    #[inline(never)]
-    pub(crate) fn runs(&self, first: usize, last: usize) -> [Range<usize>; 2] {
-        // Both ends of a window move right with the query, and the sinks a query sees only grow.
-        let sinks = self.sinks_of(last);
-        let window = self.window_of(first).start..self.window_of(last).end;
-        // Windows of neighbouring queries overlap, so their union has no gap, unless each is empty.
-        if self.left.saturating_add(self.right) < 0 || window.is_empty() {
-            [sinks, 0..0]
-        } else if window.start > sinks.end {
-            [sinks, window]
-        } else {
-            [sinks.start.min(window.start)..window.end.max(sinks.end), 0..0]
-        }
-    }
-
-    /// What the keys of `tile` are to the queries `first ..= last`.
-    #[inline(never)]
-    pub(crate) fn classify(&self, first: usize, last: usize, tile: &Range<usize>) -> Tile {
-        let [a, b] = self.runs(first, last).map(|run| intersect(&run, tile));
-        let range = match (a.is_empty(), b.is_empty()) {
-            (true, true) => return Tile::Skip,
-            (true, false) => b.clone(),
-            (false, true) => a.clone(),
-            (false, false) => a.start..b.end,
-        };
-        // Seen by all: keys below `sinks`, and keys in `low..high`.
-        let sinks = self.sinks_of(first).end;
-        let (low, high) = (self.window_of(last).start, self.window_of(first).end);
-        let full = range.end <= sinks || range.end <= high && (range.start >= low || low <= sinks);
-        if full { Tile::Full(range) } else { Tile::Partial(range) }
-    }
-
-    /// For each key of `keys`, all within `start..end`, which of at most 64 rows may see it: bit `r` is
-    /// row `rows.start + r`, and `group` rows in turn belong to one query.
-    pub(crate) fn rows_that_see(
-        &self,
-        keys: Range<usize>,
-        rows: &Range<usize>,
-        group: usize,
-    ) -> impl Iterator<Item = u64> {
-        let group = group.max(1);
-        let (first, within) = ((rows.start / group) as i64, (rows.start % group) as i64);
-        let group = group as i64;
-        // Rows before query `i` is reached; a query far away stands for all beyond it.
-        let row_of = move |i: i64| {
-            let queries = i.saturating_sub(first).clamp(-1, 65);
-            (queries * group - within).clamp(0, 64) as u32
-        };
-        let below = |row: u32| 1_u64.checked_shl(row).map_or(u64::MAX, |bit| bit - 1);
-        let visible = *self;
-        keys.map(move |j| {
-            let queries = visible.queries_of(j);
-            below(row_of(queries.end)) & !below(row_of(queries.start))
-        })
-    }
-
-    /// Queries `i` that see key `j`, for a `j` within `start..end`, as a range.
-    fn queries_of(&self, j: usize) -> Range<i64> {
-        let j_row = j as i64 - self.offset;
-        let first = if self.right == UNBOUNDED { i64::MIN } else { j_row - self.right };
-        let always = self.left == UNBOUNDED || j < self.sinks;
-        let past = if always { i64::MAX } else { j_row + self.left + 1 };
-        first..past
-    }
-}
-
-fn to_key(position: i64, start: usize, end: usize) -> usize {
-    usize::try_from(position.max(0)).unwrap_or(usize::MAX).clamp(start, end.max(start))
-}
-
-fn intersect(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
-    a.start.max(b.start)..a.end.min(b.end)
-}
-
+#[cfg(test)]
+mod pattern_tests;
 #[cfg(test)]
 mod tests;

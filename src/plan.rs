@@ -3,7 +3,7 @@
 use crate::call::{Bound, Call, Inputs, Outputs};
 use crate::dispatch::{Claim, Entry};
 use crate::error::{Error, Tensor};
-use crate::mask::Mask;
+use crate::mask::{Mask, Only, Pattern};
 use crate::products::Precision;
 use crate::shape::{Heads, Shape};
 use crate::simd::Level;
@@ -19,16 +19,17 @@ use core::ops::Range;
 /// checks them against it; run without a way to fail. A plan is a few dozen words and costs well
 /// under a microsecond, so one a decoding step is fine.
 #[derive(Clone, Debug)]
-pub struct Attention {
+pub struct Attention<'m> {
     shape: Shape,
     mask: Mask,
+    only: Only<'m>,
     keys: Range<usize>,
     scale: f64,
     precision: Precision,
     entry: Entry,
 }
 
-impl Attention {
+impl<'m> Attention<'m> {
     /// A plan for the best level of this processor, with `scale = 1 / sqrt(head_dim)`.
     ///
     /// # Errors
@@ -52,16 +53,17 @@ impl Attention {
         entry.check(shape.heads)?;
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
         let precision = entry.precision();
-        Ok(Attention { shape, mask, keys: 0..shape.kv_len, scale, precision, entry })
+        let (only, keys) = (Only(None), 0..shape.kv_len);
+        Ok(Attention { shape, mask, only, keys, scale, precision, entry })
     }
 
     /// The same plan with another factor for the scores. T5 has 1; the default is
     /// `1 / sqrt(head_dim)`. A factor that is not finite in f32 gives NaN, as IEEE 754 says.
     #[must_use]
     pub const fn scale(&self, scale: f64) -> Self {
-        let (shape, mask, keys) = (self.shape, self.mask, self.key_range());
+        let (shape, mask, only, keys) = (self.shape, self.mask, self.only, self.key_range());
         let (precision, entry) = (self.precision, self.entry);
-        Attention { shape, mask, keys, scale, precision, entry }
+        Attention { shape, mask, only, keys, scale, precision, entry }
     }
 
     /// `keys`, which is not `Copy`, where no trait can be called.
@@ -91,6 +93,34 @@ impl Attention {
         Entry::choose(level, precision, heads, self.shape.q_len * heads.group())
     }
 
+    /// The same plan where a query sees, of the keys that the mask lets it see, only those that `pattern` lets it see
+    /// too. Replaces the pattern that the plan had; patterns combine by [`Pattern::and`] and [`Pattern::or`].
+    ///
+    /// ```
+    /// use flashlet::{Attention, Globals, Heads, Mask, Offset, Pattern, Shape, Window};
+    /// # fn main() -> Result<(), flashlet::Error> {
+    /// // Longformer: 256 keys on either side, and two tokens that see all and are seen by all.
+    /// let pattern = Mask::window(Offset::TOP_LEFT, Window::span(256, 256)).or(Globals::new(&[0, 700])?);
+    /// let shape = Shape { batch: 1, q_len: 4096, kv_len: 4096, heads: Heads::new(12, 12, 64) };
+    /// let attention = Attention::new(shape, Mask::at(Offset::TOP_LEFT))?.only(&pattern)?;
+    /// # let _ = attention;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Offset`] if the pattern needs positions and the mask says none: [`Mask::at`] does. What
+    /// [`Pattern::check`] says of the shape.
+    pub fn only<'p>(&self, pattern: &'p dyn Pattern) -> Result<Attention<'p>, Error> {
+        if pattern.needs_positions() && !self.mask.has_positions() {
+            return Err(Error::Offset);
+        }
+        pattern.check(&self.shape)?;
+        let (shape, mask, keys, scale) = (self.shape, self.mask, self.keys.clone(), self.scale);
+        let (precision, entry, only) = (self.precision, self.entry, Only(Some(pattern)));
+        Ok(Attention { shape, mask, only, keys, scale, precision, entry })
+    }
+
     /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with
     /// them the mask, still count from key 0. With [`State`], the way to split keys.
     ///
@@ -102,9 +132,9 @@ impl Attention {
         if start > end || end > kv_len {
             return Err(Error::KeyRange { start, end, kv_len });
         }
-        let (shape, mask, scale) = (self.shape, self.mask, self.scale);
+        let (shape, mask, only, scale) = (self.shape, self.mask, self.only, self.scale);
         let (precision, entry) = (self.precision, self.entry);
-        Ok(Attention { shape, mask, keys, scale, precision, entry })
+        Ok(Attention { shape, mask, only, keys, scale, precision, entry })
     }
 
     /// Floats of scratch that [`Attention::bind`] wants, whatever the tensors are stored as. Depends
@@ -143,7 +173,10 @@ impl Attention {
         inputs: Inputs<'a>,
         outputs: Outputs<'a>,
         scratch: &'a mut [f32],
-    ) -> Result<Call<'a>, Error> {
+    ) -> Result<Call<'a>, Error>
+    where
+        'm: 'a,
+    {
         let claim = Claim::output(
             self.shape,
             self.entry.level(),
@@ -163,7 +196,10 @@ impl Attention {
         inputs: Inputs<'a>,
         state: &'a mut State<'_>,
         scratch: &'a mut [f32],
-    ) -> Result<Call<'a>, Error> {
+    ) -> Result<Call<'a>, Error>
+    where
+        'm: 'a,
+    {
         let (o, m, l) = state.outputs()?;
         let claim = Claim::state(self.shape, self.entry.level(), self.entry.tile_rows(), o, m, l)?;
         self.bind_claim(inputs, claim, scratch)
@@ -174,7 +210,10 @@ impl Attention {
         inputs: Inputs<'a>,
         claim: Claim<'a>,
         scratch: &'a mut [f32],
-    ) -> Result<Call<'a>, Error> {
+    ) -> Result<Call<'a>, Error>
+    where
+        'm: 'a,
+    {
         inputs.check(&self.shape)?;
         let (heads, given) = (self.shape.heads, scratch.len());
         let Inputs { q, k, v, kv_lens } = inputs;
@@ -191,7 +230,7 @@ impl Attention {
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         let (entry, shape, mask, keys) = (self.entry, self.shape, self.mask, self.keys.clone());
-        let bound = Bound { entry, shape, mask, keys, scale, q, k, v, kv_lens };
+        let bound = Bound { entry, shape, mask, only: self.only, keys, scale, q, k, v, kv_lens };
         Ok(Call { bound, claim, scratch })
     }
 }

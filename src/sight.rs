@@ -67,11 +67,16 @@ impl<const TILE_K: usize> Sight<TILE_K> {
         (self.runs[0], self.count) = (run, 1);
     }
 
-    /// Row by row: `seen` has for each key the lanes that may see it. The block has `width` lanes, the
-    /// first `pad` of which have no row. Runs start at multiples of `depth` keys.
+    /// Room for a word of each of `len` keys: bit `r` says whether row `r` of the block may see it.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u64] {
+        self.bits.get_mut(..len).unwrap_or(&mut [])
+    }
+
+    /// Row by row: what [`Sight::room`] holds for `len` keys. The block has `width` lanes, the first `pad` of which
+    /// have no row. Runs start at multiples of `depth` keys.
     pub(crate) fn partial(
         &mut self,
-        seen: impl Iterator<Item = u64>,
+        len: usize,
         pad: usize,
         lanes: usize,
         width: usize,
@@ -80,18 +85,16 @@ impl<const TILE_K: usize> Sight<TILE_K> {
         self.count = 0;
         let from = |lane: usize| u64::MAX.checked_shl(lane as u32).unwrap_or(0);
         let (rows, lanes) = (from(pad) & !from(width), lanes.max(1));
-        let mut seen = seen.enumerate().peekable();
-        for slot in &mut self.bits {
-            let Some((key, bits)) = seen.next() else {
-                // Nobody sees the key that the last step may lack.
-                *slot = 0;
-                break;
-            };
-            let bits = bits & rows;
+        // Nobody sees the key that the last step may lack.
+        if let Some(lacking) = self.bits.get_mut(len) {
+            *lacking = 0;
+        }
+        for (key, slot) in self.bits.iter_mut().enumerate().take(len) {
+            let bits = (*slot << pad) & rows;
             *slot = bits;
             let lo = if bits == 0 { width } else { bits.trailing_zeros() as usize } / lanes;
             // A step that lacks keys is masked: what lies in their place may be NaN.
-            let lacks_keys = seen.peek().is_none() && !(key + 1).is_multiple_of(depth);
+            let lacks_keys = key + 1 == len && !(key + 1).is_multiple_of(depth);
             let masked = lacks_keys || bits != rows & from(lo * lanes);
             let run = Run { start: key, end: key + 1, lo, masked };
             let last = self.count.checked_sub(1).and_then(|last| self.runs.get_mut(last));
@@ -193,8 +196,15 @@ mod tests {
         depth: usize,
     ) -> Vec<(usize, usize, usize, bool)> {
         let mut sight = Sight::<16>::new();
-        sight.partial(seen, pad, 4, 8, depth);
+        fill(&mut sight, seen, pad, depth);
         runs(&sight)
+    }
+
+    /// `seen` has lanes, the first `pad` of which have no row.
+    fn fill(sight: &mut Sight<16>, seen: impl Iterator<Item = u64>, pad: usize, depth: usize) {
+        let seen: Vec<u64> = seen.map(|lanes| lanes >> pad).collect();
+        sight.room(seen.len()).copy_from_slice(&seen);
+        sight.partial(seen.len(), pad, 4, 8, depth);
     }
 
     fn runs<const TILE_K: usize>(sight: &Sight<TILE_K>) -> Vec<(usize, usize, usize, bool)> {
@@ -224,10 +234,10 @@ mod tests {
     #[test]
     fn pairs_of_keys_are_not_parted() {
         let mut sight = Sight::<16>::new();
-        sight.partial([0xff, 0xfe, 0xf0, 0xff, 0xff].into_iter(), 0, 4, 8, 2);
+        fill(&mut sight, [0xff, 0xfe, 0xf0, 0xff, 0xff].into_iter(), 0, 2);
         // The last step lacks a key.
         assert_eq!(runs(&sight), [(0, 2, 0, true), (2, 5, 0, true)]);
-        sight.partial([0xf0, 0xfe, 0xf0, 0xf0, 0xf0].into_iter(), 0, 4, 8, 2);
+        fill(&mut sight, [0xf0, 0xfe, 0xf0, 0xf0, 0xf0].into_iter(), 0, 2);
         assert_eq!(runs(&sight), [(0, 2, 0, true), (2, 5, 1, true)]);
         assert_eq!(sight.view().runs[1].steps(2), 1..3);
     }

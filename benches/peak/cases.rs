@@ -165,7 +165,7 @@ impl Case {
     }
 
     /// The plan of it on a level; `None` where this processor cannot multiply so.
-    pub(crate) fn plan(&self, level: Level) -> Result<Option<Attention>, Error> {
+    pub(crate) fn plan(&self, level: Level) -> Result<Option<Attention<'static>>, Error> {
         let Call { shape, mask, .. } = self.call;
         match self.products {
             Products::F32 => Attention::new(shape, mask)?.level(level).map(Some),

@@ -140,7 +140,7 @@ impl Case {
             && (j >= p - left as i128 || j < sinks as i128)
     }
 
-    fn plan(&self, level: Level) -> Attention {
+    fn plan(&self, level: Level) -> Attention<'static> {
         let plan = Attention::new(self.shape, self.mask()).and_then(|plan| plan.level(level));
         plan.expect("a good shape").scale(self.scale).precision(self.precision)
     }

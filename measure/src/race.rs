@@ -88,7 +88,7 @@ pub fn median(times: &[f64]) -> f64 {
 /// One call, and the entrants' plans of it.
 struct Course {
     shape: Shape,
-    plans: Vec<Attention>,
+    plans: Vec<Attention<'static>>,
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,

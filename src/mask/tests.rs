@@ -1,13 +1,14 @@
 //! Tiles against the definition, pair by pair.
 
-use super::{Mask, Offset, Tile, Visible, Window};
+use super::band::Band;
+use super::{Mask, Offset, Tile, Window};
 use core::ops::Range;
 
 const Q_LEN: usize = 7;
 const KV_LEN: usize = 13;
 
 /// Calls `check` with every small mask, and with ranges of keys and visible lengths.
-fn for_each_mask(mut check: impl FnMut(&Visible)) {
+fn for_each_mask(mut check: impl FnMut(&Band)) {
     let offsets = [-9, -2, 0, 3, 6, 40].map(Offset::at);
     let unbounded = Window::span(usize::MAX, usize::MAX);
     let windows =
@@ -27,7 +28,7 @@ fn for_each_mask(mut check: impl FnMut(&Visible)) {
     }
 }
 
-fn sees(visible: &Visible, i: usize, j: usize) -> bool {
+fn sees(visible: &Band, i: usize, j: usize) -> bool {
     visible.window_of(i).contains(&j) || visible.sinks_of(i).contains(&j)
 }
 

@@ -154,7 +154,7 @@ impl Case {
         self.rule.sees(self.shape.q_len, self.visible_len(b), i, j)
     }
 
-    pub(crate) fn plan(&self) -> Attention {
+    pub(crate) fn plan(&self) -> Attention<'static> {
         let plan = Attention::new(self.shape, self.rule.mask()).unwrap();
         self.scale.map_or(plan.clone(), |scale| plan.scale(scale))
     }
@@ -167,7 +167,7 @@ impl Case {
         self.run(&self.plan_of(entry))
     }
 
-    pub(crate) fn plan_of(&self, entry: Entry) -> Attention {
+    pub(crate) fn plan_of(&self, entry: Entry) -> Attention<'static> {
         let plan = Attention::with_entry(self.shape, self.rule.mask(), entry).unwrap();
         self.scale.map_or(plan.clone(), |scale| plan.scale(scale))
     }

@@ -7,7 +7,7 @@ use flashlet::{
     ViewMut, Window,
 };
 
-fn plan(heads: Heads) -> Result<Attention, Error> {
+fn plan(heads: Heads) -> Result<Attention<'static>, Error> {
     Attention::new(shape(2, 3, heads), Mask::full())
 }
 
@@ -104,7 +104,7 @@ fn outputs_whose_rows_overlap_are_refused() {
 }
 
 /// A good case, a plan for it, and scratch.
-fn good() -> (Case, Attention, Vec<f32>) {
+fn good() -> (Case, Attention<'static>, Vec<f32>) {
     let case = Case::random(shape(3, 10, Heads { q: 4, kv: 2, dim: 8, v_dim: 6 }), Rule::full(), 1);
     let plan = case.plan();
     let scratch = vec![0.0; plan.scratch_len()];

@@ -1,0 +1,141 @@
+//! What the queries of one key/value head may see: a band around the diagonal, and a pattern if there is one.
+
+use super::band::Band;
+use super::pattern::{Coverage, Only, Pattern, Place, chunks};
+use super::{Tile, pattern};
+use core::ops::Range;
+
+/// The mask of one key/value head of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visible<'m> {
+    pub(super) band: Band,
+    pub(super) only: Only<'m>,
+    /// Its first query head.
+    pub(super) place: Place,
+    /// Query heads, and those of them whose patterns may differ.
+    pub(super) group: usize,
+}
+
+impl<'m> Visible<'m> {
+    /// The places whose patterns may differ.
+    fn places(&self, pattern: &dyn Pattern) -> impl Iterator<Item = Place> + use<> {
+        let (place, count) = (self.place, if pattern.differs_by_head() { self.group } else { 1 });
+        (0..count).map(move |head| Place { head: place.head + head, ..place })
+    }
+
+    /// Key tiles that some query of `first ..= last` may see into, in order, each once.
+    pub(crate) fn key_tiles(&self, first: usize, last: usize, tile_k: usize) -> KeyTiles<'m> {
+        let runs = self.band.runs(first, last);
+        KeyTiles { visible: *self, queries: first..last + 1, runs, from: 0, tile_k: tile_k.max(1) }
+    }
+
+    /// What the keys of `tile` are to the queries `first ..= last`.
+    #[inline(never)]
+    pub(crate) fn classify(&self, first: usize, last: usize, tile: &Range<usize>) -> Tile {
+        let banded = self.band.classify(first, last, tile);
+        let Some(pattern) = self.only.0 else { return banded };
+        let (range, is_full) = match banded {
+            Tile::Skip => return Tile::Skip,
+            Tile::Full(range) => (range, true),
+            Tile::Partial(range) => (range, false),
+        };
+        let queries = first..last + 1;
+        let (mut all, mut none) = (true, true);
+        for place in self.places(pattern) {
+            let coverage = pattern.coverage(&place, &queries, &range);
+            all &= coverage == Coverage::All;
+            none &= coverage == Coverage::None;
+        }
+        match (all, none) {
+            (_, true) => Tile::Skip,
+            (true, _) if is_full => Tile::Full(range),
+            (true, _) => Tile::Partial(range),
+            _ => match self.next(pattern, &queries, range.start) {
+                Some(start) if start < range.end => Tile::Partial(start..range.end),
+                _ => Tile::Skip,
+            },
+        }
+    }
+
+    /// The first key from `key` on that a pattern may let some query see.
+    fn next(&self, pattern: &dyn Pattern, queries: &Range<usize>, key: usize) -> Option<usize> {
+        let next = |place: Place| pattern.next(&place, queries, key);
+        self.places(pattern).filter_map(next).min().map(|next| next.max(key))
+    }
+
+    /// For each key of `keys`, all of them in the range of a tile, which of at most 64 rows may see it: bit `r` is
+    /// row `rows.start + r`, and `group` rows in turn belong to one query.
+    #[inline(never)]
+    pub(crate) fn see(&self, keys: &Range<usize>, rows: &Range<usize>, bits: &mut [u64]) {
+        let group = self.group.max(1);
+        let banded = self.band.rows_that_see(keys.clone(), rows, group);
+        bits.iter_mut().zip(banded).for_each(|(bits, seen)| *bits = seen);
+        let Some(pattern) = self.only.0 else { return };
+        let queries = rows.start / group..rows.end.div_ceil(group);
+        if group == 1 {
+            return pattern.restrict(&self.place, &queries, keys, bits);
+        }
+        let differs = pattern.differs_by_head();
+        for (keys, bits) in chunks(keys, bits) {
+            for (head, place) in self.places(pattern).enumerate() {
+                let mut room = [u64::MAX; pattern::CHUNK];
+                let Some(seen) = room.get_mut(..bits.len()) else { continue };
+                pattern.restrict(&place, &queries, &keys, seen);
+                for (bits, seen) in bits.iter_mut().zip(seen) {
+                    *bits &= rows_of(*seen, rows, group, differs.then_some(head));
+                }
+            }
+        }
+    }
+}
+
+/// The rows of the queries whose bit is set, of all heads of a group or of one; those of other heads are set.
+fn rows_of(seen: u64, rows: &Range<usize>, group: usize, head: Option<usize>) -> u64 {
+    let (first, mut bits) = (rows.start / group, u64::MAX);
+    for query in first..rows.end.div_ceil(group) {
+        if seen >> ((query - first) & 63) & 1 == 1 {
+            continue;
+        }
+        let heads = head.map_or(0..group, |head| head..head + 1);
+        for row in heads.map(|head| query * group + head) {
+            if let Some(bit) = row.checked_sub(rows.start).filter(|bit| *bit < 64) {
+                bits &= !(1 << bit);
+            }
+        }
+    }
+    bits
+}
+
+/// See [`Visible::key_tiles`].
+#[derive(Debug)]
+pub(crate) struct KeyTiles<'m> {
+    visible: Visible<'m>,
+    queries: Range<usize>,
+    runs: [Range<usize>; 2],
+    /// Keys before it are done.
+    from: usize,
+    tile_k: usize,
+}
+
+impl Iterator for KeyTiles<'_> {
+    type Item = Range<usize>;
+
+    // One copy for all entries: once a tile.
+    #[inline(never)]
+    fn next(&mut self) -> Option<Range<usize>> {
+        loop {
+            let ahead = self.runs.iter().filter(|run| self.from < run.end);
+            let key = ahead.map(|run| run.start.max(self.from)).min()?;
+            let next = match self.visible.only.0 {
+                None => key,
+                Some(pattern) => self.visible.next(pattern, &self.queries, key)?,
+            };
+            self.from = next;
+            if next == key || self.runs.iter().any(|run| run.contains(&next)) {
+                let tile = next / self.tile_k;
+                self.from = (tile + 1) * self.tile_k;
+                return Some(tile * self.tile_k..self.from);
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Attention under patterns: certified by their definitions, blind to what a query may not see.
+
+use crate::case::{Case, Output, Rule, arithmetic_of, entries_for, shape};
+use crate::states::pieces_of;
+use flashlet::entry::Entry;
+use flashlet::{
+    Attention, BlockSparse, Chunks, Dilation, Documents, Error, Globals, Heads, Level, List, Mask,
+    Offset, Pattern, Predicate, Prefix, Shape, State, Table, ViewMut, Window,
+};
+use oracle::{Form, Pair, Problem};
+
+/// By its definition, over the indices of a query and of a key.
+type Definition<'a> = Box<dyn Fn(usize, usize) -> bool + 'a>;
+
+/// What patterns are made of, for a number of queries and keys.
+struct Lists {
+    globals: Vec<u32>,
+    ends: [Vec<u32>; 2],
+    rows: Vec<u32>,
+    columns: Vec<u32>,
+    bools: Vec<bool>,
+    lens: [usize; 2],
+}
+
+/// Queries and keys of a block.
+const BLOCK: [usize; 2] = [24, 40];
+
+impl Lists {
+    fn random(q_len: usize, kv_len: usize, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let globals = (0..kv_len as u32 + 20).filter(|_| random.u8(..) < 6).collect();
+        let mut ends = |len: usize| {
+            let mut ends: Vec<u32> = (0..4).map(|_| random.u32(..=len as u32)).collect();
+            ends.extend([0, len as u32]);
+            ends.sort_unstable();
+            ends
+        };
+        let ends = [ends(q_len), ends(kv_len)];
+        let (mut rows, mut columns) = (vec![0], Vec::new());
+        for _ in 0..q_len.div_ceil(BLOCK[0]) {
+            columns.extend((0..kv_len.div_ceil(BLOCK[1]) as u32).filter(|_| random.u8(..) < 90));
+            rows.push(columns.len() as u32);
+        }
+        let bools = (0..q_len * kv_len).map(|_| random.u8(..) < 30).collect();
+        Lists { globals, ends, rows, columns, bools, lens: [q_len, kv_len] }
+    }
+
+    /// Calls `check` with each pattern and its definition, at a position.
+    fn for_each(&self, offset: i64, mut check: impl FnMut(&str, &dyn Pattern, Definition<'_>)) {
+        let [q_len, kv_len] = self.lens;
+        let p = move |i: usize| i as i64 + offset;
+        let causal = move |i: usize, j: usize| j as i64 <= p(i);
+        let near = move |i: usize, j: usize| (p(i) - j as i64).abs() <= 20;
+        let window = Mask::full() & Window::span(20, 20);
+        let globals = Globals::new(&self.globals).unwrap();
+        let is_global = |x: i64| u32::try_from(x).is_ok_and(|x| self.globals.contains(&x));
+        let longformer = window.or(globals);
+        check(
+            "longformer",
+            &longformer,
+            Box::new(move |i, j| near(i, j) || is_global(p(i)) || is_global(j as i64)),
+        );
+        let prefix = Prefix(50).or(Mask::causal(Offset::at(offset)));
+        check("prefix", &prefix, Box::new(move |i, j| j < 50 || causal(i, j)));
+        let chunks = Chunks::new(37).unwrap();
+        let llama = chunks.and(Mask::causal(Offset::at(offset)));
+        check(
+            "chunks",
+            &llama,
+            Box::new(move |i, j| p(i).div_euclid(37) == j as i64 / 37 && causal(i, j)),
+        );
+        let dilated = Dilation::new(3).unwrap().and(Mask::full() & Window::span(60, 0));
+        let is_dilated =
+            move |i, j: usize| (p(i) - j as i64) % 3 == 0 && causal(i, j) && p(i) - j as i64 <= 60;
+        check("dilated", &dilated, Box::new(is_dilated));
+        let inner = Mask::causal(Offset::BOTTOM_RIGHT);
+        let documents = Documents::new(&self.ends[0], &self.ends[1], inner).unwrap();
+        let own = |i: usize, j: usize| {
+            let [q, k] = &self.ends;
+            (0..q.len() - 1).any(|d| {
+                let (q, k) = (q[d] as i64..q[d + 1] as i64, k[d] as i64..k[d + 1] as i64);
+                let (i, j) = (i as i64, j as i64);
+                q.contains(&i)
+                    && k.contains(&j)
+                    && j - k.start <= i - q.start + (k.end - k.start) - (q.end - q.start)
+            })
+        };
+        check("documents", &documents, Box::new(own));
+        let blocks = BlockSparse::new(BLOCK, &self.rows, &self.columns).unwrap();
+        let in_block = |i: usize, j: usize| {
+            let row = i / BLOCK[0];
+            let columns = &self.columns[self.rows[row] as usize..self.rows[row + 1] as usize];
+            columns.contains(&((j / BLOCK[1]) as u32))
+        };
+        check("blocks", &blocks, Box::new(in_block));
+        let table = Table::bools(&self.bools, q_len, kv_len);
+        let in_table = |i: usize, j: usize| self.bools[i * kv_len + j];
+        check("table", &table, Box::new(in_table));
+        let odd = Predicate::new(|i: i64, j: i64| (i * 7 + j * 3) % 11 < 4);
+        let is_odd = move |i: usize, j: usize| (p(i) * 7 + j as i64 * 3) % 11 < 4;
+        check("predicate", &odd, Box::new(is_odd));
+        let mixed = blocks.or(documents.and(odd)).and(longformer.or(table));
+        check(
+            "mixed",
+            &mixed,
+            Box::new(move |i, j| {
+                (in_block(i, j) || own(i, j) && is_odd(i, j))
+                    && (near(i, j) || is_global(p(i)) || is_global(j as i64) || in_table(i, j))
+            }),
+        );
+    }
+}
+
+fn plan<'p>(case: &Case, entry: Entry, pattern: &'p dyn Pattern) -> Attention<'p> {
+    case.plan_of(entry).only(pattern).unwrap()
+}
+
+/// Panics unless the output is within the bound of the definition.
+fn assert_certified(
+    case: &Case,
+    entry: &Entry,
+    sees: &Definition<'_>,
+    output: &Output,
+    what: &str,
+) {
+    let Shape { batch, q_len, kv_len, heads } = case.shape;
+    let problem = Problem {
+        shape: oracle::Shape {
+            batch,
+            q_len,
+            kv_len,
+            q_heads: heads.q,
+            kv_heads: heads.kv,
+            head_dim: heads.dim,
+            v_dim: heads.v_dim,
+        },
+        scale: 1.0 / (heads.dim as f64).sqrt(),
+        q: &case.q,
+        k: &case.k,
+        v: &case.v,
+        visible: &|Pair { b, i, j }| case.sees(b, i, j) && sees(i, j),
+    };
+    let verdict = oracle::certify(
+        &problem,
+        &arithmetic_of(entry),
+        Form::Running,
+        &output.o,
+        Some(&output.lse),
+    );
+    assert!(verdict.holds() && verdict.uncertified == 0, "{what} on {}: {verdict}", entry.name());
+}
+
+#[test]
+fn every_pattern_is_certified_on_every_entry() {
+    let heads = Heads { q: 3, kv: 1, dim: 8, v_dim: 6 };
+    for (seed, (q_len, kv_len, offset)) in
+        (1..).zip([(150, 210, 60), (97, 97, 0), (40, 130, -7), (1, 300, 299), (5, 200, 190)])
+    {
+        let case = Case::random(
+            shape(q_len, kv_len, heads),
+            Rule { offset: Some(offset), ..Rule::full() },
+            seed,
+        );
+        Lists::random(q_len, kv_len, seed).for_each(offset, |what, pattern, sees| {
+            for entry in entries_for(heads) {
+                let output = case.run(&plan(&case, entry, pattern));
+                assert_certified(&case, &entry, &sees, &output, what);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_pattern_and_a_band_meet() {
+    let heads = Heads { q: 2, kv: 2, dim: 16, v_dim: 16 };
+    let case = Case::random(shape(120, 180, heads), Rule::causal(60).with_sinks(3), 3);
+    let mut case = Case { kv_lens: Some(vec![171]), ..case };
+    case.rule.window = Some(crate::case::Reach::Keys(90));
+    Lists::random(120, 180, 3).for_each(60, |what, pattern, sees| {
+        for entry in entries_for(heads) {
+            // Positions of a document count from its visible length.
+            if what != "documents" && what != "mixed" {
+                let output = case.run(&plan(&case, entry, pattern));
+                assert_certified(&case, &entry, &sees, &output, what);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_query_may_not_see_changes_no_bit() {
+    let heads = Heads { q: 2, kv: 1, dim: 8, v_dim: 8 };
+    let (q_len, kv_len) = (70, 150);
+    let case =
+        Case::random(shape(q_len, kv_len, heads), Rule { offset: Some(80), ..Rule::full() }, 5);
+    Lists::random(q_len, kv_len, 5).for_each(80, |what, pattern, sees| {
+        for entry in entries_for(heads) {
+            let plan = plan(&case, entry, pattern);
+            let clean = case.run(&plan);
+            for poisoned in [0, 77, 96, 149] {
+                let mut case = case.clone();
+                let row = |x: &mut [f32]| x[poisoned * 8..][..8].fill(f32::NAN);
+                row(&mut case.k);
+                row(&mut case.v);
+                let output = case.run(&plan);
+                for i in (0..q_len).filter(|i| !sees(*i, poisoned)) {
+                    let range = i * 16..(i + 1) * 16;
+                    let (a, b) = (&output.o[range.clone()], &clean.o[range]);
+                    assert!(
+                        a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits()),
+                        "{what} {} {i}",
+                        entry.name()
+                    );
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn keys_split_under_a_pattern_merge_within_the_bound() {
+    let heads = Heads { q: 2, kv: 1, dim: 8, v_dim: 6 };
+    let case = Case::random(shape(60, 200, heads), Rule { offset: Some(140), ..Rule::full() }, 7);
+    Lists::random(60, 200, 7).for_each(140, |what, pattern, sees| {
+        let entry = *Attention::new(case.shape, Mask::full())
+            .unwrap()
+            .level(Level::detect())
+            .unwrap()
+            .entry();
+        let mut pieces = pieces_of(&case, &plan(&case, entry, pattern), &[60, 96, 150]);
+        let mut merged = pieces.remove(0);
+        let mut state = State::from_storage(&mut merged, &case.shape).unwrap();
+        for piece in &mut pieces {
+            state.merge(&State::from_storage(piece, &case.shape).unwrap()).unwrap();
+        }
+        let mut output = case.unwritten();
+        state
+            .finish(ViewMut::packed(&mut output.o, case.shape.o()).unwrap(), Some(&mut output.lse))
+            .unwrap();
+        let mut verdict_case = case.clone();
+        verdict_case.scale = None;
+        assert_certified(&verdict_case, &entry, &sees, &output, what);
+    });
+}
+
+#[test]
+fn heads_may_see_different_blocks() {
+    let heads = Heads { q: 4, kv: 2, dim: 8, v_dim: 8 };
+    let (q_len, kv_len) = (70, 130);
+    let case = Case::random(shape(q_len, kv_len, heads), Rule::full(), 9);
+    let (mut rows, mut columns) = (vec![0], Vec::new());
+    let mut random = fastrand::Rng::with_seed(9);
+    for _ in 0..4 * q_len.div_ceil(32) {
+        columns.extend((0..kv_len.div_ceil(32) as u32).filter(|_| random.bool()));
+        rows.push(columns.len() as u32);
+    }
+    let pattern = BlockSparse::for_heads(4, [32, 32], &rows, &columns).unwrap();
+    for entry in entries_for(heads) {
+        let together = case.run(&plan(&case, entry, &pattern));
+        for h in 0..4 {
+            let per_head = (rows.len() - 1) / 4;
+            let of_head = &rows[h * per_head..=(h + 1) * per_head];
+            let (start, end) = (of_head[0], of_head[per_head]);
+            let own_rows: Vec<u32> = of_head.iter().map(|row| row - start).collect();
+            let own = BlockSparse::new([32, 32], &own_rows, &columns[start as usize..end as usize])
+                .unwrap();
+            // The same pattern for every head: its head `h` must be that of the other call.
+            let alone = case.run(&plan(&case, entry, &own));
+            for i in 0..q_len {
+                let at = (i * 4 + h) * 8;
+                assert_eq!(together.o[at..at + 8], alone.o[at..at + 8], "{} {i} {h}", entry.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_of_bf16_obey_patterns() {
+    let heads = Heads::new(2, 1, 64);
+    let case = Case::random(shape(100, 170, heads), Rule { offset: Some(70), ..Rule::full() }, 11);
+    let rounded =
+        |x: &[f32]| x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect::<Vec<f32>>();
+    let case = Case { q: rounded(&case.q), k: rounded(&case.k), v: rounded(&case.v), ..case };
+    Lists::random(100, 170, 11).for_each(70, |what, pattern, sees| {
+        for entry in crate::case::pair_entries().into_iter().filter(|entry| entry.fits(heads)) {
+            let output = case.run(&plan(&case, entry, pattern));
+            assert_certified(&case, &entry, &sees, &output, what);
+        }
+    });
+}
+
+#[test]
+fn wrong_lists_are_refused_with_their_numbers() {
+    let order = |list, index, before, value| Some(Error::Order { list, index, before, value });
+    assert_eq!(Globals::new(&[3, 3]).err(), order(List::Globals, 1, 3, 3));
+    assert_eq!(Chunks::new(0).err(), Some(Error::ZeroBlock { list: List::Chunks }));
+    assert_eq!(Dilation::new(0).err(), Some(Error::ZeroBlock { list: List::Dilation }));
+    let full = Mask::full();
+    assert_eq!(Documents::new(&[0, 5, 4], &[0, 1, 2], full).err(), order(List::QueryEnds, 2, 5, 4));
+    let entry = |list, index, value, limit| Some(Error::Entry { list, index, value, limit });
+    assert_eq!(Documents::new(&[1, 5], &[0, 5], full).err(), entry(List::QueryEnds, 0, 1, 1));
+    let length = |list, needed, given| Some(Error::ListLength { list, needed, given });
+    assert_eq!(Documents::new(&[0, 5], &[0], full).err(), length(List::KeyEnds, 2, 1));
+    assert_eq!(Documents::new(&[], &[], full).err(), length(List::QueryEnds, 1, 0));
+    assert_eq!(
+        BlockSparse::new([0, 4], &[0], &[]).err(),
+        Some(Error::ZeroBlock { list: List::BlockRows })
+    );
+    assert_eq!(BlockSparse::new([4, 4], &[], &[]).err(), length(List::BlockRows, 1, 0));
+    assert_eq!(
+        BlockSparse::new([4, 4], &[0, 2], &[2, 1]).err(),
+        order(List::BlockColumns, 1, 2, 1)
+    );
+    assert_eq!(BlockSparse::new([4, 4], &[0, 2], &[1]).err(), entry(List::BlockRows, 1, 2, 2));
+
+    let plan = Attention::new(shape(8, 8, Heads::new(2, 1, 4)), full).unwrap();
+    let globals = Globals::new(&[1]).unwrap();
+    assert_eq!(plan.only(&globals).err(), Some(Error::Offset));
+    let documents = Documents::new(&[0, 7], &[0, 8], full).unwrap();
+    assert_eq!(plan.only(&documents).err(), entry(List::QueryEnds, 1, 7, 9));
+    let blocks = BlockSparse::new([4, 4], &[0, 1, 2], &[0, 2]).unwrap();
+    assert_eq!(plan.only(&blocks).err(), entry(List::BlockColumns, 1, 2, 2));
+    let blocks = BlockSparse::new([4, 4], &[0, 1], &[0]).unwrap();
+    assert_eq!(plan.only(&blocks).err(), length(List::BlockRows, 3, 2));
+    let bits = [0; 7];
+    assert_eq!(plan.only(&Table::bits(&bits, 8, 8)).err(), length(List::TableCells, 8, 7));
+    assert_eq!(plan.only(&Table::bits(&bits, 7, 8)).err(), length(List::TableQueries, 8, 7));
+    let bits = [0; 15];
+    assert_eq!(
+        plan.only(&Table::bits(&bits, 8, 8).of_heads(1)).err(),
+        length(List::TableCells, 16, 15)
+    );
+}
+
+#[test]
+fn contradictory_patterns_give_empty_rows() {
+    let case = Case::random(shape(5, 9, Heads::new(1, 1, 8)), Rule::causal(4), 13);
+    let never = Prefix(3).and(Predicate::new(|_, key| key > 3));
+    let output = case.run(&case.plan().only(&never).unwrap());
+    assert!(
+        output.o.iter().all(|x| x.to_bits() == 0)
+            && output.lse.iter().all(|x| *x == f32::NEG_INFINITY)
+    );
+}
