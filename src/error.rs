@@ -48,6 +48,8 @@ pub enum List {
     BlockRows,
     /// Block columns.
     BlockColumns,
+    /// Random blocks.
+    RandomBlocks,
     /// Queries of a table.
     TableQueries,
     /// Keys of a table.
@@ -68,6 +70,7 @@ impl fmt::Display for List {
             List::KeyEnds => "the list of documents' ends among keys",
             List::BlockRows => "the list of block rows",
             List::BlockColumns => "the list of block columns",
+            List::RandomBlocks => "the list of random blocks",
             List::TableQueries => "a table's column of queries",
             List::TableKeys => "a table's row of keys",
             List::TableCells => "a table",

@@ -101,8 +101,8 @@ pub use call::{Call, Inputs, Outputs, Part};
 pub use elem::Elem;
 pub use error::{Error, List, Tensor};
 pub use mask::{
-    And, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals, Mask, Offset,
-    Or, Pattern, Place, Predicate, Prefix, Table, Unknown, Window,
+    And, BigBird, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals,
+    Mask, Offset, Or, Pattern, Place, Predicate, Prefix, Table, Unknown, Window,
 };
 pub use plan::Attention;
 pub use products::{Precision, Products};

@@ -1,6 +1,7 @@
 //! Which keys a query may see, and what that says of a whole tile of keys.
 
 mod band;
+mod bigbird;
 mod blocks;
 mod documents;
 mod pattern;
@@ -8,6 +9,7 @@ mod tables;
 mod tokens;
 mod visible;
 
+pub use bigbird::BigBird;
 pub use blocks::BlockSparse;
 pub use documents::Documents;
 pub(crate) use pattern::Only;

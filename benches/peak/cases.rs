@@ -1,8 +1,9 @@
 //! What is timed, by name.
 
 use crate::call::Call;
+use crate::sparse::{self, Sparse};
 use flashlet::entry::Entry;
-use flashlet::{Attention, Error, Heads, Level, Shape, Window};
+use flashlet::{Attention, Error, Heads, Level, Mask, Offset, Shape, Window};
 use measure::problem::Sight;
 use oracle::Format;
 
@@ -10,6 +11,8 @@ use oracle::Format;
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) call: Call,
+    /// Pairs that are left out beside those of the call.
+    pub(crate) sparse: Option<Sparse>,
     pub(crate) element: Element,
     pub(crate) layout: Layout,
     pub(crate) products: Products,
@@ -58,7 +61,7 @@ pub(crate) enum Limit {
 /// All cases, those of one shape side by side.
 pub(crate) fn all() -> Vec<Case> {
     // The long prompt comes first: what others allocate must not count as its memory.
-    let groups = [vec![long()], prompts(), windows(), steps(), few(), by_token()];
+    let groups = [vec![long()], prompts(), windows(), patterns(), steps(), few(), by_token()];
     groups.into_iter().flatten().collect()
 }
 
@@ -100,10 +103,22 @@ fn windows() -> Vec<Case> {
         let call = Call::causal(prompt(Heads::new(8, 8, 64), 8192));
         let mask = call.mask & Window::keys(keys);
         let sight = Sight { left: Some(keys - 1), ..call.sight };
-        let name = format!("window{keys}_f32_hd64_n8192");
+        let name = format!("prefill_f32_hd64_n8192_window{keys}");
         Case::new(name, Call { mask, sight, ..call }, Limit::Peak)
     };
     [512, 1024].map(case).into()
+}
+
+/// Patterns, and the prompt without one that they are held against.
+fn patterns() -> Vec<Case> {
+    let shape = prompt(Heads::new(8, 8, 64), sparse::LEN);
+    let full = Case::new("prefill_f32_hd64_n8192_full".into(), Call::full(shape), Limit::Peak);
+    let case = |sparse: Sparse| {
+        let name = format!("prefill_f32_hd64_n8192_{}", sparse.name);
+        let call = Call { mask: Mask::at(Offset::TOP_LEFT), ..Call::full(shape) };
+        Case { sparse: Some(sparse), ..Case::new(name, call, Limit::Peak) }
+    };
+    [full].into_iter().chain(sparse::all().into_iter().map(case)).collect()
 }
 
 fn steps() -> Vec<Case> {
@@ -155,6 +170,7 @@ impl Case {
         Case {
             name,
             call,
+            sparse: None,
             element: Element::F32,
             layout: Layout::ByHead,
             products: Products::F32,
@@ -167,12 +183,28 @@ impl Case {
     /// The plan of it on a level; `None` where this processor cannot multiply so.
     pub(crate) fn plan(&self, level: Level) -> Result<Option<Attention<'static>>, Error> {
         let Call { shape, mask, .. } = self.call;
-        match self.products {
-            Products::F32 => Attention::new(shape, mask)?.level(level).map(Some),
+        match (&self.sparse, self.products) {
+            (Some(sparse), _) => {
+                Attention::new(shape, mask)?.only(sparse.pattern)?.level(level).map(Some)
+            }
+            (None, Products::F32) => Attention::new(shape, mask)?.level(level).map(Some),
             // The entry itself, not what a plan would choose: nothing else may stand in for it.
-            Products::Bf16 => Entry::pairs(level, shape.heads)
+            (None, Products::Bf16) => Entry::pairs(level, shape.heads)
                 .map(|entry| Attention::with_entry(shape, mask, entry))
                 .transpose(),
+        }
+    }
+
+    /// Operations on the pairs that are visible.
+    pub(crate) fn flops(&self) -> f64 {
+        let Shape { q_len, kv_len, heads, .. } = self.call.shape;
+        match &self.sparse {
+            None => self.call.flops(),
+            Some(Sparse { sees, .. }) => {
+                let visible = |i| (0..kv_len).filter(|j| sees(i, *j)).count();
+                let pairs: usize = (0..q_len).map(visible).sum();
+                2.0 * (pairs * heads.q * (heads.dim + heads.v_dim)) as f64
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod cases;
 mod probes;
 mod report;
 mod run;
+mod sparse;
 mod tensors;
 
 use cases::Case;

@@ -58,7 +58,7 @@ impl Row {
     pub(crate) fn new(case: &Case, entry: &Entry, measured: Measured) -> Self {
         let Measured { time, probed, .. } = measured;
         let (billion, seconds) = (1e9, time.median);
-        let gflops = case.call.flops() / seconds / billion;
+        let gflops = case.flops() / seconds / billion;
         let gbs = case.kv_bytes() as f64 / seconds / billion;
         let peak = probed.peak_gflops.map(|peak| gflops / peak);
         let bandwidth = probed.bandwidth_gbs.map(|bandwidth| gbs / bandwidth);

@@ -64,7 +64,11 @@ impl Bench {
     /// Judges some rows of the output that was timed.
     fn certify(&self, case: &Case, plan: &Attention, o: &[f32]) -> Verdict {
         let [q, k, v] = self.tensors.widened();
-        case.call.certify(plan.entry(), case.element.format(), [&q, &k, &v], o)
+        let sees = |i, j| match &case.sparse {
+            Some(sparse) => (sparse.sees)(i, j),
+            None => case.call.sees(i, j),
+        };
+        case.call.certify(plan.entry(), case.element.format(), [&q, &k, &v], o, &sees)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use flashlet::entry::Entry;
 use flashlet::{Mask, Offset, Shape};
-use measure::case::certify;
+use measure::case::certify_where;
 use measure::problem::{Model, Sight, Tokens};
 use oracle::{Format, Verdict};
 
@@ -36,18 +36,25 @@ impl Call {
         self.model().flops_of(self.position, self.shape.q_len, self.shape.kv_len)
     }
 
-    /// Judges some rows of what `entry` made of these numbers and stored in the format `output`.
+    /// Whether query `i` may see key `j`.
+    pub(crate) fn sees(&self, i: usize, j: usize) -> bool {
+        self.sight.sees(self.position + i, j)
+    }
+
+    /// Judges some rows of what `entry` made of these numbers and stored in the format `output`, where query `i` sees
+    /// key `j` if `sees(i, j)`.
     pub(crate) fn certify(
         &self,
         entry: &Entry,
         output: Format,
         [q, k, v]: [&[f32]; 3],
         o: &[f32],
+        sees: &dyn Fn(usize, usize) -> bool,
     ) -> Verdict {
         let Shape { q_len, heads, .. } = self.shape;
         let rows = [(0, 0, 0), (0, q_len / 2, heads.q / 2), (0, q_len - 1, heads.q - 1)];
         let tokens = Tokens { position: self.position, q, k, v };
-        certify(&self.model(), &tokens, entry, output, rows, o)
+        certify_where(&self.model(), &tokens, sees, entry, output, rows, o)
     }
 
     fn model(&self) -> Model {

@@ -39,7 +39,8 @@ pub(crate) fn levels(group: &mut BenchmarkGroup<'_, WallTime>, case: &str, call:
         });
         // A filter on the command line leaves cases out.
         if timed {
-            let verdict = call.certify(plan.entry(), Format::F32, [&q, &k, &v], &o);
+            let verdict =
+                call.certify(plan.entry(), Format::F32, [&q, &k, &v], &o, &|i, j| call.sees(i, j));
             assert!(passes(&verdict), "{level}: {verdict}");
         }
     }

@@ -163,7 +163,22 @@ pub fn certify(
     rows: impl IntoIterator<Item = (usize, usize, usize)>,
     o: &[f32],
 ) -> Verdict {
-    let visible = |Pair { i, j, .. }: Pair| model.sight.sees(tokens.position + i, j);
+    let sees = |i, j| model.sight.sees(tokens.position + i, j);
+    certify_where(model, tokens, &sees, entry, output, rows, o)
+}
+
+/// As [`certify`], where query `i` sees key `j` only if `sees(i, j)`, whatever the model says.
+#[must_use]
+pub fn certify_where(
+    model: &Model,
+    tokens: &Tokens<'_>,
+    sees: &dyn Fn(usize, usize) -> bool,
+    entry: &Entry,
+    output: Format,
+    rows: impl IntoIterator<Item = (usize, usize, usize)>,
+    o: &[f32],
+) -> Verdict {
+    let visible = |Pair { i, j, .. }: Pair| sees(i, j);
     let problem = model.oracle(tokens, &visible);
     certify_rows(&problem, &arithmetic(entry, output), Form::Running, rows, o, None)
 }

@@ -155,7 +155,7 @@ impl Pattern for BlockSparse<'_> {
         self.heads > 1
     }
     fn check(&self, shape: &Shape) -> Result<(), Error> {
-        let [q_size, size] = self.block;
+        let [q_size, size] = self.block.map(|size| size.max(1));
         let heads = if self.heads > 1 { shape.heads.q } else { 1 };
         let needed = shape.q_len.div_ceil(q_size).saturating_mul(heads).saturating_add(1);
         if self.rows.len() != needed || self.heads != heads {

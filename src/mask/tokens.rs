@@ -88,8 +88,10 @@ impl Pattern for Globals<'_> {
             }
             global |= bits_of(queries, query, query + 1);
         }
+        let first = self.0.partition_point(|x| (*x as usize) < keys.start);
+        let mut positions = self.0.get(first..).unwrap_or(&[]).iter().peekable();
         for (key, seen) in keys.clone().zip(seen) {
-            if self.count(key as i64, key as i64 + 1) == 0 {
+            if positions.next_if(|position| **position as usize == key).is_none() {
                 *seen &= global;
             }
         }

@@ -26,7 +26,7 @@ impl<'m> Visible<'m> {
     /// Key tiles that some query of `first ..= last` may see into, in order, each once.
     pub(crate) fn key_tiles(&self, first: usize, last: usize, tile_k: usize) -> KeyTiles<'m> {
         let runs = self.band.runs(first, last);
-        KeyTiles { visible: *self, queries: first..last + 1, runs, from: 0, tile_k: tile_k.max(1) }
+        KeyTiles { visible: *self, queries: first..last + 1, runs, from: 0, tile_k }
     }
 
     /// What the keys of `tile` are to the queries `first ..= last`.
@@ -91,6 +91,8 @@ impl<'m> Visible<'m> {
 
 /// The rows of the queries whose bit is set, of all heads of a group or of one; those of other heads are set.
 fn rows_of(seen: u64, rows: &Range<usize>, group: usize, head: Option<usize>) -> u64 {
+    // Never 0; saying so here removes the division checks.
+    let group = group.max(1);
     let (first, mut bits) = (rows.start / group, u64::MAX);
     for query in first..rows.end.div_ceil(group) {
         if seen >> ((query - first) & 63) & 1 == 1 {
@@ -132,9 +134,11 @@ impl Iterator for KeyTiles<'_> {
             };
             self.from = next;
             if next == key || self.runs.iter().any(|run| run.contains(&next)) {
-                let tile = next / self.tile_k;
-                self.from = (tile + 1) * self.tile_k;
-                return Some(tile * self.tile_k..self.from);
+                // Never 0; saying so here removes the division check.
+                let tile_k = self.tile_k.max(1);
+                let tile = next / tile_k;
+                self.from = (tile + 1) * tile_k;
+                return Some(tile * tile_k..self.from);
             }
         }
     }

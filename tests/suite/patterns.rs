@@ -4,8 +4,8 @@ use crate::case::{Case, Output, Rule, arithmetic_of, entries_for, shape};
 use crate::states::pieces_of;
 use flashlet::entry::Entry;
 use flashlet::{
-    Attention, BlockSparse, Chunks, Dilation, Documents, Error, Globals, Heads, Level, List, Mask,
-    Offset, Pattern, Predicate, Prefix, Shape, State, Table, ViewMut, Window,
+    Attention, BigBird, BlockSparse, Chunks, Dilation, Documents, Error, Globals, Heads, Level,
+    List, Mask, Offset, Pattern, Predicate, Prefix, Shape, State, Table, ViewMut, Window,
 };
 use oracle::{Form, Pair, Problem};
 
@@ -272,6 +272,52 @@ fn heads_may_see_different_blocks() {
             }
         }
     }
+}
+
+#[test]
+fn big_bird_sees_its_window_its_globals_and_what_was_drawn() {
+    let (blocks, random) = (12, 2);
+    let bird = BigBird::new(2, blocks, random).unwrap();
+    let mut drawn = vec![0; bird.random_len()];
+    bird.draw(7, &mut drawn).unwrap();
+    let (mut rows, mut columns) = (vec![0; bird.rows_len()], vec![0; bird.columns_len()]);
+    let pattern = bird.build(8, &drawn, &mut rows, &mut columns).unwrap();
+    let heads = Heads { q: 2, kv: 2, dim: 1, v_dim: blocks * 8 };
+    let len = blocks * 8;
+    // Values are unit vectors: channel `j` of an output is above 0 where key `j` is seen.
+    let mut case = Case::random(shape(len, len, heads), Rule::full(), 1);
+    case.q.fill(0.0);
+    let unit = |at: usize| f32::from(u8::from(at / (2 * len) == at % len));
+    case.v = (0..2 * len * len).map(unit).collect();
+    let output = case.run(&case.plan().only(&pattern).unwrap());
+    for (i, h) in (0..len).flat_map(|i| (0..2).map(move |h| (i, h))) {
+        let row = i / 8;
+        for j in 0..len {
+            let column = j / 8;
+            let ends = [0, blocks - 1];
+            let list = if ends.contains(&row) {
+                &[][..]
+            } else {
+                &drawn[(h * (blocks - 2) + row - 1) * random..][..random]
+            };
+            assert!(
+                list.iter().all(|block| (*block as usize).abs_diff(row) > 1
+                    && !ends.contains(&(*block as usize)))
+            );
+            let sees = ends.contains(&row)
+                || ends.contains(&column)
+                || row.abs_diff(column) <= 1
+                || list.contains(&(column as u32));
+            assert_eq!(output.o[(i * 2 + h) * len + j] > 0.0, sees, "{i} {j} of head {h}");
+        }
+    }
+    assert_eq!(
+        BigBird::new(1, 6, 2).err(),
+        Some(Error::ListLength { list: List::RandomBlocks, needed: 2, given: 1 })
+    );
+    drawn[3] = 12;
+    let entry = Error::Entry { list: List::RandomBlocks, index: 3, value: 12, limit: 12 };
+    assert_eq!(bird.build(8, &drawn, &mut rows, &mut columns).err(), Some(entry));
 }
 
 #[test]
