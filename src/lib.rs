@@ -45,7 +45,7 @@
 //! # The house
 //! Data flow downwards; each line is a file.
 //! ```text
-//! shape view mask error    what the caller says
+//! shape view mask error    what the caller says; `mask/` holds the patterns that a band cannot say
 //! plan call                checked once, then run, whole or in parts
 //! tiling dispatch entry    which function, specialised for which head size and instruction set
 //! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
