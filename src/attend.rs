@@ -320,6 +320,9 @@ fn unpack<S: Simd, const N: usize>(
     for ((block, o), [m, l]) in blocks.zip(work.ml.iter_mut()) {
         let Some(o) = o.get_mut(..v_dim) else { continue };
         if job.out.normalises() {
+            let state =
+                (simd.floats_of(m), simd.floats_of(l), simd.floats_of(o.as_flattened_mut()));
+            job.join_sinks(tile.g, block.rows.clone(), (block.pad(), 1), state);
             Online { m, l, o: &mut *o }.finish(simd);
         }
         let columns = &*simd.floats_of(o.as_flattened_mut());

@@ -5,6 +5,7 @@ use crate::entry::Job;
 use crate::error::Error;
 use crate::mask::{Mask, Only};
 use crate::shape::Shape;
+use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::view::{AnyView, AnyViewMut};
 use core::num::NonZero;
@@ -45,6 +46,7 @@ impl<'a> Inputs<'a> {
 pub struct Outputs<'a> {
     pub(crate) o: AnyViewMut<'a>,
     pub(crate) lse: Option<&'a mut [f32]>,
+    pub(crate) sinks: Option<Sinks<'a>>,
 }
 
 impl<'a> Outputs<'a> {
@@ -52,13 +54,22 @@ impl<'a> Outputs<'a> {
     /// once from f32.
     #[must_use]
     pub fn new(o: impl Into<AnyViewMut<'a>>) -> Self {
-        Outputs { o: o.into(), lse: None }
+        Outputs { o: o.into(), lse: None, sinks: None }
     }
 
     /// Also the natural log-sum-exp of each row's scaled scores, `[batch, q_heads, q_len]`.
     #[must_use]
     pub fn lse(self, lse: impl Into<Option<&'a mut [f32]>>) -> Self {
         Outputs { lse: lse.into(), ..self }
+    }
+
+    /// A learned sink for each query head: its logit, neither scaled nor masked, takes part in the softmax as that of
+    /// one more key, whose value is 0. (gpt-oss; a logit of 0 is the smooth softmax of ONNX Runtime.) It is part of the
+    /// log-sum-exp; a row that sees no key gives 0 and the logit. Where keys are split, the sink joins the
+    /// merged state: [`State::sink`](crate::State::sink).
+    #[must_use]
+    pub fn sinks(self, logits: &'a [f32]) -> Self {
+        Outputs { sinks: Some(Sinks::new(logits)), ..self }
     }
 }
 
@@ -76,6 +87,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) k: Staged<'a>,
     pub(crate) v: Staged<'a>,
     pub(crate) kv_lens: Option<&'a [usize]>,
+    pub(crate) sinks: Option<Sinks<'a>>,
 }
 
 /// A checked attention. Running it cannot fail, panic or allocate.
@@ -171,7 +183,7 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
-        let Bound { entry, shape, mask, only, keys, scale, q, k, v, kv_lens } = self.bound;
+        let Bound { entry, shape, mask, only, keys, scale, q, k, v, kv_lens, sinks } = self.bound;
         entry.call(Job {
             shape,
             mask,
@@ -184,6 +196,7 @@ impl Part<'_> {
             k,
             v,
             kv_lens,
+            sinks,
             out: self.claim,
             tile_rows: entry.tiling().rows,
             scratch: self.scratch,

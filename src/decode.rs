@@ -244,6 +244,9 @@ fn unpack<S: Simd>(simd: S, job: &mut Job<'_>, work: &mut Workspace<'_, S>, tile
     let rows = work.o.chunks_exact_mut(work.sizes.v_vectors).zip(tile.rows.clone());
     for ([m, l, _], (o, row)) in work.states.iter_mut().zip(rows) {
         if job.out.normalises() {
+            let channels = simd.floats_of(o.as_flattened_mut());
+            let state = (simd.floats_of(m), simd.floats_of(l), channels);
+            job.join_sinks(tile.g, row..row + 1, (0, S::LANES), state);
             Online { m: &mut *m, l: &mut *l, o: &mut *o }.finish(simd);
         }
         let (m, l) = (simd.floats_of(m).first(), simd.floats_of(l).first());

@@ -9,8 +9,10 @@
 mod claim;
 mod generic;
 mod moves;
+mod sinks;
 pub(crate) use claim::{Claim, check_len};
 pub(crate) use moves::MoveTable;
+pub(crate) use sinks::SinkTable;
 
 use crate::entry::Job;
 use crate::products::Precision;

@@ -30,6 +30,7 @@ use crate::moves::RowsOfLanes;
 use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
 use crate::simd::{Level, MAX_LANES, Rows, Simd, prefetch_row};
+use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::view::{AnyView, Stored, of_any};
 use core::ops::Range;
@@ -132,6 +133,7 @@ pub struct Job<'a> {
     pub(crate) k: Staged<'a>,
     pub(crate) v: Staged<'a>,
     pub(crate) kv_lens: Option<&'a [usize]>,
+    pub(crate) sinks: Option<Sinks<'a>>,
     pub(crate) out: Claim<'a>,
     /// Rows of a query tile.
     pub(crate) tile_rows: usize,
@@ -214,6 +216,21 @@ impl Job<'_> {
                 }
             }
         });
+    }
+
+    /// Joins the sinks of some rows of a tile, if there are any: [`Sinks::join_rows`].
+    // One copy for all entries: once a block.
+    #[inline(never)]
+    pub(crate) fn join_sinks(
+        &self,
+        g: usize,
+        rows: Range<usize>,
+        lanes: (usize, usize),
+        state: (&mut [f32], &mut [f32], &mut [f32]),
+    ) {
+        if let Some(sinks) = self.sinks {
+            sinks.join_rows(self.level, self.shape.heads, (g, rows), lanes, state);
+        }
     }
 
     /// Writes one row of output: its channels, and its sums.

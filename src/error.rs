@@ -19,6 +19,8 @@ pub enum Tensor {
     Lse,
     /// A partial state.
     State,
+    /// Logits of sinks, one a query head.
+    Sinks,
 }
 
 impl fmt::Display for Tensor {
@@ -30,6 +32,7 @@ impl fmt::Display for Tensor {
             Tensor::O => "o",
             Tensor::Lse => "lse",
             Tensor::State => "state",
+            Tensor::Sinks => "sinks",
         })
     }
 }

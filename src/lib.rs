@@ -55,7 +55,7 @@
 //!   online                     m, l, o: the mathematics of flash attention on one screen
 //! decode                   the same for few queries, with keys in the lanes
 //! outer products           the one inner loop, and what it multiplies
-//! state                    partial results that merge
+//! state sinks              partial results that merge, and logits that join them
 //! math simd                2^x, and the lanes it is computed in: the only home of intrinsics
 //! generated                entries written by `cargo kernels`
 //! ```
@@ -92,6 +92,7 @@ mod score;
 mod shape;
 mod sight;
 pub mod simd;
+mod sinks;
 mod staged;
 mod state;
 mod tiling;

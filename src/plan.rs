@@ -1,12 +1,13 @@
 //! The plan: everything about an attention that can be checked before there are any data.
 
 use crate::call::{Bound, Call, Inputs, Outputs};
-use crate::dispatch::{Claim, Entry};
+use crate::dispatch::{Claim, Entry, check_len};
 use crate::error::{Error, Tensor};
 use crate::mask::{Mask, Only, Pattern};
 use crate::products::Precision;
 use crate::shape::{Heads, Shape};
 use crate::simd::Level;
+use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::state::State;
 use crate::tiling::Room;
@@ -177,6 +178,9 @@ impl<'m> Attention<'m> {
     where
         'm: 'a,
     {
+        if let Some(sinks) = outputs.sinks {
+            check_len(Tensor::Sinks, self.shape.heads.q, sinks.logits.len())?;
+        }
         let claim = Claim::output(
             self.shape,
             self.entry.level(),
@@ -184,7 +188,7 @@ impl<'m> Attention<'m> {
             outputs.o,
             outputs.lse,
         )?;
-        self.bind_claim(inputs, claim, scratch)
+        self.bind_claim(inputs, claim, outputs.sinks, scratch)
     }
 
     /// As [`Attention::bind`], but leaves the sums undivided in `state`, which it overwrites.
@@ -202,13 +206,14 @@ impl<'m> Attention<'m> {
     {
         let (o, m, l) = state.outputs()?;
         let claim = Claim::state(self.shape, self.entry.level(), self.entry.tile_rows(), o, m, l)?;
-        self.bind_claim(inputs, claim, scratch)
+        self.bind_claim(inputs, claim, None, scratch)
     }
 
     fn bind_claim<'a>(
         &self,
         inputs: Inputs<'a>,
         claim: Claim<'a>,
+        sinks: Option<Sinks<'a>>,
         scratch: &'a mut [f32],
     ) -> Result<Call<'a>, Error>
     where
@@ -230,7 +235,8 @@ impl<'m> Attention<'m> {
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         let (entry, shape, mask, keys) = (self.entry, self.shape, self.mask, self.keys.clone());
-        let bound = Bound { entry, shape, mask, only: self.only, keys, scale, q, k, v, kv_lens };
+        let bound =
+            Bound { entry, shape, mask, only: self.only, keys, scale, q, k, v, kv_lens, sinks };
         Ok(Call { bound, claim, scratch })
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Tensor};
 use crate::online::Online;
 use crate::shape::{Shape, len_of};
 use crate::simd::Scalar;
+use crate::sinks;
 use crate::view::{Strides, ViewMut};
 
 /// The natural log-sum-exp of a row: `m ln 2 + ln l`; -inf for a row that has seen no key.
@@ -107,6 +108,23 @@ impl<'a> State<'a> {
         let mine = singles_mut(self.m).iter_mut().zip(singles_mut(self.l));
         for (((m, l), o), ((m2, l2), o2)) in mine.zip(self.o.chunks_exact_mut(v_dim)).zip(theirs) {
             Online { m, l, o: singles_mut(o) }.merge(Scalar, m2, l2, singles(o2));
+        }
+        Ok(())
+    }
+
+    /// Joins a learned sink for each query head: see [`Outputs::sinks`](crate::Outputs::sinks). Once, whatever number
+    /// of states was merged.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a logit for each query head; nothing is changed then.
+    pub fn sink(&mut self, logits: &[f32]) -> Result<(), Error> {
+        let [_, _, q_heads, v_dim] = self.dims;
+        check_len(Tensor::Sinks, q_heads, logits.len())?;
+        let rows = self.m.iter_mut().zip(self.l.iter_mut());
+        let rows = rows.zip(self.o.chunks_exact_mut(v_dim.max(1)));
+        for (((m, l), o), logit) in rows.zip(logits.iter().cycle()) {
+            let (m, l) = (core::slice::from_mut(m), core::slice::from_mut(l));
+            sinks::join(Scalar, &[logit * core::f32::consts::LOG2_E], m, l, o);
         }
         Ok(())
     }

@@ -33,6 +33,7 @@ impl Expected {
             k: &head.k,
             v: &head.v,
             visible: &visible,
+            sinks: &[],
         };
 
         let (o_len, lse_len) = (q_len * q_heads * v_dim, q_heads * q_len);

@@ -17,7 +17,7 @@ pub struct Row {
 /// and 2e-14 in `lse` (`tests/certified/real_heads.rs`), and [`bound_row`](crate::bound_row) charges that rounding to the bound.
 ///
 /// Special values follow IEEE arithmetic through the definition, once `lse` is written as `m + ln sum exp(s - m)`:
-/// - no visible key: `o = 0`, `lse = -inf`;
+/// - no visible key: `o = 0`, `lse = -inf`, or the logit of the sink if there is one;
 /// - a NaN score (NaN in `q` or in a visible key) or a score of +inf: the whole row and `lse` are NaN;
 /// - NaN in a visible `v_jc`: channel `c` is NaN, however small the weight;
 /// - Inf in a visible `v_jc`: channel `c` is that Inf, or NaN if it meets the opposite one;
@@ -31,6 +31,7 @@ pub struct Row {
 /// let problem = Problem {
 ///     shape, scale: 0.5, q: &[1.0, 2.0], k: &k, v: &[3.0, 5.0, f32::NAN],
 ///     visible: &|pair| pair.j < 2, // the third key is hidden, so its NaN is harmless
+///     sinks: &[],
 /// };
 /// let row = attend_row(&problem, 0, 0, 0);
 /// assert_eq!(row.o, [4.0]);
@@ -40,7 +41,10 @@ pub fn attend_row(problem: &Problem, b: usize, i: usize, h: usize) -> Row {
     Softmax::of_row(problem, b, i, h).weigh(problem, b, h)
 }
 
-/// The scores of a row and their softmax; entry `n` belongs to key `keys[n]`.
+/// What stands for a key where a row has a sink: behind every key, in a tile of its own.
+pub(crate) const SINK: usize = usize::MAX / 2;
+
+/// The scores of a row and their softmax; entry `n` belongs to key `keys[n]`, the last one perhaps to a sink.
 pub(crate) struct Softmax {
     /// Visible keys, ascending.
     pub(crate) keys: Vec<usize>,
@@ -58,9 +62,13 @@ impl Softmax {
     /// Scores query `i` of head `h` against every key it sees.
     pub(crate) fn of_row(problem: &Problem, b: usize, i: usize, h: usize) -> Self {
         let q = problem.q_row(b, i, h);
-        let keys = problem.visible_keys(b, i);
-        let s: Vec<f64> =
+        let mut keys = problem.visible_keys(b, i);
+        let mut s: Vec<f64> =
             keys.iter().map(|&j| problem.scale * dot(q, problem.k_row(b, j, h))).collect();
+        if let Some(logit) = problem.sink(h) {
+            keys.push(SINK);
+            s.push(logit);
+        }
         let m = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut w: Vec<f64> = s.iter().map(|s| exp(s - m)).collect();
         let l = w.iter().sum();
@@ -71,7 +79,7 @@ impl Softmax {
     /// `o = sum_j w_j v_j`, `lse = m + ln l`.
     pub(crate) fn weigh(&self, problem: &Problem, b: usize, h: usize) -> Row {
         let mut o = vec![0.0; problem.shape.v_dim];
-        for (&j, &w) in self.keys.iter().zip(&self.w) {
+        for (&j, &w) in self.keys.iter().zip(&self.w).filter(|(j, _)| **j != SINK) {
             for (o, &v) in o.iter_mut().zip(problem.v_row(b, j, h)) {
                 *o += w * f64::from(v);
             }

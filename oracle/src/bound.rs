@@ -125,6 +125,11 @@
 //! not flushed. F_l is the fused one.
 //!
 //! *Overflow.* q is not scaled first, so `sum_c |q_c k_c|` as well must stay under 2^127.
+//!
+//! # 10. Sinks
+//! A learned sink is one more key, of score `z` and value 0, in a tile of its own that comes last. Its score is
+//! `fl(z * fl(log2 e))`: two roundings. It joins by `l * corr + E(z - m_new)` and `o * corr`, which is what a tile does
+//! (a product that is rounded where the multiply-add of a tile is, and no sum).
 
 mod scores;
 mod sums;
@@ -133,7 +138,7 @@ mod weights;
 use std::f64::consts::LOG2_E;
 
 use crate::arithmetic::{Arithmetic, Format};
-use crate::attend::{Row, Softmax};
+use crate::attend::{Row, SINK, Softmax};
 use crate::problem::Problem;
 use crate::rounding::{LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
 use scores::Scores;
@@ -167,7 +172,7 @@ pub enum Form {
 /// ```
 /// use oracle::{Arithmetic, Problem, Shape, bound_row};
 /// let shape = Shape { batch: 1, q_len: 1, kv_len: 2, q_heads: 1, kv_heads: 1, head_dim: 1, v_dim: 1 };
-/// let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.0, 0.0], v: &[1.0, 3.0], visible: &|_| true };
+/// let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.0, 0.0], v: &[1.0, 3.0], visible: &|_| true, sinks: &[] };
 /// let (row, bound) = bound_row(&problem, &Arithmetic::fused(96), 0, 0, 0);
 /// assert_eq!(row.o, [2.0]);
 /// assert!(bound.o[0] > 0.0 && bound.o[0] < 1e-6);
@@ -212,15 +217,22 @@ pub(crate) fn bound(
     if c.is_finite() && softmax.s.iter().any(|s| s.is_nan() || *s == f64::INFINITY) {
         return (row.clone(), everywhere(0.0));
     }
-    let keys = || softmax.keys.iter();
+    let no_value = vec![0.0; row.o.len()];
+    let keys = || softmax.keys.iter().filter(|j| **j != SINK);
     let q = problem.q_row(b, i, h);
     let k: Vec<&[f32]> = keys().map(|&j| problem.k_row(b, j, h)).collect();
-    let v: Vec<&[f32]> = keys().map(|&j| problem.v_row(b, j, h)).collect();
-    let mut operands = k.iter().chain(&v).chain([&q]);
-    assert!(operands.all(|row| arithmetic.products.take(row)), "q, k and v must be bf16 numbers");
-    let Some(d) = (Scores { arithmetic, form, c, q }).errors(&k) else {
+    let mut v: Vec<&[f32]> = keys().map(|&j| problem.v_row(b, j, h)).collect();
+    assert!(
+        k.iter().chain(&v).chain([&q]).all(|row| arithmetic.products.take(row)),
+        "q, k and v must be bf16 numbers"
+    );
+    let Some(mut d) = (Scores { arithmetic, form, c, q }).errors(&k) else {
         return (row.clone(), everywhere(f64::INFINITY));
     };
+    if let Some(logit) = problem.sink(h) {
+        v.push(&no_value);
+        d.push(sink_error(logit));
+    }
     let passage = Passage::new(arithmetic, &softmax, &d);
     let weights = Weights::new(arithmetic, &softmax, &d, &passage);
     let sums = match form {
@@ -233,6 +245,12 @@ pub(crate) fn bound(
     let o = row.o.iter().zip(computed).map(|(&o, b)| stored(arithmetic.output, o, b)).collect();
     let lse = lse_bound(&row, &softmax, &weights, &sums);
     (row, Bound { o, lse })
+}
+
+/// Section 10.
+fn sink_error(logit: f64) -> f64 {
+    let z = logit.abs() * LOG2_E;
+    if z.is_finite() { (TWO_ROUNDINGS + 8.0 * U64) * z + 2.0 * UNDERFLOW } else { 0.0 }
 }
 
 /// `(1 + u)^2 - 1`.

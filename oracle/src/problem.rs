@@ -18,6 +18,8 @@ pub struct Problem<'a> {
     /// The mask: whether query `i` sees key `j`. What it hides is not part of the problem, so a hidden
     /// key may hold anything, NaN included.
     pub visible: &'a dyn Fn(Pair) -> bool,
+    /// Learned sinks: the logit of one more key for each query head, whose value is 0; none if empty.
+    pub sinks: &'a [f32],
 }
 
 /// Lengths, in elements, of the axes of a [`Problem`].
@@ -74,6 +76,11 @@ impl Problem<'_> {
         (0..self.shape.kv_len).filter(|&j| (self.visible)(Pair { b, i, j })).collect()
     }
 
+    /// The logit of a head's sink.
+    pub(crate) fn sink(&self, h: usize) -> Option<f64> {
+        self.sinks.get(h).map(|logit| f64::from(*logit))
+    }
+
     /// Panics unless the arrays have the lengths that the shape says.
     pub(crate) fn check(&self) {
         let Shape { batch, q_len, kv_len, q_heads, kv_heads, head_dim, v_dim } = self.shape;
@@ -92,6 +99,7 @@ impl Problem<'_> {
             batch * kv_len * kv_heads * v_dim,
             "v: [batch, kv_len, kv_heads, v_dim]"
         );
+        assert!(self.sinks.is_empty() || self.sinks.len() == q_heads, "sinks: none, or [q_heads]");
         assert!(
             kv_heads > 0 && q_heads.is_multiple_of(kv_heads),
             "{q_heads} query heads on {kv_heads} kv heads"

@@ -81,6 +81,8 @@ pub(crate) struct Case {
     pub(crate) q: Vec<f32>,
     pub(crate) k: Vec<f32>,
     pub(crate) v: Vec<f32>,
+    /// A logit for each query head, or none.
+    pub(crate) sinks: Vec<f32>,
 }
 
 /// What a call wrote.
@@ -132,6 +134,7 @@ impl Case {
             q: normal(len(shape.q()), seed),
             k: normal(len(shape.k()), seed ^ 0x9e37),
             v: normal(len(shape.v()), seed ^ 0x79b9),
+            sinks: Vec::new(),
         }
     }
 
@@ -176,7 +179,11 @@ impl Case {
     pub(crate) fn run(&self, plan: &Attention) -> Output {
         let mut output = self.unwritten();
         let mut scratch = vec![f32::NAN; plan.scratch_len()];
-        plan.bind(self.inputs(), output.as_outputs(self.shape), &mut scratch).unwrap().run();
+        let mut outputs = output.as_outputs(self.shape);
+        if !self.sinks.is_empty() {
+            outputs = outputs.sinks(&self.sinks);
+        }
+        plan.bind(self.inputs(), outputs, &mut scratch).unwrap().run();
         output
     }
 
@@ -202,6 +209,7 @@ impl Case {
             k: &self.k,
             v: &self.v,
             visible: &|Pair { b, i, j }| self.sees(b, i, j),
+            sinks: &self.sinks,
         };
         oracle::certify(&problem, arithmetic, Form::Running, &output.o, Some(&output.lse))
     }

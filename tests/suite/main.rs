@@ -10,6 +10,7 @@ mod patterns;
 mod properties;
 mod real_heads;
 mod scratch;
+mod sinks;
 mod special;
 mod states;
 mod storage;
