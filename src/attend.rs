@@ -25,6 +25,7 @@ use crate::score::{self, Queries};
 use crate::sight::{Sight, granularity};
 use crate::simd::Simd;
 use crate::staged::Ahead;
+use crate::tiling::Lanes;
 use core::ops::Range;
 
 /// Scratch, cut to whole vectors: `q`, `o` and `ml` hold one run a block.
@@ -182,6 +183,11 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let rows = job.k.read(tile, &range, work.stage).slice(within.clone());
             let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
             score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
+            if job.modified.0.is_some() {
+                let scores = (simd.floats_of(s.as_flattened_mut()), N * S::LANES);
+                let of_block = (tile, block.rows.clone(), block.pad());
+                job.modify(&visible, of_block, keys.start, Lanes::Queries, scores);
+            }
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
                 job.v.stage(tile, &range, Ahead::default(), stage);

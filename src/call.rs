@@ -1,6 +1,6 @@
 //! A plan bound to tensors: checked, ready to run, in one piece or in parts.
 
-use crate::dispatch::{Claim, Entry};
+use crate::dispatch::{Claim, Entry, Modified};
 use crate::entry::Job;
 use crate::error::Error;
 use crate::mask::{Mask, Only};
@@ -80,6 +80,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) shape: Shape,
     pub(crate) mask: Mask,
     pub(crate) only: Only<'a>,
+    pub(crate) modified: Modified<'a>,
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
@@ -183,11 +184,13 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
-        let Bound { entry, shape, mask, only, keys, scale, q, k, v, kv_lens, sinks } = self.bound;
+        let Bound { entry, shape, mask, only, modified, keys, scale, q, k, v, kv_lens, sinks } =
+            self.bound;
         entry.call(Job {
             shape,
             mask,
             only,
+            modified,
             keys,
             scale,
             level: entry.level(),

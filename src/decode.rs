@@ -219,7 +219,7 @@ fn decode_batch<S: Simd, const TILE_K: usize>(
         for (slot, query_tile) in batch.tiles().enumerate() {
             let Some(mut head) = work.slot(slot, rows) else { continue };
             let ahead = batch.ahead(slot, keys.next);
-            tile::absorb::<S>(simd, job, &mut head, &query_tile, &keys, ahead);
+            tile::absorb::<S>(simd, job, &mut head, &query_tile, &keys, (ahead, &visible));
         }
     }
     for (slot, tile) in batch.tiles().enumerate() {

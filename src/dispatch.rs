@@ -8,9 +8,11 @@
 
 mod claim;
 mod generic;
+mod modifiers;
 mod moves;
 mod sinks;
 pub(crate) use claim::{Claim, check_len};
+pub(crate) use modifiers::Modified;
 pub(crate) use moves::MoveTable;
 pub(crate) use sinks::SinkTable;
 

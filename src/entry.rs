@@ -24,8 +24,9 @@ pub use crate::dispatch::Entry;
 pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
 use crate::attend::QueryTile;
-use crate::dispatch::Claim;
+use crate::dispatch::{Claim, Modified};
 use crate::mask::{Mask, Only, Visible};
+use crate::modifier::Lines;
 use crate::moves::RowsOfLanes;
 use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
@@ -122,6 +123,7 @@ pub struct Job<'a> {
     pub(crate) shape: Shape,
     pub(crate) mask: Mask,
     pub(crate) only: Only<'a>,
+    pub(crate) modified: Modified<'a>,
     /// Keys that may be seen at all.
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
@@ -216,6 +218,29 @@ impl Job<'_> {
                 }
             }
         });
+    }
+
+    /// Changes the scores of some rows of a tile against `keys`, lines of `width` floats, if the plan says so. Where rows
+    /// lie along a line, `idle` lanes come first.
+    // One copy for all entries: once a block and key tile.
+    #[inline(never)]
+    pub(crate) fn modify(
+        &self,
+        visible: &Visible<'_>,
+        (tile, rows, idle): (&QueryTile, Range<usize>, usize),
+        first_key: usize,
+        along: Lanes,
+        (s, width): (&mut [f32], usize),
+    ) {
+        let Some(modifier) = self.modified.0 else { return };
+        let (mut positions, mut of_heads) = ([0.0; 64], [0.0; 64]);
+        let lanes = positions.iter_mut().zip(&mut of_heads).skip(idle);
+        for ((position, of_head), (i, h)) in lanes.zip(self.shape.heads.rows_of(tile.g, rows)) {
+            *position = visible.position(i).saturating_sub(first_key as i64) as f32;
+            *of_head = modifier.number_of_head(tile.b, h);
+        }
+        let (positions, of_heads) = (&positions[..], &of_heads[..]);
+        modifier.apply(self.level, Lines { s, width, along, positions, of_heads });
     }
 
     /// Joins the sinks of some rows of a tile, if there are any: [`Sinks::join_rows`].

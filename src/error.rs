@@ -21,6 +21,8 @@ pub enum Tensor {
     State,
     /// Logits of sinks, one a query head.
     Sinks,
+    /// Slopes of linear biases, one a query head.
+    Slopes,
 }
 
 impl fmt::Display for Tensor {
@@ -33,6 +35,7 @@ impl fmt::Display for Tensor {
             Tensor::Lse => "lse",
             Tensor::State => "state",
             Tensor::Sinks => "sinks",
+            Tensor::Slopes => "slopes",
         })
     }
 }
@@ -235,6 +238,11 @@ pub enum Error {
         /// Of what.
         list: List,
     },
+    /// A cap of scores is not above 0, or no f32.
+    Cap {
+        /// `f64::to_bits` of the cap.
+        cap_bits: u64,
+    },
     /// There is no such part of the work.
     Part {
         /// Index asked for.
@@ -313,6 +321,10 @@ impl fmt::Display for Error {
                 write!(f, "{list} has {given} elements instead of {needed}")
             }
             Error::ZeroBlock { list } => write!(f, "{list} of 0 tokens: at least 1 is needed"),
+            Error::Cap { cap_bits } => {
+                let cap = f64::from_bits(cap_bits);
+                write!(f, "a cap of {cap} is not above 0 and within the range of f32")
+            }
             Error::Part { index, parts } => write!(f, "there is no part {index} of {parts}"),
         }
     }

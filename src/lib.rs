@@ -81,6 +81,7 @@ mod error;
 mod generated;
 mod mask;
 pub mod math;
+mod modifier;
 mod moves;
 mod online;
 mod outer;
@@ -105,6 +106,7 @@ pub use mask::{
     And, BigBird, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals,
     Mask, Offset, Or, Pattern, Place, Predicate, Prefix, Table, Unknown, Window,
 };
+pub use modifier::{Alibi, At, Bias, Capped, Modifier, Natural, Softcap};
 pub use plan::Attention;
 pub use products::{Precision, Products};
 pub use shape::{Heads, Shape};

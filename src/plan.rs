@@ -1,9 +1,10 @@
 //! The plan: everything about an attention that can be checked before there are any data.
 
 use crate::call::{Bound, Call, Inputs, Outputs};
-use crate::dispatch::{Claim, Entry, check_len};
+use crate::dispatch::{Claim, Entry, Modified, check_len};
 use crate::error::{Error, Tensor};
 use crate::mask::{Mask, Only, Pattern};
+use crate::modifier::Modifier;
 use crate::products::Precision;
 use crate::shape::{Heads, Shape};
 use crate::simd::Level;
@@ -24,6 +25,7 @@ pub struct Attention<'m> {
     shape: Shape,
     mask: Mask,
     only: Only<'m>,
+    modified: Modified<'m>,
     keys: Range<usize>,
     scale: f64,
     precision: Precision,
@@ -54,8 +56,8 @@ impl<'m> Attention<'m> {
         entry.check(shape.heads)?;
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
         let precision = entry.precision();
-        let (only, keys) = (Only(None), 0..shape.kv_len);
-        Ok(Attention { shape, mask, only, keys, scale, precision, entry })
+        let (only, modified, keys) = (Only(None), Modified(None), 0..shape.kv_len);
+        Ok(Attention { shape, mask, only, modified, keys, scale, precision, entry })
     }
 
     /// The same plan with another factor for the scores. T5 has 1; the default is
@@ -63,8 +65,8 @@ impl<'m> Attention<'m> {
     #[must_use]
     pub const fn scale(&self, scale: f64) -> Self {
         let (shape, mask, only, keys) = (self.shape, self.mask, self.only, self.key_range());
-        let (precision, entry) = (self.precision, self.entry);
-        Attention { shape, mask, only, keys, scale, precision, entry }
+        let (modified, precision, entry) = (self.modified, self.precision, self.entry);
+        Attention { shape, mask, only, modified, keys, scale, precision, entry }
     }
 
     /// `keys`, which is not `Copy`, where no trait can be called.
@@ -112,14 +114,38 @@ impl<'m> Attention<'m> {
     /// # Errors
     /// [`Error::Offset`] if the pattern needs positions and the mask says none: [`Mask::at`] does. What
     /// [`Pattern::check`] says of the shape.
-    pub fn only<'p>(&self, pattern: &'p dyn Pattern) -> Result<Attention<'p>, Error> {
+    pub fn only(&self, pattern: &'m dyn Pattern) -> Result<Self, Error> {
         if pattern.needs_positions() && !self.mask.has_positions() {
             return Err(Error::Offset);
         }
         pattern.check(&self.shape)?;
-        let (shape, mask, keys, scale) = (self.shape, self.mask, self.keys.clone(), self.scale);
-        let (precision, entry, only) = (self.precision, self.entry, Only(Some(pattern)));
-        Ok(Attention { shape, mask, only, keys, scale, precision, entry })
+        Ok(Attention { only: Only(Some(pattern)), ..self.clone() })
+    }
+
+    /// The same plan with scores that a modifier changes before the softmax. Replaces the one that the plan had.
+    ///
+    /// ```
+    /// use flashlet::{Alibi, Attention, Heads, Mask, Offset, Shape, Softcap};
+    /// # fn main() -> Result<(), flashlet::Error> {
+    /// let mut slopes = [0.0; 12];
+    /// Alibi::slopes(&mut slopes);
+    /// let modifier = Softcap::new(50.0)?.then(Alibi::new(&slopes));
+    /// let shape = Shape { batch: 1, q_len: 64, kv_len: 64, heads: Heads::new(12, 12, 64) };
+    /// let attention = Attention::new(shape, Mask::causal(Offset::TOP_LEFT))?.modify(&modifier)?;
+    /// # let _ = attention;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Offset`] if the modifier needs positions and the mask says none: [`Mask::at`] does. What
+    /// [`Modifier::check`] says of the shape.
+    pub fn modify(&self, modifier: &'m impl Modifier) -> Result<Self, Error> {
+        let modified = Modified(Some(modifier));
+        if let Some(modifier) = modified.0 {
+            modifier.check_plan(&self.shape, self.mask.has_positions())?;
+        }
+        Ok(Attention { modified, ..self.clone() })
     }
 
     /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with
@@ -134,8 +160,8 @@ impl<'m> Attention<'m> {
             return Err(Error::KeyRange { start, end, kv_len });
         }
         let (shape, mask, only, scale) = (self.shape, self.mask, self.only, self.scale);
-        let (precision, entry) = (self.precision, self.entry);
-        Ok(Attention { shape, mask, only, keys, scale, precision, entry })
+        let (modified, precision, entry) = (self.modified, self.precision, self.entry);
+        Ok(Attention { shape, mask, only, modified, keys, scale, precision, entry })
     }
 
     /// Floats of scratch that [`Attention::bind`] wants, whatever the tensors are stored as. Depends
@@ -235,8 +261,20 @@ impl<'m> Attention<'m> {
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         let (entry, shape, mask, keys) = (self.entry, self.shape, self.mask, self.keys.clone());
-        let bound =
-            Bound { entry, shape, mask, only: self.only, keys, scale, q, k, v, kv_lens, sinks };
+        let bound = Bound {
+            entry,
+            shape,
+            mask,
+            only: self.only,
+            modified: self.modified,
+            keys,
+            scale,
+            q,
+            k,
+            v,
+            kv_lens,
+            sinks,
+        };
         Ok(Call { bound, claim, scratch })
     }
 }

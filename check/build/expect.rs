@@ -34,6 +34,7 @@ impl Expected {
             v: &head.v,
             visible: &visible,
             sinks: &[],
+            modify: None,
         };
 
         let (o_len, lse_len) = (q_len * q_heads * v_dim, q_heads * q_len);

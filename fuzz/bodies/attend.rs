@@ -182,7 +182,16 @@ impl Case {
             _ => tensor.widened(),
         });
         let (q, k, v) = (&q[..], &k[..], &v[..]);
-        let problem = Problem { shape, scale: self.scale, q, k, v, visible: &visible, sinks: &[] };
+        let problem = Problem {
+            shape,
+            scale: self.scale,
+            q,
+            k,
+            v,
+            visible: &visible,
+            sinks: &[],
+            modify: None,
+        };
         let arithmetic = arithmetic.stored_as(self.output);
         let verdict = oracle::certify(&problem, &arithmetic, Form::Running, o, Some(lse));
         assert!(verdict.holds(), "{}: {verdict}\n{self:?}", entry.name());

@@ -131,6 +131,6 @@ impl Model {
             v_dim,
         };
         let &Tokens { q, k, v, .. } = tokens;
-        oracle::Problem { shape, scale: self.scale, q, k, v, visible, sinks: &[] }
+        oracle::Problem { shape, scale: self.scale, q, k, v, visible, sinks: &[], modify: None }
     }
 }

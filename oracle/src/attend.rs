@@ -32,6 +32,7 @@ pub struct Row {
 ///     shape, scale: 0.5, q: &[1.0, 2.0], k: &k, v: &[3.0, 5.0, f32::NAN],
 ///     visible: &|pair| pair.j < 2, // the third key is hidden, so its NaN is harmless
 ///     sinks: &[],
+///     modify: None,
 /// };
 /// let row = attend_row(&problem, 0, 0, 0);
 /// assert_eq!(row.o, [4.0]);
@@ -48,7 +49,7 @@ pub(crate) const SINK: usize = usize::MAX / 2;
 pub(crate) struct Softmax {
     /// Visible keys, ascending.
     pub(crate) keys: Vec<usize>,
-    /// `scale * <q, k_j>`.
+    /// `scale * <q, k_j>`, modified.
     pub(crate) s: Vec<f64>,
     /// The largest score; -inf if there is none.
     pub(crate) m: f64,
@@ -61,10 +62,8 @@ pub(crate) struct Softmax {
 impl Softmax {
     /// Scores query `i` of head `h` against every key it sees.
     pub(crate) fn of_row(problem: &Problem, b: usize, i: usize, h: usize) -> Self {
-        let q = problem.q_row(b, i, h);
         let mut keys = problem.visible_keys(b, i);
-        let mut s: Vec<f64> =
-            keys.iter().map(|&j| problem.scale * dot(q, problem.k_row(b, j, h))).collect();
+        let mut s: Vec<f64> = keys.iter().map(|&j| problem.score(b, i, h, j).s).collect();
         if let Some(logit) = problem.sink(h) {
             keys.push(SINK);
             s.push(logit);
@@ -87,11 +86,6 @@ impl Softmax {
         let lse = if self.keys.is_empty() { f64::NEG_INFINITY } else { self.m + self.l.ln() };
         Row { o, lse }
     }
-}
-
-/// `sum_c q_c k_c`. Every product is exact: two 24-bit significands fit into 53 bits.
-fn dot(q: &[f32], k: &[f32]) -> f64 {
-    q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum()
 }
 
 /// `exp` which, like the real one, is positive for every finite argument. Otherwise 0 * Inf would turn an

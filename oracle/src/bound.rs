@@ -130,6 +130,10 @@
 //! A learned sink is one more key, of score `z` and value 0, in a tile of its own that comes last. Its score is
 //! `fl(z * fl(log2 e))`: two roundings. It joins by `l * corr + E(z - m_new)` and `o * corr`, which is what a tile does
 //! (a product that is rounded where the multiply-add of a tile is, and no sum).
+//!
+//! # 11. Modified scores
+//! A modifier takes `s_j` to `f_j(s_j)`: what D_j was before becomes `slope D_j`, the slope being the most that f_j can
+//! multiply a difference by, plus what its own arithmetic may miss of `f_j(s_hat_j)`. Who states the problem says both.
 
 mod scores;
 mod sums;
@@ -139,7 +143,7 @@ use std::f64::consts::LOG2_E;
 
 use crate::arithmetic::{Arithmetic, Format};
 use crate::attend::{Row, SINK, Softmax};
-use crate::problem::Problem;
+use crate::problem::{Modified, Problem};
 use crate::rounding::{LN_ERROR, OVERFLOW, U, U64, UNDERFLOW};
 use scores::Scores;
 use sums::Sums;
@@ -172,7 +176,7 @@ pub enum Form {
 /// ```
 /// use oracle::{Arithmetic, Problem, Shape, bound_row};
 /// let shape = Shape { batch: 1, q_len: 1, kv_len: 2, q_heads: 1, kv_heads: 1, head_dim: 1, v_dim: 1 };
-/// let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.0, 0.0], v: &[1.0, 3.0], visible: &|_| true, sinks: &[] };
+/// let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.0, 0.0], v: &[1.0, 3.0], visible: &|_| true, sinks: &[], modify: None };
 /// let (row, bound) = bound_row(&problem, &Arithmetic::fused(96), 0, 0, 0);
 /// assert_eq!(row.o, [2.0]);
 /// assert!(bound.o[0] > 0.0 && bound.o[0] < 1e-6);
@@ -229,6 +233,12 @@ pub(crate) fn bound(
     let Some(mut d) = (Scores { arithmetic, form, c, q }).errors(&k) else {
         return (row.clone(), everywhere(f64::INFINITY));
     };
+    if problem.modify.is_some() {
+        for (d, &j) in d.iter_mut().zip(keys()) {
+            let Modified { s, slope, error } = problem.score(b, i, h, j);
+            *d = slope * *d + error * LOG2_E + 8.0 * U64 * s.abs();
+        }
+    }
     if let Some(logit) = problem.sink(h) {
         v.push(&no_value);
         d.push(sink_error(logit));

@@ -20,6 +20,19 @@ pub struct Problem<'a> {
     pub visible: &'a dyn Fn(Pair) -> bool,
     /// Learned sinks: the logit of one more key for each query head, whose value is 0; none if empty.
     pub sinks: &'a [f32],
+    /// What becomes of the score of a pair for a query head, if anything does.
+    pub modify: Option<&'a dyn Fn(Pair, usize, f64) -> Modified>,
+}
+
+/// A score after a modifier: a cap, a bias.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Modified {
+    /// The new score, exactly.
+    pub s: f64,
+    /// By how much it can change where the old one changes by 1.
+    pub slope: f64,
+    /// By how much a correct kernel's own arithmetic can miss it, given the old one.
+    pub error: f64,
 }
 
 /// Lengths, in elements, of the axes of a [`Problem`].
@@ -76,6 +89,14 @@ impl Problem<'_> {
         (0..self.shape.kv_len).filter(|&j| (self.visible)(Pair { b, i, j })).collect()
     }
 
+    /// `scale * <q, k_j>`, and what a modifier makes of it.
+    pub(crate) fn score(&self, b: usize, i: usize, h: usize, j: usize) -> Modified {
+        let (q, k) = (self.q_row(b, i, h), self.k_row(b, j, h));
+        let s = self.scale * dot(q, k);
+        self.modify
+            .map_or(Modified { s, slope: 1.0, error: 0.0 }, |modify| modify(Pair { b, i, j }, h, s))
+    }
+
     /// The logit of a head's sink.
     pub(crate) fn sink(&self, h: usize) -> Option<f64> {
         self.sinks.get(h).map(|logit| f64::from(*logit))
@@ -112,6 +133,11 @@ impl Shape {
     fn kv_head(&self, h: usize) -> usize {
         h / (self.q_heads / self.kv_heads)
     }
+}
+
+/// `sum_c q_c k_c`. Every product is exact: two 24-bit significands fit into 53 bits.
+fn dot(q: &[f32], k: &[f32]) -> f64 {
+    q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum()
 }
 
 fn row(data: &[f32], index: usize, width: usize) -> &[f32] {

@@ -4,10 +4,12 @@ use super::products::Weights;
 use super::{Keys, Workspace};
 use crate::attend::QueryTile;
 use crate::entry::Job;
+use crate::mask::Visible;
 use crate::math::exp2;
 use crate::online::{Online, finite};
 use crate::simd::{Items, Rows, Simd, Steps};
 use crate::staged::Ahead;
+use crate::tiling::Lanes;
 
 /// Joins the keys of one tile to the states of one head.
 #[inline(always)]
@@ -17,13 +19,19 @@ pub(super) fn absorb<S: Simd>(
     work: &mut Workspace<'_, S>,
     tile: &QueryTile,
     keys: &Keys<'_>,
-    ahead: Ahead,
+    (ahead, visible): (Ahead, &Visible<'_>),
 ) {
     let (rows, range, sizes) = (tile.rows.len(), &keys.range, work.sizes);
     let (key_width, v_width) = (sizes.key_vectors * S::LANES, sizes.v_vectors * S::LANES);
     if let Some(queries) = Rows::new(&*work.q, sizes.k_dim, rows, sizes.k_dim) {
         let (s, stage) = (simd.floats_of(work.s), simd.floats_of(work.stage));
         job.k.scores(tile, range, ahead, queries, (s, key_width), stage);
+    }
+    if job.modified.0.is_some() {
+        let scores = (simd.floats_of(work.s), key_width);
+        let of_tile = (tile, tile.rows.clone(), 0);
+        let scores = (scores.0.get_mut(..rows * key_width).unwrap_or(&mut []), key_width);
+        job.modify(visible, of_tile, range.start, Lanes::Keys, scores);
     }
     for row in 0..rows {
         weigh(simd, work, row, range.len(), keys.bits);

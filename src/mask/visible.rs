@@ -17,6 +17,11 @@ pub(crate) struct Visible<'m> {
 }
 
 impl<'m> Visible<'m> {
+    /// The position of a query.
+    pub(crate) const fn position(&self, query: usize) -> i64 {
+        self.place.position(query)
+    }
+
     /// The places whose patterns may differ.
     fn places(&self, pattern: &dyn Pattern) -> impl Iterator<Item = Place> + use<> {
         let (place, count) = (self.place, if pattern.differs_by_head() { self.group } else { 1 });

@@ -210,6 +210,7 @@ impl Case {
             v: &self.v,
             visible: &|Pair { b, i, j }| self.sees(b, i, j),
             sinks: &self.sinks,
+            modify: None,
         };
         oracle::certify(&problem, arithmetic, Form::Running, &output.o, Some(&output.lse))
     }

@@ -6,6 +6,7 @@ mod certified;
 mod errors;
 mod masks;
 mod math;
+mod modifiers;
 mod patterns;
 mod properties;
 mod real_heads;

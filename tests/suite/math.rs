@@ -1,6 +1,6 @@
 //! The parts, measured over their whole domain (a stride here), on every backend.
 
-use flashlet::math::{exp2, exp2_bf16};
+use flashlet::math::{TANH_ULPS, exp2, exp2_bf16, tanh};
 use flashlet::simd::{Portable, Scalar, Simd};
 use flashlet::{Level, simd};
 
@@ -64,6 +64,15 @@ impl OnSimd for Exp2Bf16<'_> {
     type Out = Vec<f32>;
     fn run<S: Simd>(self, simd: S) -> Vec<f32> {
         self.0.chunks(S::LANES).flat_map(|x| lanes(simd, x, |x| exp2_bf16(simd, x))).collect()
+    }
+}
+
+struct Tanh<'a>(&'a [f32]);
+
+impl OnSimd for Tanh<'_> {
+    type Out = Vec<f32>;
+    fn run<S: Simd>(self, simd: S) -> Vec<f32> {
+        self.0.chunks(S::LANES).flat_map(|x| lanes(simd, x, |x| tanh(simd, x))).collect()
     }
 }
 
@@ -219,4 +228,30 @@ fn levels_are_found_lowest_first_and_the_best_is_chosen() {
     let levels: Vec<_> = Level::available().collect();
     assert!(levels.is_sorted() && levels.starts_with(&[Level::Scalar, Level::Portable]));
     assert_eq!(Some(&Level::detect()), levels.last());
+}
+
+#[test]
+fn tanh_is_within_its_ulps_over_its_domain() {
+    // Every 97th of the floats from the smallest normal one to 12, on both sides.
+    let (first, last) = (f32::MIN_POSITIVE.to_bits(), 12.0_f32.to_bits());
+    let inputs: Vec<f32> = (first..=last).step_by(97).map(f32::from_bits).collect();
+    for level in Level::available() {
+        let mut worst = 0.0_f64;
+        for sign in [1.0, -1.0] {
+            let signed: Vec<f32> = inputs.iter().map(|x| sign * x).collect();
+            for (x, got) in signed.iter().zip(on(level, Tanh(&signed))) {
+                let exact = f64::from(*x).tanh();
+                worst = worst.max(ulps(sign * got, exact.abs()));
+                assert!(got.abs() <= 1.0 && got.is_sign_positive() == x.is_sign_positive());
+            }
+        }
+        println!("{level}: {worst:.4} ulp");
+        assert!(worst <= TANH_ULPS, "{level}: {worst} ulp");
+        let special =
+            on(level, Tanh(&[0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, 100.0, f32::NAN]));
+        let bits: Vec<u32> = special[..5].iter().map(|x| x.to_bits()).collect();
+        let expected = [0.0, 0.0, 1.0, -1.0, 1.0_f32].map(f32::to_bits);
+        assert_eq!(bits, expected, "{level}");
+        assert!(special[5].is_nan(), "{level}");
+    }
 }

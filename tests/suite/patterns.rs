@@ -152,6 +152,7 @@ fn assert_certified_as(
         v: &case.v,
         visible: &|Pair { b, i, j }| case.sees(b, i, j) && sees(i, j),
         sinks: &[],
+        modify: None,
     };
     let verdict =
         oracle::certify(&problem, &arithmetic, Form::Running, &output.o, Some(&output.lse));

@@ -178,7 +178,16 @@ impl Case {
             self.hidden.is_empty() || !self.hidden[(b * q_len + i) * kv_len + j]
         };
         let Case { shape, scale, q, k, v, .. } = self;
-        f(&Problem { shape: *shape, scale: *scale, q, k, v, visible: &visible, sinks: &[] })
+        f(&Problem {
+            shape: *shape,
+            scale: *scale,
+            q,
+            k,
+            v,
+            visible: &visible,
+            sinks: &[],
+            modify: None,
+        })
     }
 }
 

@@ -1,0 +1,247 @@
+//! What happens to scores between the product and the softmax.
+//!
+//! ```text
+//! s = scale * <q, k>        then a cap, cap * tanh(s / cap)        then a bias
+//! ```
+//! In this order, which types keep: a cap may be followed by a bias, a bias by nothing. A modifier works on lanes of
+//! scores in units of log2, `s * log2(e)`, as the kernels hold them, and is compiled for each level where it is used.
+
+use crate::error::{Error, Tensor};
+use crate::math::tanh;
+use crate::shape::Shape;
+use crate::simd::Simd;
+use crate::tiling::Lanes;
+use core::f32::consts::{LN_2, LOG2_E};
+
+/// A change of scores, lane by lane.
+///
+/// ```
+/// use flashlet::simd::Simd;
+/// use flashlet::{At, Modifier, Natural};
+///
+/// /// Keys further away than a hundred tokens count half as much.
+/// struct Far;
+///
+/// impl Modifier for Far {
+///     fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32 {
+///         let is_near = simd.lt(at.distance, simd.splat(100.0));
+///         simd.select(is_near, score, simd.sub(score, simd.splat(core::f32::consts::LN_2)))
+///     }
+///     fn needs_positions(&self) -> bool {
+///         true
+///     }
+/// }
+/// let far = Natural(Far); // scores as the formula has them, not in units of log2
+/// # let _ = far;
+/// ```
+pub trait Modifier: Sync {
+    /// The new scores of some pairs.
+    fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32;
+
+    /// A number of each query head, which [`At::of_head`] has for each pair.
+    fn of_head(&self, sequence: usize, head: usize) -> f32 {
+        let _ = (sequence, head);
+        0.0
+    }
+
+    /// Whether it means nothing without the queries' positions.
+    fn needs_positions(&self) -> bool {
+        false
+    }
+
+    /// Whether it fits attention of this shape.
+    ///
+    /// # Errors
+    /// One that names what does not.
+    fn check(&self, shape: &Shape) -> Result<(), Error> {
+        let _ = shape;
+        Ok(())
+    }
+}
+
+/// A [`Modifier`] that adds something: it comes after a cap.
+pub trait Bias: Modifier {}
+
+/// What a [`Modifier`] knows of each pair.
+#[derive(Clone, Copy, Debug)]
+pub struct At<V> {
+    /// The query's position minus the key's: exact up to 2^24.
+    pub distance: V,
+    /// What [`Modifier::of_head`] says of the query head.
+    pub of_head: V,
+}
+
+/// `cap * tanh(s / cap)` (Gemma 2, Grok): scores stay within `-cap..cap`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Softcap {
+    /// In units of log2, and one over it.
+    cap: f32,
+    inverse: f32,
+}
+
+impl Softcap {
+    /// A cap above 0.
+    ///
+    /// # Errors
+    /// [`Error::Cap`] if it is not finite or not above 0, or so small or large that it or one over it is no f32.
+    pub fn new(cap: f64) -> Result<Self, Error> {
+        let cap_of_log2 = cap * core::f64::consts::LOG2_E;
+        #[expect(clippy::cast_possible_truncation, reason = "rounded once each")]
+        let (rounded, inverse) = (cap_of_log2 as f32, (1.0 / cap_of_log2) as f32);
+        if !(rounded.is_normal() && inverse.is_normal() && rounded > 0.0) {
+            return Err(Error::Cap { cap_bits: cap.to_bits() });
+        }
+        Ok(Softcap { cap: rounded, inverse })
+    }
+
+    /// The cap, and a bias after it.
+    #[must_use]
+    pub const fn then<B: Bias>(self, bias: B) -> Capped<B> {
+        Capped(self, bias)
+    }
+}
+
+impl Modifier for Softcap {
+    #[inline(always)]
+    fn modify<S: Simd>(&self, simd: S, score: S::F32, _: At<S::F32>) -> S::F32 {
+        let x = simd.mul(score, simd.splat(self.inverse));
+        simd.mul(tanh(simd, x), simd.splat(self.cap))
+    }
+}
+
+/// A cap and then a bias: [`Softcap::then`].
+#[derive(Clone, Copy, Debug)]
+pub struct Capped<B>(Softcap, B);
+
+impl<B: Bias> Modifier for Capped<B> {
+    #[inline(always)]
+    fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32 {
+        let score = self.0.modify(simd, score, at);
+        self.1.modify(simd, score, at)
+    }
+    fn of_head(&self, sequence: usize, head: usize) -> f32 {
+        self.1.of_head(sequence, head)
+    }
+    fn needs_positions(&self) -> bool {
+        self.1.needs_positions()
+    }
+    fn check(&self, shape: &Shape) -> Result<(), Error> {
+        self.1.check(shape)
+    }
+}
+
+/// Attention with linear biases: `s - slope * |p - j|` (Press et al., arXiv 2108.12409). The whole term, also where a row
+/// has it in common: the log-sum-exp is that of the formula.
+#[derive(Clone, Copy, Debug)]
+pub struct Alibi<'a>(&'a [f32]);
+
+impl<'a> Alibi<'a> {
+    /// A slope for each query head: those of [`Alibi::slopes`], or others.
+    #[must_use]
+    pub const fn new(slopes: &'a [f32]) -> Self {
+        Alibi(slopes)
+    }
+
+    /// The slopes of a model with as many heads, for any number of them: `2^(-8 (h + 1) / c)` for the first `c` heads,
+    /// the largest power of two of them, and `2^(-4 (2 (h - c) + 1) / c)` for the others.
+    pub fn slopes(slopes: &mut [f32]) {
+        let heads = slopes.len();
+        let c = if heads == 0 { 1 } else { 1_usize << heads.ilog2() };
+        for (h, slope) in slopes.iter_mut().enumerate() {
+            let exponent = match h.checked_sub(c) {
+                None => 8.0 * (h + 1) as f64,
+                Some(h) => 4.0 * (2 * h + 1) as f64,
+            };
+            #[expect(clippy::cast_possible_truncation, reason = "rounded once")]
+            let rounded = libm::exp2(-exponent / c as f64) as f32;
+            *slope = rounded;
+        }
+    }
+}
+
+impl Modifier for Alibi<'_> {
+    #[inline(always)]
+    fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32 {
+        let zero = simd.splat(0.0);
+        let back = simd.sub(zero, at.distance);
+        let minus_size = simd.select(simd.lt(zero, at.distance), back, at.distance);
+        simd.mul_add(minus_size, at.of_head, score)
+    }
+    fn of_head(&self, _: usize, head: usize) -> f32 {
+        self.0.get(head).map_or(0.0, |slope| slope * LOG2_E)
+    }
+    fn needs_positions(&self) -> bool {
+        true
+    }
+    fn check(&self, shape: &Shape) -> Result<(), Error> {
+        let (needed, given) = (shape.heads.q, self.0.len());
+        let tensor = Tensor::Slopes;
+        if needed == given { Ok(()) } else { Err(Error::Length { tensor, needed, given }) }
+    }
+}
+
+impl Bias for Alibi<'_> {}
+
+/// A modifier that is given scores as the formula has them, not in units of log2: two more products, and their
+/// rounding.
+#[derive(Clone, Copy, Debug)]
+pub struct Natural<M>(pub M);
+
+impl<M: Modifier> Modifier for Natural<M> {
+    #[inline(always)]
+    fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32 {
+        let score = simd.mul(score, simd.splat(LN_2));
+        simd.mul(self.0.modify(simd, score, at), simd.splat(LOG2_E))
+    }
+    fn of_head(&self, sequence: usize, head: usize) -> f32 {
+        self.0.of_head(sequence, head)
+    }
+    fn needs_positions(&self) -> bool {
+        self.0.needs_positions()
+    }
+    fn check(&self, shape: &Shape) -> Result<(), Error> {
+        self.0.check(shape)
+    }
+}
+
+impl<M: Bias> Bias for Natural<M> {}
+
+/// Scores of some rows and some keys, in lines of `width` floats.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    pub(crate) s: &'a mut [f32],
+    pub(crate) width: usize,
+    /// What lies along a line: rows of queries, a line a key, or keys, a line a row.
+    pub(crate) along: Lanes,
+    /// For each row, in its lane or its line: its query's position minus that of the first key, and what the modifier
+    /// says of its head.
+    pub(crate) positions: &'a [f32],
+    pub(crate) of_heads: &'a [f32],
+}
+
+/// Applies a modifier to all of them.
+#[inline(always)]
+pub(crate) fn apply<S: Simd, M: Modifier>(simd: S, modifier: &M, lines: Lines<'_>) {
+    let Lines { s, width, along, positions, of_heads } = lines;
+    let mut counting = [0.0; crate::simd::MAX_LANES];
+    counting.iter_mut().zip(0_u8..).for_each(|(x, n)| *x = f32::from(n));
+    let steps = simd.load(&counting);
+    for (n, line) in s.chunks_exact_mut(width.max(1)).enumerate() {
+        for (lane, scores) in line.chunks_exact_mut(S::LANES).enumerate() {
+            let lane = lane * S::LANES;
+            let at = match along {
+                Lanes::Queries => {
+                    let row = |of: &[f32]| simd.load(of.get(lane..).unwrap_or(&[]));
+                    let distance = simd.sub(row(positions), simd.splat(n as f32));
+                    At { distance, of_head: row(of_heads) }
+                }
+                Lanes::Keys => {
+                    let row = |of: &[f32]| simd.splat(of.get(n).copied().unwrap_or(0.0));
+                    let keys = simd.add(simd.splat(lane as f32), steps);
+                    At { distance: simd.sub(row(positions), keys), of_head: row(of_heads) }
+                }
+            };
+            simd.store(modifier.modify(simd, simd.load(scores), at), scores);
+        }
+    }
+}
