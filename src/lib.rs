@@ -51,7 +51,7 @@
 //! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
 //! attend                   for each query tile, for each key tile that its mask names:
 //!   sight                      who of a block sees which keys of the tile
-//!   score                      s = q . k
+//!   score modifier             s = q . k, and what a cap or a bias makes of it
 //!   online                     m, l, o: the mathematics of flash attention on one screen
 //! decode                   the same for few queries, with keys in the lanes
 //! outer products           the one inner loop, and what it multiplies

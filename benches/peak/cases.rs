@@ -1,6 +1,7 @@
 //! What is timed, by name.
 
 use crate::call::Call;
+use crate::modified::{self, Formula};
 use crate::sparse::{self, Sparse};
 use flashlet::entry::Entry;
 use flashlet::{Attention, Error, Heads, Level, Mask, Offset, Shape, Window};
@@ -13,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) call: Call,
     /// Pairs that are left out beside those of the call.
     pub(crate) sparse: Option<Sparse>,
+    /// What becomes of its scores.
+    pub(crate) modified: Option<Formula>,
     pub(crate) element: Element,
     pub(crate) layout: Layout,
     pub(crate) products: Products,
@@ -61,7 +64,8 @@ pub(crate) enum Limit {
 /// All cases, those of one shape side by side.
 pub(crate) fn all() -> Vec<Case> {
     // The long prompt comes first: what others allocate must not count as its memory.
-    let groups = [vec![long()], prompts(), windows(), patterns(), steps(), few(), by_token()];
+    let groups =
+        [vec![long()], prompts(), windows(), patterns(), scores(), steps(), few(), by_token()];
     groups.into_iter().flatten().collect()
 }
 
@@ -121,6 +125,17 @@ fn patterns() -> Vec<Case> {
     [full].into_iter().chain(sparse::all().into_iter().map(case)).collect()
 }
 
+/// Modifiers of scores, to be held against `prefill_f32_hd128_n1024_full`.
+fn scores() -> Vec<Case> {
+    let shape = prompt(Heads::new(modified::HEADS, modified::HEADS, 128), 1024);
+    let case = |formula: Formula| {
+        let name = format!("prefill_f32_hd128_n1024_{}", formula.name);
+        let call = Call { mask: Mask::at(Offset::TOP_LEFT), ..Call::full(shape) };
+        Case { modified: Some(formula), ..Case::new(name, call, Limit::Peak) }
+    };
+    modified::ALL.map(case).into()
+}
+
 fn steps() -> Vec<Case> {
     let mut cases = Vec::new();
     for (stored, element) in [("f32", Element::F32), ("f16", Element::F16), ("bf16", Element::Bf16)]
@@ -171,6 +186,7 @@ impl Case {
             name,
             call,
             sparse: None,
+            modified: None,
             element: Element::F32,
             layout: Layout::ByHead,
             products: Products::F32,
@@ -187,7 +203,13 @@ impl Case {
             (Some(sparse), _) => {
                 Attention::new(shape, mask)?.only(sparse.pattern)?.level(level).map(Some)
             }
-            (None, Products::F32) => Attention::new(shape, mask)?.level(level).map(Some),
+            (None, Products::F32) => {
+                let plan = Attention::new(shape, mask)?.level(level)?;
+                match &self.modified {
+                    Some(formula) => (formula.plan)(&plan).map(Some),
+                    None => Ok(Some(plan)),
+                }
+            }
             // The entry itself, not what a plan would choose: nothing else may stand in for it.
             (None, Products::Bf16) => Entry::pairs(level, shape.heads)
                 .map(|entry| Attention::with_entry(shape, mask, entry))

@@ -12,6 +12,7 @@
 #[path = "../shared/call.rs"]
 mod call;
 mod cases;
+mod modified;
 mod probes;
 mod report;
 mod run;

@@ -2,7 +2,7 @@
 
 use flashlet::entry::Entry;
 use flashlet::{Mask, Offset, Shape};
-use measure::case::certify_where;
+use measure::case::{Rule, certify_where};
 use measure::problem::{Model, Sight, Tokens};
 use oracle::{Format, Verdict};
 
@@ -41,20 +41,19 @@ impl Call {
         self.sight.sees(self.position + i, j)
     }
 
-    /// Judges some rows of what `entry` made of these numbers and stored in the format `output`, where query `i` sees
-    /// key `j` if `sees(i, j)`.
+    /// Judges some rows of what `entry` made of these numbers and stored in the format `output`, by a rule.
     pub(crate) fn certify(
         &self,
         entry: &Entry,
         output: Format,
         [q, k, v]: [&[f32]; 3],
         o: &[f32],
-        sees: &dyn Fn(usize, usize) -> bool,
+        rule: Rule<'_>,
     ) -> Verdict {
         let Shape { q_len, heads, .. } = self.shape;
         let rows = [(0, 0, 0), (0, q_len / 2, heads.q / 2), (0, q_len - 1, heads.q - 1)];
         let tokens = Tokens { position: self.position, q, k, v };
-        certify_where(&self.model(), &tokens, sees, entry, output, rows, o)
+        certify_where(&self.model(), &tokens, rule, entry, output, rows, o)
     }
 
     fn model(&self) -> Model {

@@ -8,6 +8,7 @@ use call::{numbers, passes};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
 use flashlet::{Attention, Inputs, Level, Outputs, View, ViewMut};
+use measure::case::Rule;
 use oracle::Format;
 
 /// Times one call on every level. Throughput is in floating-point operations.
@@ -39,8 +40,13 @@ pub(crate) fn levels(group: &mut BenchmarkGroup<'_, WallTime>, case: &str, call:
         });
         // A filter on the command line leaves cases out.
         if timed {
-            let verdict =
-                call.certify(plan.entry(), Format::F32, [&q, &k, &v], &o, &|i, j| call.sees(i, j));
+            let verdict = call.certify(
+                plan.entry(),
+                Format::F32,
+                [&q, &k, &v],
+                &o,
+                Rule { sees: &|i, j| call.sees(i, j), modify: None },
+            );
             assert!(passes(&verdict), "{level}: {verdict}");
         }
     }

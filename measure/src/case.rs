@@ -6,7 +6,9 @@ use crate::problem::{Model, Tokens};
 use crate::time::time;
 use flashlet::entry::Entry;
 use flashlet::{Heads, Precision};
-use oracle::{Arithmetic, Form, Format, Pair, Verdict, attend_row, certify_rows};
+use oracle::{
+    Arithmetic, Form, Format, Modified, Pair, Problem, Verdict, attend_row, certify_rows,
+};
 use std::time::Duration;
 
 /// Tokens of the case for times, if the model takes as many.
@@ -164,22 +166,31 @@ pub fn certify(
     o: &[f32],
 ) -> Verdict {
     let sees = |i, j| model.sight.sees(tokens.position + i, j);
-    certify_where(model, tokens, &sees, entry, output, rows, o)
+    certify_where(model, tokens, Rule { sees: &sees, modify: None }, entry, output, rows, o)
 }
 
-/// As [`certify`], where query `i` sees key `j` only if `sees(i, j)`, whatever the model says.
+/// What a [`Model`] does not say of a call.
+#[derive(Clone, Copy)]
+pub struct Rule<'a> {
+    /// Whether query `i` sees key `j`, whatever the model says.
+    pub sees: &'a dyn Fn(usize, usize) -> bool,
+    /// What becomes of a score.
+    pub modify: Option<&'a dyn Fn(Pair, usize, f64) -> Modified>,
+}
+
+/// As [`certify`], by a rule.
 #[must_use]
 pub fn certify_where(
     model: &Model,
     tokens: &Tokens<'_>,
-    sees: &dyn Fn(usize, usize) -> bool,
+    rule: Rule<'_>,
     entry: &Entry,
     output: Format,
     rows: impl IntoIterator<Item = (usize, usize, usize)>,
     o: &[f32],
 ) -> Verdict {
-    let visible = |Pair { i, j, .. }: Pair| sees(i, j);
-    let problem = model.oracle(tokens, &visible);
+    let visible = |Pair { i, j, .. }: Pair| (rule.sees)(i, j);
+    let problem = Problem { modify: rule.modify, ..model.oracle(tokens, &visible) };
     certify_rows(&problem, &arithmetic(entry, output), Form::Running, rows, o, None)
 }
 
