@@ -145,7 +145,7 @@ impl Problem {
         }
     }
 
-    fn plan(&self) -> Result<Attention, Error> {
+    fn plan(&self) -> Result<Attention<'static>, Error> {
         let plan = Attention::new(self.shape(), self.mask())?;
         Ok(match self.precision {
             IN_BF16 => plan.precision(Precision::Bf16Products),
