@@ -18,7 +18,18 @@ fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
 
 #[test]
 fn the_corpus_of_attend_is_certified() {
-    assert!(replay("attend", attend::run) > 0);
+    assert!(replay("attend", |data| attend::run(data, false)) > 0);
+}
+
+#[test]
+fn a_thousand_random_inputs_with_extras_are_certified() {
+    let mut random = fastrand::Rng::with_seed(2);
+    for number in 0..1000 {
+        println!("input {number}");
+        let len = random.usize(60..3000);
+        let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+        attend::run(&data, true);
+    }
 }
 
 #[test]
@@ -28,6 +39,6 @@ fn a_thousand_random_inputs_of_attend_are_certified() {
         println!("input {number}");
         let len = random.usize(20..3000);
         let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
-        attend::run(&data);
+        attend::run(&data, false);
     }
 }

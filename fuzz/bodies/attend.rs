@@ -1,7 +1,11 @@
 //! Attention under any shape, mask, storage and data: every level within the certified bound of the
 //! f64 oracle, all levels of a class equal to the bit, NaN where the definition says NaN.
 
+#[path = "extras.rs"]
+mod extras;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
+use extras::Extras;
 use flashlet::{
     AnyView, AnyViewMut, Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape,
     View, ViewMut, Window,
@@ -31,6 +35,7 @@ struct Case {
     k: Tensor,
     v: Tensor,
     output: Format,
+    extras: Extras,
 }
 
 /// Numbers, as they are stored.
@@ -41,30 +46,10 @@ enum Tensor {
 }
 
 /// Judges one input. Input that is too short or too plain is completed with zeros.
-pub(crate) fn run(data: &[u8]) {
-    let Ok(case) = Case::decode(&mut Unstructured::new(data)) else { return };
-    for fused in [false, true] {
-        let mut first = None;
-        for level in Level::available().filter(|level| level.is_fused() == fused) {
-            let plan = case.plan(level);
-            let (o, lse) = case.attend(&plan);
-            if plan.entry().precision() == Precision::Bf16Products {
-                // A class of its own.
-                case.judge(&plan, &o, &lse);
-                continue;
-            }
-            let bits: Vec<u32> = o.iter().chain(&lse).map(|x| canonical(*x)).collect();
-            match &first {
-                None => {
-                    case.judge(&plan, &o, &lse);
-                    first = Some(bits);
-                }
-                Some(first) => {
-                    let differs = first.iter().zip(&bits).position(|(a, b)| a != b);
-                    assert_eq!(differs, None, "{level} differs within its class: {case:?}");
-                }
-            }
-        }
+/// With `extras`, a pattern, a modifier of scores and sinks come in front of the tensors.
+pub(crate) fn run(data: &[u8], extras: bool) {
+    if let Ok(case) = Case::decode(&mut Unstructured::new(data), extras) {
+        case.run();
     }
 }
 
@@ -74,7 +59,39 @@ fn canonical(x: f32) -> u32 {
 }
 
 impl Case {
-    fn decode(u: &mut Unstructured<'_>) -> Result<Self> {
+    /// Judges it on every level.
+    fn run(&self) {
+        for fused in [false, true] {
+            let mut first = None;
+            for level in Level::available().filter(|level| level.is_fused() == fused) {
+                let plan = self.plan(level);
+                let pattern = self.extras.pattern();
+                let plan = match &pattern {
+                    Some(pattern) => plan.only(pattern).expect("a good pattern"),
+                    None => plan,
+                };
+                let (o, lse) = self.extras.modified(&plan, |plan| self.attend(plan));
+                if plan.entry().precision() == Precision::Bf16Products {
+                    // A class of its own.
+                    self.judge(&plan, &o, &lse);
+                    continue;
+                }
+                let bits: Vec<u32> = o.iter().chain(&lse).map(|x| canonical(*x)).collect();
+                match &first {
+                    None => {
+                        self.judge(&plan, &o, &lse);
+                        first = Some(bits);
+                    }
+                    Some(first) => {
+                        let differs = first.iter().zip(&bits).position(|(a, b)| a != b);
+                        assert_eq!(differs, None, "{level} differs within its class: {self:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode(u: &mut Unstructured<'_>, extras: bool) -> Result<Self> {
         let kv = u.int_in_range(1..=3)?;
         let heads = Heads {
             q: kv * u.int_in_range(1..=4)?,
@@ -107,6 +124,7 @@ impl Case {
         };
         let [q_format, k_format, v_format, output] = [format()?, format()?, format()?, format()?];
         let precision = *u.choose(&[Precision::F32, Precision::Bf16Products])?;
+        let extras = if extras { Extras::decode(u, shape)? } else { Extras::default() };
         let mut tensor = |dims: [usize; 4], format| -> Result<Tensor> {
             let mut x: Vec<f32> = Vec::new();
             for _ in 0..dims.iter().product() {
@@ -116,7 +134,7 @@ impl Case {
         };
         let q = tensor(shape.q(), q_format)?;
         let (k, v) = (tensor(shape.k(), k_format)?, tensor(shape.v(), v_format)?);
-        Ok(Case { shape, rule, kv_lens, scale, precision, q, k, v, output })
+        Ok(Case { shape, rule, kv_lens, scale, precision, q, k, v, output, extras })
     }
 
     fn mask(&self) -> Mask {
@@ -135,6 +153,7 @@ impl Case {
         let offset = offset.map_or(len - self.shape.q_len as i128, i128::from);
         let (p, j) = (i as i128 + offset, j as i128);
         j < len
+            && self.extras.sees(i, p as i64, j as usize)
             && (!causal || j <= p)
             && j <= p + right as i128
             && (j >= p - left as i128 || j < sinks as i128)
@@ -153,7 +172,10 @@ impl Case {
         let (q, k, v) = (&self.q, &self.k, &self.v);
         let inputs = Inputs::new(q.view(shape.q()), k.view(shape.k()), v.view(shape.v()));
         let inputs = inputs.kv_lens(&self.kv_lens[..]);
-        let outputs = Outputs::new(o.view_mut(shape.o())).lse(&mut lse[..]);
+        let mut outputs = Outputs::new(o.view_mut(shape.o())).lse(&mut lse[..]);
+        if !self.extras.sinks.is_empty() {
+            outputs = outputs.sinks(&self.extras.sinks);
+        }
         plan.bind(inputs, outputs, &mut scratch).expect("views of the plan's shape").run();
         (o.widened(), lse)
     }
@@ -170,6 +192,11 @@ impl Case {
             v_dim: heads.v_dim,
         };
         let visible = |pair| self.sees(pair);
+        let modify = |Pair { b, i, j }: Pair, h: usize, score: f64| {
+            let offset =
+                self.rule.offset.unwrap_or(self.kv_lens[b] as i64 - self.shape.q_len as i64);
+            self.extras.exact(i as i64 + offset - j as i64, h, score)
+        };
         let (entry, tile_k) = (plan.entry(), plan.entry().tile_k());
         let arithmetic = match (entry.precision(), entry.level().is_fused()) {
             (Precision::Bf16Products, _) => Arithmetic::bf16_products(tile_k),
@@ -189,8 +216,8 @@ impl Case {
             k,
             v,
             visible: &visible,
-            sinks: &[],
-            modify: None,
+            sinks: &self.extras.sinks,
+            modify: Some(&modify),
         };
         let arithmetic = arithmetic.stored_as(self.output);
         let verdict = oracle::certify(&problem, &arithmetic, Form::Running, o, Some(lse));

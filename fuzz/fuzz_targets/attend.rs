@@ -5,5 +5,5 @@
 mod attend;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    attend::run(data);
+    attend::run(data, false);
 });
