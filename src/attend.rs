@@ -183,10 +183,10 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let rows = job.k.read(tile, &range, work.stage).slice(within.clone());
             let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
             score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
-            if job.modified.0.is_some() {
+            if job.changes_scores() {
                 let scores = (simd.floats_of(s.as_flattened_mut()), N * S::LANES);
                 let of_block = (tile, block.rows.clone(), block.pad());
-                job.modify(&visible, of_block, keys.start, Lanes::Queries, scores);
+                job.modify(&visible, of_block, &keys, Lanes::Queries, scores);
             }
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {

@@ -1,5 +1,6 @@
 //! A plan bound to tensors: checked, ready to run, in one piece or in parts.
 
+use crate::bias::Biased;
 use crate::dispatch::{Claim, Entry, Modified};
 use crate::entry::Job;
 use crate::error::Error;
@@ -81,6 +82,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) mask: Mask,
     pub(crate) only: Only<'a>,
     pub(crate) modified: Modified<'a>,
+    pub(crate) biased: Biased<'a>,
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
@@ -184,13 +186,27 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
-        let Bound { entry, shape, mask, only, modified, keys, scale, q, k, v, kv_lens, sinks } =
-            self.bound;
+        let Bound {
+            entry,
+            shape,
+            mask,
+            only,
+            modified,
+            biased,
+            keys,
+            scale,
+            q,
+            k,
+            v,
+            kv_lens,
+            sinks,
+        } = self.bound;
         entry.call(Job {
             shape,
             mask,
             only,
             modified,
+            biased,
             keys,
             scale,
             level: entry.level(),

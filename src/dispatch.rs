@@ -12,7 +12,7 @@ mod modifiers;
 mod moves;
 mod sinks;
 pub(crate) use claim::{Claim, check_len};
-pub(crate) use modifiers::Modified;
+pub(crate) use modifiers::{AnyModifier, Modified};
 pub(crate) use moves::MoveTable;
 pub(crate) use sinks::SinkTable;
 

@@ -24,7 +24,8 @@ pub use crate::dispatch::Entry;
 pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
 use crate::attend::QueryTile;
-use crate::dispatch::{Claim, Modified};
+use crate::bias::{self, Biased};
+use crate::dispatch::{AnyModifier, Claim, Modified};
 use crate::mask::{Mask, Only, Visible};
 use crate::modifier::Lines;
 use crate::moves::RowsOfLanes;
@@ -124,6 +125,7 @@ pub struct Job<'a> {
     pub(crate) mask: Mask,
     pub(crate) only: Only<'a>,
     pub(crate) modified: Modified<'a>,
+    pub(crate) biased: Biased<'a>,
     /// Keys that may be seen at all.
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
@@ -150,12 +152,15 @@ impl Job<'_> {
         let visible =
             self.kv_lens.and_then(|lens| lens.get(b)).map_or(kv_len, |len| kv_len.min(*len));
         let group = heads.group();
-        self.mask.visible(self.only, (b, g * group, group), (q_len, visible), &self.keys)
+        let hides = Biased(self.biased.0.filter(|lookup| lookup.hides()));
+        let place = (b, g * group, group);
+        self.mask.visible((self.only, hides), place, (q_len, visible), &self.keys)
     }
 
     /// Whether other key/value heads may see other keys.
     pub(crate) fn differs_by_head(&self) -> bool {
         self.only.0.is_some_and(|pattern| pattern.differs_by_head())
+            || self.biased.0.is_some_and(|lookup| lookup.hides())
     }
 
     /// Lays at most a vector of query rows down lanes, behind `idle` lanes of zeros:
@@ -228,11 +233,33 @@ impl Job<'_> {
         &self,
         visible: &Visible<'_>,
         (tile, rows, idle): (&QueryTile, Range<usize>, usize),
-        first_key: usize,
+        keys: &Range<usize>,
         along: Lanes,
         (s, width): (&mut [f32], usize),
     ) {
-        let Some(modifier) = self.modified.0 else { return };
+        if let Some(modifier) = self.modified.0 {
+            let lines = (along, &mut *s, width);
+            self.modify_by(modifier, visible, (tile, rows.clone(), idle), keys.start, lines);
+        }
+        if let Some(lookup) = self.biased.0 {
+            let of_rows = (self.shape.heads.group(), tile.b, tile.g, rows);
+            bias::add(lookup, visible, of_rows, keys, (along, idle), (s, width));
+        }
+    }
+
+    /// Whether scores are changed at all.
+    pub(crate) fn changes_scores(&self) -> bool {
+        self.modified.0.is_some() || self.biased.0.is_some()
+    }
+
+    fn modify_by(
+        &self,
+        modifier: &dyn AnyModifier,
+        visible: &Visible<'_>,
+        (tile, rows, idle): (&QueryTile, Range<usize>, usize),
+        first_key: usize,
+        (along, s, width): (Lanes, &mut [f32], usize),
+    ) {
         let (mut positions, mut of_heads) = ([0.0; 64], [0.0; 64]);
         let lanes = positions.iter_mut().zip(&mut of_heads).skip(idle);
         for ((position, of_head), (i, h)) in lanes.zip(self.shape.heads.rows_of(tile.g, rows)) {

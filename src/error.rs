@@ -23,6 +23,8 @@ pub enum Tensor {
     Sinks,
     /// Slopes of linear biases, one a query head.
     Slopes,
+    /// Biases of scores.
+    Bias,
 }
 
 impl fmt::Display for Tensor {
@@ -36,6 +38,7 @@ impl fmt::Display for Tensor {
             Tensor::State => "state",
             Tensor::Sinks => "sinks",
             Tensor::Slopes => "slopes",
+            Tensor::Bias => "bias",
         })
     }
 }

@@ -51,7 +51,7 @@
 //! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
 //! attend                   for each query tile, for each key tile that its mask names:
 //!   sight                      who of a block sees which keys of the tile
-//!   score modifier             s = q . k, and what a cap or a bias makes of it
+//!   score modifier bias        s = q . k, and what a cap or a bias makes of it
 //!   online                     m, l, o: the mathematics of flash attention on one screen
 //! decode                   the same for few queries, with keys in the lanes
 //! outer products           the one inner loop, and what it multiplies
@@ -71,6 +71,7 @@
 extern crate std;
 
 mod attend;
+mod bias;
 mod call;
 mod decode;
 mod dispatch;
@@ -99,6 +100,7 @@ mod state;
 mod tiling;
 mod view;
 
+pub use bias::{BiasRow, BiasTensor, Lookup, T5Bias};
 pub use call::{Call, Inputs, Outputs, Part};
 pub use elem::Elem;
 pub use error::{Error, List, Tensor};

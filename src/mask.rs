@@ -18,6 +18,7 @@ pub use tables::{Cell, Classify, Predicate, Table, Unknown};
 pub use tokens::{Chunks, Dilation, Globals, Prefix};
 pub(crate) use visible::Visible;
 
+use crate::bias::Biased;
 use crate::error::Error;
 use band::Band;
 use core::ops::{BitAnd, Range};
@@ -164,14 +165,14 @@ impl Mask {
     #[inline(never)]
     pub(crate) fn visible<'m>(
         self,
-        only: Only<'m>,
+        (only, hides): (Only<'m>, Biased<'m>),
         (sequence, head, group): (usize, usize, usize),
         (q_len, visible_len): (usize, usize),
         keys: &Range<usize>,
     ) -> Visible<'m> {
         let band = self.of_sequence(q_len, visible_len, keys);
         let place = Place { sequence, head, offset: band.offset, q_len, kv_len: visible_len };
-        Visible { band, only, place, group }
+        Visible { band, only, hides, place, group }
     }
 
     /// The band of one sequence.

@@ -1,5 +1,6 @@
 //! The plan: everything about an attention that can be checked before there are any data.
 
+use crate::bias::{Biased, Lookup};
 use crate::call::{Bound, Call, Inputs, Outputs};
 use crate::dispatch::{Claim, Entry, Modified, check_len};
 use crate::error::{Error, Tensor};
@@ -26,6 +27,7 @@ pub struct Attention<'m> {
     mask: Mask,
     only: Only<'m>,
     modified: Modified<'m>,
+    biased: Biased<'m>,
     keys: Range<usize>,
     scale: f64,
     precision: Precision,
@@ -56,8 +58,9 @@ impl<'m> Attention<'m> {
         entry.check(shape.heads)?;
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
         let precision = entry.precision();
-        let (only, modified, keys) = (Only(None), Modified(None), 0..shape.kv_len);
-        Ok(Attention { shape, mask, only, modified, keys, scale, precision, entry })
+        let (only, modified, biased) = (Only(None), Modified(None), Biased(None));
+        let keys = 0..shape.kv_len;
+        Ok(Attention { shape, mask, only, modified, biased, keys, scale, precision, entry })
     }
 
     /// The same plan with another factor for the scores. T5 has 1; the default is
@@ -65,8 +68,9 @@ impl<'m> Attention<'m> {
     #[must_use]
     pub const fn scale(&self, scale: f64) -> Self {
         let (shape, mask, only, keys) = (self.shape, self.mask, self.only, self.key_range());
-        let (modified, precision, entry) = (self.modified, self.precision, self.entry);
-        Attention { shape, mask, only, modified, keys, scale, precision, entry }
+        let (modified, biased) = (self.modified, self.biased);
+        let (precision, entry) = (self.precision, self.entry);
+        Attention { shape, mask, only, modified, biased, keys, scale, precision, entry }
     }
 
     /// `keys`, which is not `Copy`, where no trait can be called.
@@ -148,6 +152,34 @@ impl<'m> Attention<'m> {
         Ok(Attention { modified, ..self.clone() })
     }
 
+    /// The same plan with a bias that is looked up and added to the scores, after a modifier. Replaces the one that the
+    /// plan had.
+    ///
+    /// ```
+    /// use flashlet::{Attention, BiasTensor, Heads, Mask, Shape, Strides, View};
+    /// # fn main() -> Result<(), flashlet::Error> {
+    /// let shape = Shape { batch: 1, q_len: 2, kv_len: 3, heads: Heads::new(4, 2, 16) };
+    /// // One additive mask [2, 3] for all heads: a stride of 0. The first query does not see the last key.
+    /// let mask = [0.0, 0.0, f32::NEG_INFINITY, 0.0, 0.0, 0.0];
+    /// let strides = Strides { batch: 0, token: 3, head: 0 };
+    /// let bias = BiasTensor::new(View::strided(&mask, [1, 2, 4, 3], strides)?);
+    /// let attention = Attention::new(shape, Mask::full())?.bias(&bias)?;
+    /// # let _ = attention;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Offset`] if the bias needs positions and the mask says none: [`Mask::at`] does. What
+    /// [`Lookup::check`] says of the shape.
+    pub fn bias(&self, bias: &'m dyn Lookup) -> Result<Self, Error> {
+        if bias.needs_positions() && !self.mask.has_positions() {
+            return Err(Error::Offset);
+        }
+        bias.check(&self.shape)?;
+        Ok(Attention { biased: Biased(Some(bias)), ..self.clone() })
+    }
+
     /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with
     /// them the mask, still count from key 0. With [`State`], the way to split keys.
     ///
@@ -160,8 +192,9 @@ impl<'m> Attention<'m> {
             return Err(Error::KeyRange { start, end, kv_len });
         }
         let (shape, mask, only, scale) = (self.shape, self.mask, self.only, self.scale);
-        let (modified, precision, entry) = (self.modified, self.precision, self.entry);
-        Ok(Attention { shape, mask, only, modified, keys, scale, precision, entry })
+        let (modified, biased) = (self.modified, self.biased);
+        let (precision, entry) = (self.precision, self.entry);
+        Ok(Attention { shape, mask, only, modified, biased, keys, scale, precision, entry })
     }
 
     /// Floats of scratch that [`Attention::bind`] wants, whatever the tensors are stored as. Depends
@@ -267,6 +300,7 @@ impl<'m> Attention<'m> {
             mask,
             only: self.only,
             modified: self.modified,
+            biased: self.biased,
             keys,
             scale,
             q,

@@ -127,7 +127,8 @@ fn patterns() -> Vec<Case> {
 
 /// Modifiers of scores, to be held against `prefill_f32_hd128_n1024_full`.
 fn scores() -> Vec<Case> {
-    let shape = prompt(Heads::new(modified::HEADS, modified::HEADS, 128), 1024);
+    let heads = Heads::new(modified::HEADS, modified::HEADS, 128);
+    let shape = prompt(heads, modified::LEN);
     let case = |formula: Formula| {
         let name = format!("prefill_f32_hd128_n1024_{}", formula.name);
         let call = Call { mask: Mask::at(Offset::TOP_LEFT), ..Call::full(shape) };

@@ -1,7 +1,8 @@
-//! Modifiers of scores, each beside its formula, said apart from flashlet's own.
+//! Modifiers and biases of scores, each beside its formula, said apart from flashlet's own.
 
+use crate::call::numbers;
 use flashlet::math::TANH_ULPS;
-use flashlet::{Alibi, Attention, Error, Softcap};
+use flashlet::{Alibi, Attention, BiasTensor, Error, Softcap, Strides, T5Bias, View};
 use oracle::{Modified, Pair};
 
 /// A modifier, and the same by its formula.
@@ -16,9 +17,14 @@ pub(crate) struct Formula {
 /// Query heads of the prompts.
 pub(crate) const HEADS: usize = 8;
 
-pub(crate) const ALL: [Formula; 2] = [
+/// Tokens of them.
+pub(crate) const LEN: usize = 1024;
+
+pub(crate) const ALL: [Formula; 4] = [
     Formula { name: "softcap", plan: softcap, exact: capped },
     Formula { name: "alibi", plan: alibi, exact: biased },
+    Formula { name: "bias", plan: bias, exact: added },
+    Formula { name: "t5", plan: t5, exact: bucketed },
 ];
 
 const CAP: f64 = 50.0;
@@ -44,6 +50,45 @@ fn alibi(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {
 fn biased(Pair { i, j, .. }: Pair, h: usize, score: f64) -> Modified {
     // Eight heads: 2^-1, 2^-2, ...
     let bias = -(2.0_f64.powi(-(h as i32) - 1)) * i.abs_diff(j) as f64;
+    let s = score + bias;
+    Modified { s, slope: 1.0, error: 4.0 * U * bias.abs() + 2.0 * U * s.abs() }
+}
+
+/// One matrix of biases for all heads.
+fn biases() -> Vec<f32> {
+    numbers([1, LEN, 1, LEN], 4).collect()
+}
+
+fn bias(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {
+    let strides = Strides { batch: 0, token: LEN, head: 0 };
+    let view = View::strided(biases().leak(), [1, LEN, HEADS, LEN], strides)?;
+    plan.bias(Box::leak(Box::new(BiasTensor::new(view))))
+}
+
+fn added(Pair { i, j, .. }: Pair, _: usize, score: f64) -> Modified {
+    thread_local!(static BIASES: Vec<f32> = biases());
+    sum(score, BIASES.with(|biases| f64::from(biases[i * LEN + j])))
+}
+
+/// Biases of T5's buckets.
+fn table() -> Vec<f32> {
+    numbers([1, 32, 1, HEADS], 5).collect()
+}
+
+fn t5(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {
+    plan.bias(Box::leak(Box::new(T5Bias::bidirectional(table().leak()))))
+}
+
+fn bucketed(Pair { i, j, .. }: Pair, h: usize, score: f64) -> Modified {
+    thread_local!(static TABLE: Vec<f32> = table());
+    let size = i.abs_diff(j);
+    let log = (size as f64 / 8.0).ln() / 16.0_f64.ln() * 8.0;
+    let bucket = if size < 8 { size } else { (8 + log as usize).min(15) };
+    let bucket = if j > i { 16 + bucket } else { bucket };
+    sum(score, TABLE.with(|table| f64::from(table[bucket * HEADS + h])))
+}
+
+fn sum(score: f64, bias: f64) -> Modified {
     let s = score + bias;
     Modified { s, slope: 1.0, error: 4.0 * U * bias.abs() + 2.0 * U * s.abs() }
 }

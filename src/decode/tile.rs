@@ -27,11 +27,11 @@ pub(super) fn absorb<S: Simd>(
         let (s, stage) = (simd.floats_of(work.s), simd.floats_of(work.stage));
         job.k.scores(tile, range, ahead, queries, (s, key_width), stage);
     }
-    if job.modified.0.is_some() {
+    if job.changes_scores() {
         let scores = (simd.floats_of(work.s), key_width);
         let of_tile = (tile, tile.rows.clone(), 0);
         let scores = (scores.0.get_mut(..rows * key_width).unwrap_or(&mut []), key_width);
-        job.modify(visible, of_tile, range.start, Lanes::Keys, scores);
+        job.modify(visible, of_tile, range, Lanes::Keys, scores);
     }
     for row in 0..rows {
         weigh(simd, work, row, range.len(), keys.bits);

@@ -3,6 +3,7 @@
 use super::band::Band;
 use super::pattern::{Coverage, Only, Pattern, Place, chunks};
 use super::{Tile, pattern};
+use crate::bias::{self, Biased};
 use core::ops::Range;
 
 /// The mask of one key/value head of one sequence.
@@ -10,6 +11,8 @@ use core::ops::Range;
 pub(crate) struct Visible<'m> {
     pub(super) band: Band,
     pub(super) only: Only<'m>,
+    /// A bias that hides some keys.
+    pub(super) hides: Biased<'m>,
     /// Its first query head.
     pub(super) place: Place,
     /// Query heads, and those of them whose patterns may differ.
@@ -37,7 +40,10 @@ impl<'m> Visible<'m> {
     /// What the keys of `tile` are to the queries `first ..= last`.
     #[inline(never)]
     pub(crate) fn classify(&self, first: usize, last: usize, tile: &Range<usize>) -> Tile {
-        let banded = self.band.classify(first, last, tile);
+        let mut banded = self.band.classify(first, last, tile);
+        if let (Tile::Full(range), Some(_)) = (&banded, self.hides.0) {
+            banded = Tile::Partial(range.clone());
+        }
         let Some(pattern) = self.only.0 else { return banded };
         let (range, is_full) = match banded {
             Tile::Skip => return Tile::Skip,
@@ -68,10 +74,20 @@ impl<'m> Visible<'m> {
         self.places(pattern).filter_map(next).min().map(|next| next.max(key))
     }
 
+    /// As [`Visible::see_patterns`], without what a bias hides.
+    pub(crate) fn see(&self, keys: &Range<usize>, rows: &Range<usize>, bits: &mut [u64]) {
+        self.see_patterns(keys, rows, bits);
+        if let Some(lookup) = self.hides.0 {
+            let (sequence, group) = (self.place.sequence, self.group.max(1));
+            let g = self.place.head / group;
+            bias::hide(lookup, self, (group, sequence, g, rows.clone()), keys, bits);
+        }
+    }
+
     /// For each key of `keys`, all of them in the range of a tile, which of at most 64 rows may see it: bit `r` is
     /// row `rows.start + r`, and `group` rows in turn belong to one query.
     #[inline(never)]
-    pub(crate) fn see(&self, keys: &Range<usize>, rows: &Range<usize>, bits: &mut [u64]) {
+    fn see_patterns(&self, keys: &Range<usize>, rows: &Range<usize>, bits: &mut [u64]) {
         let group = self.group.max(1);
         let banded = self.band.rows_that_see(keys.clone(), rows, group);
         bits.iter_mut().zip(banded).for_each(|(bits, seen)| *bits = seen);

@@ -1,5 +1,6 @@
 //! Every promise of the crate, as a property that a test can break.
 
+mod biases;
 mod bits;
 mod case;
 mod certified;
