@@ -164,7 +164,7 @@ impl Lookup for T5Bias<'_> {
             // Keys of one bucket lie side by side.
             let (bucket, end) = self.run((key as i64).saturating_sub(row.position));
             let end = usize::try_from(end.saturating_add(row.position)).unwrap_or(0);
-            let end = end.clamp(key + 1, keys.end);
+            let end = end.max(key + 1).min(keys.end);
             let bias = self.table.get(bucket * heads + row.head).copied().unwrap_or(0.0);
             let some = biases.get_mut(key - keys.start..end - keys.start).unwrap_or(&mut []);
             some.fill(bias);
