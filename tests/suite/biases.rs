@@ -17,7 +17,7 @@ const U: f64 = 1.0 / 16_777_216.0;
 type Bias<'a> = &'a dyn Fn(Pair, usize) -> f64;
 
 fn assert_certified(case: &Case, entry: &Entry, bias: Bias<'_>, cap: Option<f64>, output: &Output) {
-    let Shape { batch, q_len, kv_len, heads } = case.shape;
+    let Shape { batch, q_len, heads, .. } = case.shape;
     // -inf hides for one head and not for another: a head at a time.
     for h in 0..heads.q {
         let modify = |pair: Pair, _: usize, score: f64| {
@@ -30,24 +30,9 @@ fn assert_certified(case: &Case, entry: &Entry, bias: Bias<'_>, cap: Option<f64>
             s += bias;
             Modified { s, slope: 1.0, error: error + 4.0 * U * bias.abs() + 2.0 * U * s.abs() }
         };
-        let problem = Problem {
-            shape: oracle::Shape {
-                batch,
-                q_len,
-                kv_len,
-                q_heads: heads.q,
-                kv_heads: heads.kv,
-                head_dim: heads.dim,
-                v_dim: heads.v_dim,
-            },
-            scale: 1.0 / (heads.dim as f64).sqrt(),
-            q: &case.q,
-            k: &case.k,
-            v: &case.v,
-            visible: &|pair| case.sees(pair.b, pair.i, pair.j) && bias(pair, h) > f64::NEG_INFINITY,
-            sinks: &case.sinks,
-            modify: Some(&modify),
-        };
+        let visible =
+            |pair: Pair| case.sees(pair.b, pair.i, pair.j) && bias(pair, h) > f64::NEG_INFINITY;
+        let problem = Problem { modify: Some(&modify), ..case.problem(&visible) };
         let rows = (0..batch).flat_map(|b| (0..q_len).map(move |i| (b, i, h)));
         let verdict = oracle::certify_rows(
             &problem,

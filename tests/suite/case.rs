@@ -192,26 +192,26 @@ impl Case {
         Output { o: vec![f32::NAN; len], lse: vec![f32::NAN; self.shape.rows()] }
     }
 
-    pub(crate) fn certify(&self, arithmetic: &Arithmetic, output: &Output) -> Verdict {
+    /// The same for the oracle, where a pair is visible if `visible` says so.
+    pub(crate) fn problem<'a>(&'a self, visible: &'a dyn Fn(Pair) -> bool) -> Problem<'a> {
         let Shape { batch, q_len, kv_len, heads } = self.shape;
-        let problem = Problem {
-            shape: oracle::Shape {
-                batch,
-                q_len,
-                kv_len,
-                q_heads: heads.q,
-                kv_heads: heads.kv,
-                head_dim: heads.dim,
-                v_dim: heads.v_dim,
-            },
-            scale: self.scale.unwrap_or(1.0 / (heads.dim as f64).sqrt()),
-            q: &self.q,
-            k: &self.k,
-            v: &self.v,
-            visible: &|Pair { b, i, j }| self.sees(b, i, j),
-            sinks: &self.sinks,
-            modify: None,
+        let shape = oracle::Shape {
+            batch,
+            q_len,
+            kv_len,
+            q_heads: heads.q,
+            kv_heads: heads.kv,
+            head_dim: heads.dim,
+            v_dim: heads.v_dim,
         };
+        let scale = self.scale.unwrap_or(1.0 / (heads.dim as f64).sqrt());
+        let Case { q, k, v, sinks, .. } = self;
+        Problem { shape, scale, q, k, v, visible, sinks, modify: None }
+    }
+
+    pub(crate) fn certify(&self, arithmetic: &Arithmetic, output: &Output) -> Verdict {
+        let visible = |Pair { b, i, j }: Pair| self.sees(b, i, j);
+        let problem = self.problem(&visible);
         oracle::certify(&problem, arithmetic, Form::Running, &output.o, Some(&output.lse))
     }
 

@@ -71,26 +71,12 @@ fn slopes(heads: usize) -> Vec<f32> {
 }
 
 fn assert_certified(case: &Case, entry: &Entry, formula: &Formula, output: &Output, what: &str) {
-    let Shape { batch, q_len, kv_len, heads } = case.shape;
-    let offset = |b: usize| case.rule.offset.unwrap_or(case.visible_len(b) as i64 - q_len as i64);
-    let problem = Problem {
-        shape: oracle::Shape {
-            batch,
-            q_len,
-            kv_len,
-            q_heads: heads.q,
-            kv_heads: heads.kv,
-            head_dim: heads.dim,
-            v_dim: heads.v_dim,
-        },
-        scale: 1.0 / (heads.dim as f64).sqrt(),
-        q: &case.q,
-        k: &case.k,
-        v: &case.v,
-        visible: &|Pair { b, i, j }| case.sees(b, i, j),
-        sinks: &case.sinks,
-        modify: Some(&|Pair { b, i, j }, h, s| formula(i as i64 + offset(b) - j as i64, h, s)),
-    };
+    let q_len = case.shape.q_len as i64;
+    let offset = |b: usize| case.rule.offset.unwrap_or(case.visible_len(b) as i64 - q_len);
+    let visible = |Pair { b, i, j }: Pair| case.sees(b, i, j);
+    let modify =
+        |Pair { b, i, j }: Pair, h: usize, s: f64| formula(i as i64 + offset(b) - j as i64, h, s);
+    let problem = Problem { modify: Some(&modify), ..case.problem(&visible) };
     let arithmetic = arithmetic_of(entry);
     let verdict =
         oracle::certify(&problem, &arithmetic, Form::Running, &output.o, Some(&output.lse));

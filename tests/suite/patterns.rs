@@ -5,9 +5,9 @@ use crate::states::pieces_of;
 use flashlet::entry::Entry;
 use flashlet::{
     Attention, BigBird, BlockSparse, Chunks, Dilation, Documents, Error, Globals, Heads, Level,
-    List, Mask, Offset, Pattern, Predicate, Prefix, Shape, State, Table, ViewMut, Window,
+    List, Mask, Offset, Pattern, Predicate, Prefix, State, Table, ViewMut, Window,
 };
-use oracle::{Arithmetic, Form, Pair, Problem};
+use oracle::{Arithmetic, Form, Pair};
 
 /// By its definition, over the indices of a query and of a key.
 type Definition<'a> = Box<dyn Fn(usize, usize) -> bool + 'a>;
@@ -135,25 +135,8 @@ fn assert_certified_as(
     output: &Output,
     what: &str,
 ) {
-    let Shape { batch, q_len, kv_len, heads } = case.shape;
-    let problem = Problem {
-        shape: oracle::Shape {
-            batch,
-            q_len,
-            kv_len,
-            q_heads: heads.q,
-            kv_heads: heads.kv,
-            head_dim: heads.dim,
-            v_dim: heads.v_dim,
-        },
-        scale: 1.0 / (heads.dim as f64).sqrt(),
-        q: &case.q,
-        k: &case.k,
-        v: &case.v,
-        visible: &|Pair { b, i, j }| case.sees(b, i, j) && sees(i, j),
-        sinks: &[],
-        modify: None,
-    };
+    let visible = |Pair { b, i, j }: Pair| case.sees(b, i, j) && sees(i, j);
+    let problem = case.problem(&visible);
     let verdict =
         oracle::certify(&problem, &arithmetic, Form::Running, &output.o, Some(&output.lse));
     assert!(verdict.holds() && verdict.uncertified == 0, "{what} on {}: {verdict}", entry.name());
