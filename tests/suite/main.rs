@@ -4,6 +4,7 @@ mod biases;
 mod bits;
 mod case;
 mod certified;
+mod compositions;
 mod errors;
 mod masks;
 mod math;
