@@ -10,6 +10,7 @@ mod claim;
 mod generic;
 mod modifiers;
 mod moves;
+mod per_level;
 mod sinks;
 pub(crate) use claim::{Claim, check_len};
 pub(crate) use modifiers::{AnyModifier, Modified};

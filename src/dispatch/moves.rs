@@ -1,6 +1,7 @@
 //! The functions of `moves.rs` for each level and element, to be called where the level is known only
 //! when running.
 
+use super::per_level::PerLevel;
 use crate::decode::products::{self, Weights};
 use crate::elem::Elem;
 use crate::moves::{self, RowsOfLanes};
@@ -8,10 +9,9 @@ use crate::moves::{self, RowsOfLanes};
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, MAX_LANES, Portable, Rows, Scalar, Walk};
 
-/// The functions of each level, in the order of [`Level::ALL`]. An element is linked only where a view
-/// of it was made.
+/// The functions of each level. An element is linked only where a view of it was made.
 #[derive(Debug)]
-pub struct MoveTable<T>([Moves<T>; Level::ALL.len()]);
+pub struct MoveTable<T>(PerLevel<Moves<T>>);
 
 /// The functions of one level.
 #[derive(Debug)]
@@ -40,20 +40,13 @@ impl<T: Elem> MoveTable<T> {
         // Never available there, so never asked for.
         #[cfg(not(target_arch = "x86_64"))]
         let (avx2, avx512) = (scalar(), scalar());
-        MoveTable([scalar(), portable(), avx2, avx512])
+        MoveTable(PerLevel([scalar(), portable(), avx2, avx512]))
     }
 
     /// The functions of a level that this processor has; those of the scalar one otherwise.
     #[inline(always)]
     pub(crate) fn at(&'static self, level: Level) -> Mover<T> {
-        let [scalar, portable, avx2, avx512] = &self.0;
-        Mover(match level {
-            Level::Scalar => scalar,
-            Level::Portable => portable,
-            Level::Avx2 if level.is_available() => avx2,
-            Level::Avx512 if level.is_available() => avx512,
-            Level::Avx2 | Level::Avx512 => scalar,
-        })
+        Mover(self.0.at(level))
     }
 }
 
@@ -71,7 +64,7 @@ impl<T: Elem> Mover<T> {
         to: &mut [f32],
         width: usize,
     ) {
-        // SAFETY: `MoveTable::at` asked whether the level is available; its features are all that
+        // SAFETY: `PerLevel::at` asked whether the level is available; its features are all that
         // these functions need.
         unsafe { (self.0.flat)(rows, ahead, scale, to, width) }
     }

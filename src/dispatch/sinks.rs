@@ -1,13 +1,14 @@
 //! The function of `sinks.rs` for each level.
 
+use super::per_level::PerLevel;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, Portable, Scalar};
 use crate::sinks::join;
 
-/// The functions of each level, in the order of [`Level::ALL`].
+/// The functions of each level.
 #[derive(Debug)]
-pub(crate) struct SinkTable([Join; Level::ALL.len()]);
+pub(crate) struct SinkTable(PerLevel<Join>);
 
 type Join = unsafe fn(&[f32], &mut [f32], &mut [f32], &mut [f32]);
 
@@ -18,7 +19,7 @@ impl SinkTable {
         // Never available there, so never asked for.
         #[cfg(not(target_arch = "x86_64"))]
         let (avx2, avx512): (Join, Join) = (scalar, scalar);
-        SinkTable([scalar, portable, avx2, avx512])
+        SinkTable(PerLevel([scalar, portable, avx2, avx512]))
     }
 
     /// [`join`] on a level that this processor has; on the scalar one otherwise.
@@ -28,16 +29,9 @@ impl SinkTable {
         z: &[f32],
         (m, l, o): (&mut [f32], &mut [f32], &mut [f32]),
     ) {
-        let [scalar, portable, avx2, avx512] = self.0;
-        let join = match level {
-            Level::Scalar => scalar,
-            Level::Portable => portable,
-            Level::Avx2 if level.is_available() => avx2,
-            Level::Avx512 if level.is_available() => avx512,
-            Level::Avx2 | Level::Avx512 => scalar,
-        };
-        // SAFETY: the level is available; its features are all that the function needs.
-        unsafe { join(z, m, l, o) }
+        // SAFETY: `PerLevel::at` asked whether the level is available; its features are all that the
+        // function needs.
+        unsafe { self.0.at(level)(z, m, l, o) }
     }
 }
 
