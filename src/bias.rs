@@ -6,7 +6,7 @@ use crate::mask::Visible;
 use crate::shape::Shape;
 use crate::simd::Scalar;
 use crate::tiling::Lanes;
-use crate::view::{AnyView, Stored, of_any};
+use crate::view::{AnyView, Stored, Strides, of_any};
 use core::f32::consts::LOG2_E;
 use core::fmt;
 use core::ops::Range;
@@ -62,9 +62,12 @@ impl<'a> BiasTensor<'a> {
     pub fn new(biases: impl Into<AnyView<'a>>) -> Self {
         let view = biases.into();
         let [batch, q_len, heads, _] = view.dims();
-        let rows = (0..batch).flat_map(|b| (0..q_len).map(move |i| (b, i)));
-        let mut rows = rows.flat_map(|(b, i)| (0..heads).map(move |h| (b, i, h)));
         let hides = of_any!(Stored, view.0, (view, _) => {
+            // What an axis shares is read but once.
+            let own = |len: usize, stride: usize| 0..if stride == 0 { len.min(1) } else { len };
+            let Strides { batch: b_stride, token, head } = view.strides();
+            let rows = own(batch, b_stride).flat_map(|b| own(q_len, token).map(move |i| (b, i)));
+            let mut rows = rows.flat_map(|(b, i)| own(heads, head).map(move |h| (b, i, h)));
             rows.any(|(b, i, h)| view.row(b, i, h).iter().any(|x| wide(*x) == f32::NEG_INFINITY))
         });
         BiasTensor { view, hides }
@@ -240,19 +243,10 @@ pub(crate) fn add(
             let lines = s.chunks_exact_mut(width.max(1)).skip(first).take(len);
             for (key, line) in lines.enumerate() {
                 let scores = line.get_mut(idle + row..).unwrap_or(&mut []);
-                let key = key.min(CHUNK - 1);
                 // All rows of a block at once become vectors.
                 match (scores.first_chunk_mut::<ROWS>(), block.first_chunk::<ROWS>()) {
-                    (Some(scores), Some(block)) => {
-                        for (score, biases) in scores.iter_mut().zip(block) {
-                            *score += biases[key] * LOG2_E;
-                        }
-                    }
-                    _ => {
-                        for (score, biases) in scores.iter_mut().zip(block) {
-                            *score += biases[key] * LOG2_E;
-                        }
-                    }
+                    (Some(scores), Some(block)) => add_column(scores, block, key),
+                    _ => add_column(scores, block, key),
                 }
             }
         }
@@ -266,6 +260,15 @@ pub(crate) fn add(
             }
         }
     });
+}
+
+/// Adds the biases of some rows for one key.
+#[inline(always)]
+fn add_column(scores: &mut [f32], block: &[[f32; CHUNK]], key: usize) {
+    let key = key.min(CHUNK - 1);
+    for (score, biases) in scores.iter_mut().zip(block) {
+        *score += biases[key] * LOG2_E;
+    }
 }
 
 /// Clears bit `r` of `bits[j]` where the bias of row `r` hides key `j`.
