@@ -17,6 +17,7 @@
 //! Keys and values are read where they lie, unless they are not f32 or lie so that they fall on the
 //! same lines of a cache: then the tile is copied to scratch first (`Staged`).
 
+use crate::change::Lines;
 use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
 use crate::online::{Hints, Online};
@@ -184,9 +185,10 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
             score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
             if job.changes_scores() {
-                let scores = (simd.floats_of(s.as_flattened_mut()), N * S::LANES);
-                let of_block = (tile, block.rows.clone(), block.pad());
-                job.modify(&visible, of_block, &keys, Lanes::Queries, scores);
+                let pairs = job.pairs(&visible, tile, block.rows.clone(), keys);
+                let (s, width) = (simd.floats_of(s.as_flattened_mut()), N * S::LANES);
+                let lines = Lines { s, width, along: Lanes::Queries, idle: block.pad() };
+                job.change_scores(&pairs, lines);
             }
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {

@@ -1,14 +1,15 @@
 //! Biases that are looked up: a tensor of them, or T5's buckets of distances.
 
+use crate::change::{Lines, Pairs};
+use crate::dispatch::Adder;
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
-use crate::mask::Visible;
+use crate::moves::{RowsOfLanes, in_lanes};
 use crate::shape::Shape;
-use crate::simd::Scalar;
-use crate::tiling::Lanes;
+use crate::simd::{Level, MAX_LANES, Rows, Scalar};
+use crate::tiling::{Lanes, TILE_K};
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::f32::consts::LOG2_E;
-use core::fmt;
 use core::ops::Range;
 
 /// Biases by row: what is added to the scores of one query, after a cap and any other modifier.
@@ -17,6 +18,12 @@ use core::ops::Range;
 pub trait Lookup: Sync {
     /// Writes the bias of each key of `keys`, in units of the formula.
     fn look_up(&self, row: &BiasRow, keys: &Range<usize>, biases: &mut [f32]);
+
+    /// The biases of each key of `keys` where they lie, if they do: what [`Lookup::look_up`] would write.
+    fn stored(&self, row: &BiasRow, keys: &Range<usize>) -> Option<&[f32]> {
+        let _ = (row, keys);
+        None
+    }
 
     /// Whether some bias is -inf.
     fn hides(&self) -> bool {
@@ -33,6 +40,24 @@ pub trait Lookup: Sync {
     /// # Errors
     /// One that names what does not.
     fn check(&self, shape: &Shape) -> Result<(), Error>;
+}
+
+impl<L: Lookup + ?Sized> Lookup for &L {
+    fn look_up(&self, row: &BiasRow, keys: &Range<usize>, biases: &mut [f32]) {
+        (**self).look_up(row, keys, biases);
+    }
+    fn stored(&self, row: &BiasRow, keys: &Range<usize>) -> Option<&[f32]> {
+        (**self).stored(row, keys)
+    }
+    fn hides(&self) -> bool {
+        (**self).hides()
+    }
+    fn needs_positions(&self) -> bool {
+        (**self).needs_positions()
+    }
+    fn check(&self, shape: &Shape) -> Result<(), Error> {
+        (**self).check(shape)
+    }
 }
 
 /// Which row a [`Lookup`] is asked for.
@@ -82,10 +107,18 @@ fn wide<T: Elem>(x: T) -> f32 {
 impl Lookup for BiasTensor<'_> {
     fn look_up(&self, row: &BiasRow, keys: &Range<usize>, biases: &mut [f32]) {
         let BiasRow { sequence, head, query, .. } = *row;
-        of_any!(Stored, self.view.0, (view, _) => {
+        of_any!(Stored, self.view.0, (view, moves) => {
             let row = view.row(sequence, query, head).get(keys.clone()).unwrap_or(&[]);
-            biases.iter_mut().zip(row).for_each(|(to, x)| *to = wide(*x));
+            let width = biases.len();
+            moves.at(Level::Portable).flat(Rows::one(row), 0, 1.0, biases, width);
         });
+    }
+    fn stored(&self, row: &BiasRow, keys: &Range<usize>) -> Option<&[f32]> {
+        let BiasRow { sequence, head, query, .. } = *row;
+        match self.view.0 {
+            Stored::F32(view, _) => view.row(sequence, query, head).get(keys.clone()),
+            _ => None,
+        }
     }
     fn hides(&self) -> bool {
         self.hides
@@ -184,105 +217,70 @@ impl Lookup for T5Bias<'_> {
     }
 }
 
-/// A plan's lookup, if it has one.
-#[derive(Clone, Copy)]
-pub(crate) struct Biased<'m>(pub(crate) Option<&'m dyn Lookup>);
+/// Keys that are looked up at once, for as many rows as the widest vector has lanes.
+const CHUNK: usize = TILE_K;
 
-impl fmt::Debug for Biased<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "a bias" } else { "no bias" })
-    }
-}
-
-/// Rows, and keys, that are looked up at once.
-const ROWS: usize = 8;
-const CHUNK: usize = 64;
-
-/// Biases of some rows for some keys: `[row][key]`.
-type Block = [[f32; CHUNK]; ROWS];
-
-/// Calls `each` with the biases of some rows for some keys, a block at a time: its first row's number and its first
-/// key's, how many keys it has, and the biases of its rows.
+/// Calls `each` with the biases of some rows for some keys, a block at a time: how many rows and keys come before it, and the
+/// biases of each of its rows. The first block has `first` rows, the others `lanes`.
 fn each_block(
     lookup: &dyn Lookup,
-    visible: &Visible<'_>,
-    (group, b, g, rows): (usize, usize, usize, Range<usize>),
-    keys: &Range<usize>,
-    mut each: impl FnMut(usize, usize, usize, &[[f32; CHUNK]]),
+    pairs: &Pairs<'_>,
+    (first, lanes): (usize, usize),
+    mut each: impl FnMut(usize, usize, &[&[f32]]),
 ) {
-    // Never 0; saying so here removes the division checks.
-    let group = group.max(1);
-    let mut block: Block = [[0.0; CHUNK]; ROWS];
-    for first_row in rows.clone().step_by(ROWS) {
+    let Pairs { rows, keys, .. } = pairs;
+    let mut room = [[0.0; CHUNK]; MAX_LANES];
+    let (mut row, mut count) = (rows.start, first.clamp(1, MAX_LANES));
+    while row < rows.end {
+        let some_rows = row..rows.end.min(row + count);
         for first in keys.clone().step_by(CHUNK) {
             let some = first..keys.end.min(first + CHUNK);
-            let mut count = 0;
-            for (row, biases) in (first_row..rows.end).zip(&mut block) {
-                let (query, head) = (row / group, g * group + row % group);
-                let row = BiasRow { sequence: b, head, query, position: visible.position(query) };
-                lookup.look_up(&row, &some, biases.get_mut(..some.len()).unwrap_or(&mut []));
-                count += 1;
+            let mut block: RowsOfLanes<'_, f32> = [&[]; MAX_LANES];
+            for (row, (room, biases)) in some_rows.clone().zip(room.iter_mut().zip(&mut block)) {
+                let place = pairs.row(row);
+                *biases = lookup.stored(&place, &some).unwrap_or_else(|| {
+                    let room = room.get_mut(..some.len()).unwrap_or(&mut []);
+                    lookup.look_up(&place, &some, room);
+                    room
+                });
             }
-            let block = block.get(..count).unwrap_or(&[]);
-            each(first_row - rows.start, first - keys.start, some.len(), block);
+            let block = block.get(..some_rows.len()).unwrap_or(&[]);
+            each(row - rows.start, first - keys.start, block);
         }
+        (row, count) = (some_rows.end, lanes.clamp(1, MAX_LANES));
     }
 }
 
-/// Adds the biases of some rows to their scores, in lines of `width` floats with `idle` lanes before the first row's.
-pub(crate) fn add(
-    lookup: &dyn Lookup,
-    visible: &Visible<'_>,
-    of_rows: (usize, usize, usize, Range<usize>),
-    keys: &Range<usize>,
-    (along, idle): (Lanes, usize),
-    (s, width): (&mut [f32], usize),
-) {
-    each_block(lookup, visible, of_rows, keys, |row, first, len, block| match along {
-        Lanes::Queries => {
-            let lines = s.chunks_exact_mut(width.max(1)).skip(first).take(len);
-            for (key, line) in lines.enumerate() {
-                let scores = line.get_mut(idle + row..).unwrap_or(&mut []);
-                // All rows of a block at once become vectors.
-                match (scores.first_chunk_mut::<ROWS>(), block.first_chunk::<ROWS>()) {
-                    (Some(scores), Some(block)) => add_column(scores, block, key),
-                    _ => add_column(scores, block, key),
-                }
+/// Adds biases to the scores of some pairs.
+pub(crate) fn add(lookup: &dyn Lookup, adder: Adder, pairs: &Pairs<'_>, lines: Lines<'_>) {
+    // Never 0; saying so here removes the division checks.
+    let (lanes, Lines { s, width, along, idle }) = (adder.level().lanes().max(1), lines);
+    each_block(lookup, pairs, (lanes - idle % lanes, lanes), |row, key, block| {
+        let rows = block.iter().copied();
+        match along {
+            Lanes::Queries => {
+                // Whole vectors: lanes that are idle, or have no row yet, get zeros.
+                let (vector, idle) = ((idle + row) / lanes, (idle + row) % lanes);
+                let columns = s.get_mut(key * width + vector * lanes..).unwrap_or(&mut []);
+                adder.columns(&in_lanes(idle, rows), LOG2_E, columns, width);
             }
-        }
-        Lanes::Keys => {
-            let lines = s.chunks_exact_mut(width.max(1)).skip(row);
-            for (line, biases) in lines.zip(block) {
-                let scores = line.get_mut(first..).unwrap_or(&mut []);
-                for (score, bias) in scores.iter_mut().zip(biases).take(len) {
-                    *score += bias * LOG2_E;
+            Lanes::Keys => {
+                let lines = s.chunks_exact_mut(width.max(1)).skip(row);
+                for (line, biases) in lines.zip(rows) {
+                    let scores = line.get_mut(key..).unwrap_or(&mut []);
+                    scores.iter_mut().zip(biases).for_each(|(s, bias)| *s += bias * LOG2_E);
                 }
             }
         }
     });
 }
 
-/// Adds the biases of some rows for one key.
-#[inline(always)]
-fn add_column(scores: &mut [f32], block: &[[f32; CHUNK]], key: usize) {
-    let key = key.min(CHUNK - 1);
-    for (score, biases) in scores.iter_mut().zip(block) {
-        *score += biases[key] * LOG2_E;
-    }
-}
-
 /// Clears bit `r` of `bits[j]` where the bias of row `r` hides key `j`.
-pub(crate) fn hide(
-    lookup: &dyn Lookup,
-    visible: &Visible<'_>,
-    of_rows: (usize, usize, usize, Range<usize>),
-    keys: &Range<usize>,
-    bits: &mut [u64],
-) {
-    each_block(lookup, visible, of_rows, keys, |row, first, len, block| {
+pub(crate) fn hide(lookup: &dyn Lookup, pairs: &Pairs<'_>, bits: &mut [u64]) {
+    each_block(lookup, pairs, (MAX_LANES, MAX_LANES), |row, first, block| {
         for (r, biases) in (row..).zip(block) {
-            let bits = bits.get_mut(first..).unwrap_or(&mut []).iter_mut().take(len);
-            for (bits, _) in bits.zip(biases).filter(|(_, bias)| **bias == f32::NEG_INFINITY) {
+            let bits = bits.get_mut(first..).unwrap_or(&mut []).iter_mut();
+            for (bits, _) in bits.zip(*biases).filter(|(_, bias)| **bias == f32::NEG_INFINITY) {
                 *bits &= !1_u64.checked_shl(r as u32).unwrap_or(0);
             }
         }

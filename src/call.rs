@@ -1,7 +1,7 @@
 //! A plan bound to tensors: checked, ready to run, in one piece or in parts.
 
-use crate::bias::Biased;
-use crate::dispatch::{Claim, Entry, Modified};
+use crate::change::Changes;
+use crate::dispatch::{Claim, Entry};
 use crate::entry::Job;
 use crate::error::Error;
 use crate::mask::{Mask, Only};
@@ -81,8 +81,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) shape: Shape,
     pub(crate) mask: Mask,
     pub(crate) only: Only<'a>,
-    pub(crate) modified: Modified<'a>,
-    pub(crate) biased: Biased<'a>,
+    pub(crate) changes: Changes<'a>,
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
@@ -186,27 +185,13 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
-        let Bound {
-            entry,
-            shape,
-            mask,
-            only,
-            modified,
-            biased,
-            keys,
-            scale,
-            q,
-            k,
-            v,
-            kv_lens,
-            sinks,
-        } = self.bound;
+        let Bound { entry, shape, mask, only, changes, keys, scale, q, k, v, kv_lens, sinks } =
+            self.bound;
         entry.call(Job {
             shape,
             mask,
             only,
-            modified,
-            biased,
+            changes,
             keys,
             scale,
             level: entry.level(),

@@ -8,12 +8,14 @@
 
 mod claim;
 mod generic;
+mod lookups;
 mod modifiers;
 mod moves;
 mod per_level;
 mod sinks;
 pub(crate) use claim::{Claim, check_len};
-pub(crate) use modifiers::{AnyModifier, Modified};
+pub(crate) use lookups::{Adder, AnyLookup};
+pub(crate) use modifiers::AnyModifier;
 pub(crate) use moves::MoveTable;
 pub(crate) use sinks::SinkTable;
 

@@ -24,14 +24,13 @@ pub use crate::dispatch::Entry;
 pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
 use crate::attend::QueryTile;
-use crate::bias::{self, Biased};
-use crate::dispatch::{AnyModifier, Claim, Modified};
+use crate::change::Changes;
+use crate::dispatch::Claim;
 use crate::mask::{Mask, Only, Visible};
-use crate::modifier::Lines;
-use crate::moves::RowsOfLanes;
+use crate::moves::in_lanes;
 use crate::products::{F32Products, Precision, Products};
 use crate::shape::Shape;
-use crate::simd::{Level, MAX_LANES, Rows, Simd, prefetch_row};
+use crate::simd::{Level, Rows, Simd, prefetch_row};
 use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::view::{AnyView, Stored, of_any};
@@ -124,8 +123,7 @@ pub struct Job<'a> {
     pub(crate) shape: Shape,
     pub(crate) mask: Mask,
     pub(crate) only: Only<'a>,
-    pub(crate) modified: Modified<'a>,
-    pub(crate) biased: Biased<'a>,
+    pub(crate) changes: Changes<'a>,
     /// Keys that may be seen at all.
     pub(crate) keys: Range<usize>,
     /// `scale * log2(e)`.
@@ -152,7 +150,7 @@ impl Job<'_> {
         let visible =
             self.kv_lens.and_then(|lens| lens.get(b)).map_or(kv_len, |len| kv_len.min(*len));
         let group = heads.group();
-        let hides = Biased(self.biased.0.filter(|lookup| lookup.hides()));
+        let hides = self.changes.lookup.filter(|lookup| lookup.hides_keys());
         let place = (b, g * group, group);
         self.mask.visible((self.only, hides), place, (q_len, visible), &self.keys)
     }
@@ -160,7 +158,7 @@ impl Job<'_> {
     /// Whether other key/value heads may see other keys.
     pub(crate) fn differs_by_head(&self) -> bool {
         self.only.0.is_some_and(|pattern| pattern.differs_by_head())
-            || self.biased.0.is_some_and(|lookup| lookup.hides())
+            || self.changes.lookup.is_some_and(|lookup| lookup.hides_keys())
     }
 
     /// Lays at most a vector of query rows down lanes, behind `idle` lanes of zeros:
@@ -180,11 +178,11 @@ impl Job<'_> {
                 let (steps, count) = (self.shape.heads.dim.div_ceil(2), rows.len());
                 self.flat_queries(tile, rows, room, steps);
                 let rows = room.chunks_exact(steps.max(1)).take(count);
-                return pairs.pack(&lanes(idle, rows), columns, width);
+                return pairs.pack(&in_lanes(idle, rows), columns, width);
             }
             let places = self.shape.heads.rows_of(tile.g, rows);
             let rows = places.map(|(i, h)| view.row(tile.b, i, h));
-            mover.pack(&lanes(idle, rows), self.scale, columns, width);
+            mover.pack(&in_lanes(idle, rows), self.scale, columns, width);
         });
     }
 
@@ -225,51 +223,6 @@ impl Job<'_> {
         });
     }
 
-    /// Changes the scores of some rows of a tile against `keys`, lines of `width` floats, if the plan says so. Where rows
-    /// lie along a line, `idle` lanes come first.
-    // One copy for all entries: once a block and key tile.
-    #[inline(never)]
-    pub(crate) fn modify(
-        &self,
-        visible: &Visible<'_>,
-        (tile, rows, idle): (&QueryTile, Range<usize>, usize),
-        keys: &Range<usize>,
-        along: Lanes,
-        (s, width): (&mut [f32], usize),
-    ) {
-        if let Some(modifier) = self.modified.0 {
-            let lines = (along, &mut *s, width);
-            self.modify_by(modifier, visible, (tile, rows.clone(), idle), keys.start, lines);
-        }
-        if let Some(lookup) = self.biased.0 {
-            let of_rows = (self.shape.heads.group(), tile.b, tile.g, rows);
-            bias::add(lookup, visible, of_rows, keys, (along, idle), (s, width));
-        }
-    }
-
-    /// Whether scores are changed at all.
-    pub(crate) fn changes_scores(&self) -> bool {
-        self.modified.0.is_some() || self.biased.0.is_some()
-    }
-
-    fn modify_by(
-        &self,
-        modifier: &dyn AnyModifier,
-        visible: &Visible<'_>,
-        (tile, rows, idle): (&QueryTile, Range<usize>, usize),
-        first_key: usize,
-        (along, s, width): (Lanes, &mut [f32], usize),
-    ) {
-        let (mut positions, mut of_heads) = ([0.0; 64], [0.0; 64]);
-        let lanes = positions.iter_mut().zip(&mut of_heads).skip(idle);
-        for ((position, of_head), (i, h)) in lanes.zip(self.shape.heads.rows_of(tile.g, rows)) {
-            *position = visible.position(i).saturating_sub(first_key as i64) as f32;
-            *of_head = modifier.number_of_head(tile.b, h);
-        }
-        let (positions, of_heads) = (&positions[..], &of_heads[..]);
-        modifier.apply(self.level, Lines { s, width, along, positions, of_heads });
-    }
-
     /// Joins the sinks of some rows of a tile, if there are any: [`Sinks::join_rows`].
     // One copy for all entries: once a block.
     #[inline(never)]
@@ -307,13 +260,4 @@ impl Job<'_> {
     ) {
         self.out.write_lanes([tile.b, tile.g], rows, sums, columns, width);
     }
-}
-
-/// Rows for the lanes behind `idle` ones.
-fn lanes<'r, T: 'r>(idle: usize, rows: impl Iterator<Item = &'r [T]>) -> RowsOfLanes<'r, T> {
-    let mut lanes: RowsOfLanes<'r, T> = [&[]; MAX_LANES];
-    for (lane, row) in lanes.iter_mut().skip(idle).zip(rows) {
-        *lane = row;
-    }
-    lanes
 }

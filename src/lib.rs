@@ -73,6 +73,7 @@ extern crate std;
 mod attend;
 mod bias;
 mod call;
+mod change;
 mod decode;
 mod dispatch;
 mod elem;

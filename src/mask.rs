@@ -18,7 +18,7 @@ pub use tables::{Cell, Classify, Predicate, Table, Unknown};
 pub use tokens::{Chunks, Dilation, Globals, Prefix};
 pub(crate) use visible::Visible;
 
-use crate::bias::Biased;
+use crate::dispatch::AnyLookup;
 use crate::error::Error;
 use band::Band;
 use core::ops::{BitAnd, Range};
@@ -165,7 +165,7 @@ impl Mask {
     #[inline(never)]
     pub(crate) fn visible<'m>(
         self,
-        (only, hides): (Only<'m>, Biased<'m>),
+        (only, hides): (Only<'m>, Option<&'m dyn AnyLookup>),
         (sequence, head, group): (usize, usize, usize),
         (q_len, visible_len): (usize, usize),
         keys: &Range<usize>,

@@ -6,10 +6,12 @@
 //! In this order, which types keep: a cap may be followed by a bias, a bias by nothing. A modifier works on lanes of
 //! scores in units of log2, `s * log2(e)`, as the kernels hold them, and is compiled for each level where it is used.
 
+use crate::change::{Lines, Pairs};
+use crate::dispatch::AnyModifier;
 use crate::error::{Error, Tensor};
 use crate::math::tanh;
 use crate::shape::Shape;
-use crate::simd::Simd;
+use crate::simd::{Level, MAX_LANES, Simd};
 use crate::tiling::Lanes;
 use core::f32::consts::{LN_2, LOG2_E};
 
@@ -64,9 +66,12 @@ pub trait Bias: Modifier {}
 
 /// What a [`Modifier`] knows of each pair.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct At<V> {
     /// The query's position minus the key's: exact up to 2^24.
     pub distance: V,
+    /// The query's position: exact up to 2^24.
+    pub position: V,
     /// What [`Modifier::of_head`] says of the query head.
     pub of_head: V,
 }
@@ -206,42 +211,71 @@ impl<M: Modifier> Modifier for Natural<M> {
 
 impl<M: Bias> Bias for Natural<M> {}
 
-/// Scores of some rows and some keys, in lines of `width` floats.
-#[derive(Debug)]
-pub(crate) struct Lines<'a> {
-    pub(crate) s: &'a mut [f32],
-    pub(crate) width: usize,
-    /// What lies along a line: rows of queries, a line a key, or keys, a line a row.
-    pub(crate) along: Lanes,
-    /// For each row, in its lane or its line: its query's position minus that of the first key, and what the modifier
-    /// says of its head.
-    pub(crate) positions: &'a [f32],
-    pub(crate) of_heads: &'a [f32],
+/// What a modifier knows of each row, in its lane or its line: its query's position minus that of the first key, that
+/// position itself, and what the modifier says of its head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    distances: &'a [f32],
+    positions: &'a [f32],
+    of_heads: &'a [f32],
 }
 
-/// Applies a modifier to all of them.
+/// Rows of a block at most.
+const MAX_ROWS: usize = 64;
+
+/// Changes the scores of some pairs on a level.
+pub(crate) fn change(
+    modifier: &dyn AnyModifier,
+    level: Level,
+    pairs: &Pairs<'_>,
+    lines: Lines<'_>,
+) {
+    let [mut distances, mut positions, mut of_heads] = [[0.0; MAX_ROWS]; 3];
+    let rows = distances.iter_mut().zip(&mut positions).zip(&mut of_heads).skip(lines.idle);
+    for (((distance, position), of_head), row) in rows.zip(pairs.rows.clone()) {
+        let row = pairs.row(row);
+        *distance = row.position.saturating_sub(pairs.keys.start as i64) as f32;
+        *position = row.position as f32;
+        *of_head = modifier.number_of_head(row.sequence, row.head);
+    }
+    let (distances, positions, of_heads) = (&distances[..], &positions[..], &of_heads[..]);
+    modifier.apply(level, lines, Given { distances, positions, of_heads });
+}
+
+/// Applies a modifier to the scores of some pairs.
 #[inline(always)]
-pub(crate) fn apply<S: Simd, M: Modifier>(simd: S, modifier: &M, lines: Lines<'_>) {
-    let Lines { s, width, along, positions, of_heads } = lines;
-    let mut counting = [0.0; crate::simd::MAX_LANES];
+pub(crate) fn apply<S: Simd, M: Modifier>(
+    simd: S,
+    modifier: &M,
+    lines: Lines<'_>,
+    given: Given<'_>,
+) {
+    let Lines { s, width, along, .. } = lines;
+    let Given { distances, positions, of_heads } = given;
+    let mut counting = [0.0; MAX_LANES];
     counting.iter_mut().zip(0_u8..).for_each(|(x, n)| *x = f32::from(n));
     let steps = simd.load(&counting);
     for (n, line) in s.chunks_exact_mut(width.max(1)).enumerate() {
         for (lane, scores) in line.chunks_exact_mut(S::LANES).enumerate() {
             let lane = lane * S::LANES;
-            let at = match along {
-                Lanes::Queries => {
-                    let row = |of: &[f32]| simd.load(of.get(lane..).unwrap_or(&[]));
-                    let distance = simd.sub(row(positions), simd.splat(n as f32));
-                    At { distance, of_head: row(of_heads) }
-                }
-                Lanes::Keys => {
-                    let row = |of: &[f32]| simd.splat(of.get(n).copied().unwrap_or(0.0));
-                    let keys = simd.add(simd.splat(lane as f32), steps);
-                    At { distance: simd.sub(row(positions), keys), of_head: row(of_heads) }
-                }
+            let (keys, row) = match along {
+                Lanes::Queries => (simd.splat(n as f32), lane),
+                Lanes::Keys => (simd.add(simd.splat(lane as f32), steps), n),
             };
+            let distance = simd.sub(of_rows(simd, distances, along, row), keys);
+            let position = of_rows(simd, positions, along, row);
+            let at = At { distance, position, of_head: of_rows(simd, of_heads, along, row) };
             simd.store(modifier.modify(simd, simd.load(scores), at), scores);
         }
+    }
+}
+
+/// The numbers of as many rows as a vector has lanes, or of one in all lanes.
+#[inline(always)]
+fn of_rows<S: Simd>(simd: S, numbers: &[f32], along: Lanes, row: usize) -> S::F32 {
+    let numbers = numbers.get(row..).unwrap_or(&[]);
+    match along {
+        Lanes::Queries => simd.load(numbers),
+        Lanes::Keys => simd.splat(numbers.first().copied().unwrap_or(0.0)),
     }
 }

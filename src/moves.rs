@@ -67,6 +67,18 @@ pub(crate) fn round<S: Simd, T: Elem>(simd: S, from: &[f32], to: &mut [T]) {
 /// Rows of queries or of outputs, at most a vector of lanes; those that are not there are empty.
 pub(crate) type RowsOfLanes<'a, T> = [&'a [T]; MAX_LANES];
 
+/// Rows for the lanes behind `idle` ones.
+pub(crate) fn in_lanes<'r, T: 'r>(
+    idle: usize,
+    rows: impl Iterator<Item = &'r [T]>,
+) -> RowsOfLanes<'r, T> {
+    let mut lanes: RowsOfLanes<'r, T> = [&[]; MAX_LANES];
+    for (lane, row) in lanes.iter_mut().skip(idle).zip(rows) {
+        *lane = row;
+    }
+    lanes
+}
+
 /// Transposes rows of queries: `columns[c * width + r] = rows[r][c] * scale`. Zeros behind a row's last
 /// number, and in lanes without a row.
 #[inline(always)]
@@ -85,6 +97,26 @@ pub(crate) fn pack<S: Simd, T: Elem>(
             *x = simd.mul(*x, factor);
         }
         put_columns(simd, simd.transpose(square), columns, width);
+    }
+}
+
+/// As [`pack`], added to what is there.
+#[inline(always)]
+pub(crate) fn add_columns<S: Simd>(
+    simd: S,
+    rows: &RowsOfLanes<'_, f32>,
+    scale: f32,
+    columns: &mut [f32],
+    width: usize,
+) {
+    let factor = simd.splat(scale);
+    let strip = Strip::new::<S>(rows);
+    for (first, columns) in panels::<S, f32>(rows, columns, width) {
+        let square = simd.transpose(square_at(simd, &strip, rows, first));
+        for (x, column) in square.as_ref().iter().zip(columns.chunks_mut(width.max(1))) {
+            let x = simd.mul(*x, factor);
+            simd.store(simd.add(simd.load(column), x), column);
+        }
     }
 }
 
@@ -125,13 +157,14 @@ fn square_at<S: Simd, T: Elem>(
     rows: &RowsOfLanes<'_, T>,
     first: usize,
 ) -> S::Square {
-    strip.square(simd, first).unwrap_or_else(|| {
-        let mut square = simd.square();
-        for (x, row) in square.as_mut().iter_mut().zip(rows) {
-            *x = T::load(simd, &padded(row.get(first..).unwrap_or(&[])));
-        }
-        square
-    })
+    if let Some(square) = strip.square(simd, first) {
+        return square;
+    }
+    let mut square = simd.square();
+    for (x, row) in square.as_mut().iter_mut().zip(rows) {
+        *x = T::load(simd, &padded(row.get(first..).unwrap_or(&[])));
+    }
+    square
 }
 
 /// One column a vector of the square, as many as there are.

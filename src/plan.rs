@@ -1,8 +1,9 @@
 //! The plan: everything about an attention that can be checked before there are any data.
 
-use crate::bias::{Biased, Lookup};
+use crate::bias::Lookup;
 use crate::call::{Bound, Call, Inputs, Outputs};
-use crate::dispatch::{Claim, Entry, Modified, check_len};
+use crate::change::Changes;
+use crate::dispatch::{Claim, Entry, check_len};
 use crate::error::{Error, Tensor};
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
@@ -26,8 +27,7 @@ pub struct Attention<'m> {
     shape: Shape,
     mask: Mask,
     only: Only<'m>,
-    modified: Modified<'m>,
-    biased: Biased<'m>,
+    changes: Changes<'m>,
     keys: Range<usize>,
     scale: f64,
     precision: Precision,
@@ -58,9 +58,8 @@ impl<'m> Attention<'m> {
         entry.check(shape.heads)?;
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
         let precision = entry.precision();
-        let (only, modified, biased) = (Only(None), Modified(None), Biased(None));
-        let keys = 0..shape.kv_len;
-        Ok(Attention { shape, mask, only, modified, biased, keys, scale, precision, entry })
+        let (only, changes, keys) = (Only(None), Changes::default(), 0..shape.kv_len);
+        Ok(Attention { shape, mask, only, changes, keys, scale, precision, entry })
     }
 
     /// The same plan with another factor for the scores. T5 has 1; the default is
@@ -68,9 +67,8 @@ impl<'m> Attention<'m> {
     #[must_use]
     pub const fn scale(&self, scale: f64) -> Self {
         let (shape, mask, only, keys) = (self.shape, self.mask, self.only, self.key_range());
-        let (modified, biased) = (self.modified, self.biased);
-        let (precision, entry) = (self.precision, self.entry);
-        Attention { shape, mask, only, modified, biased, keys, scale, precision, entry }
+        let (changes, precision, entry) = (self.changes, self.precision, self.entry);
+        Attention { shape, mask, only, changes, keys, scale, precision, entry }
     }
 
     /// `keys`, which is not `Copy`, where no trait can be called.
@@ -145,11 +143,12 @@ impl<'m> Attention<'m> {
     /// [`Error::Offset`] if the modifier needs positions and the mask says none: [`Mask::at`] does. What
     /// [`Modifier::check`] says of the shape.
     pub fn modify(&self, modifier: &'m impl Modifier) -> Result<Self, Error> {
-        let modified = Modified(Some(modifier));
-        if let Some(modifier) = modified.0 {
-            modifier.check_plan(&self.shape, self.mask.has_positions())?;
+        if modifier.needs_positions() && !self.mask.has_positions() {
+            return Err(Error::Offset);
         }
-        Ok(Attention { modified, ..self.clone() })
+        modifier.check(&self.shape)?;
+        let changes = Changes { modifier: Some(modifier), ..self.changes };
+        Ok(Attention { changes, ..self.clone() })
     }
 
     /// The same plan with a bias that is looked up and added to the scores, after a modifier. Replaces the one that the
@@ -172,12 +171,13 @@ impl<'m> Attention<'m> {
     /// # Errors
     /// [`Error::Offset`] if the bias needs positions and the mask says none: [`Mask::at`] does. What
     /// [`Lookup::check`] says of the shape.
-    pub fn bias(&self, bias: &'m dyn Lookup) -> Result<Self, Error> {
+    pub fn bias(&self, bias: &'m impl Lookup) -> Result<Self, Error> {
         if bias.needs_positions() && !self.mask.has_positions() {
             return Err(Error::Offset);
         }
         bias.check(&self.shape)?;
-        Ok(Attention { biased: Biased(Some(bias)), ..self.clone() })
+        let changes = Changes { lookup: Some(bias), ..self.changes };
+        Ok(Attention { changes, ..self.clone() })
     }
 
     /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with
@@ -192,9 +192,8 @@ impl<'m> Attention<'m> {
             return Err(Error::KeyRange { start, end, kv_len });
         }
         let (shape, mask, only, scale) = (self.shape, self.mask, self.only, self.scale);
-        let (modified, biased) = (self.modified, self.biased);
-        let (precision, entry) = (self.precision, self.entry);
-        Ok(Attention { shape, mask, only, modified, biased, keys, scale, precision, entry })
+        let (changes, precision, entry) = (self.changes, self.precision, self.entry);
+        Ok(Attention { shape, mask, only, changes, keys, scale, precision, entry })
     }
 
     /// Floats of scratch that [`Attention::bind`] wants, whatever the tensors are stored as. Depends
@@ -299,8 +298,7 @@ impl<'m> Attention<'m> {
             shape,
             mask,
             only: self.only,
-            modified: self.modified,
-            biased: self.biased,
+            changes: self.changes,
             keys,
             scale,
             q,

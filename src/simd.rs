@@ -54,7 +54,7 @@ pub use x86::{Avx2, Avx512};
 pub const ROUND: f32 = 12_582_912.0;
 
 /// Lanes of the widest vector.
-pub(crate) const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = if cfg!(target_arch = "x86_64") { 16 } else { Portable::LANES };
 
 /// Vectors of `f32` on one instruction set. The token `self` is the proof that it is there.
 ///

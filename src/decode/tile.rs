@@ -3,6 +3,7 @@
 use super::products::Weights;
 use super::{Keys, Workspace};
 use crate::attend::QueryTile;
+use crate::change::Lines;
 use crate::entry::Job;
 use crate::mask::Visible;
 use crate::math::exp2;
@@ -28,10 +29,10 @@ pub(super) fn absorb<S: Simd>(
         job.k.scores(tile, range, ahead, queries, (s, key_width), stage);
     }
     if job.changes_scores() {
-        let scores = (simd.floats_of(work.s), key_width);
-        let of_tile = (tile, tile.rows.clone(), 0);
-        let scores = (scores.0.get_mut(..rows * key_width).unwrap_or(&mut []), key_width);
-        job.modify(visible, of_tile, range, Lanes::Keys, scores);
+        let (s, width) = (simd.floats_of(work.s), key_width);
+        let s = s.get_mut(..rows * width).unwrap_or(&mut []);
+        let pairs = job.pairs(visible, tile, tile.rows.clone(), range.clone());
+        job.change_scores(&pairs, Lines { s, width, along: Lanes::Keys, idle: 0 });
     }
     for row in 0..rows {
         weigh(simd, work, row, range.len(), keys.bits);

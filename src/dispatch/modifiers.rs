@@ -1,65 +1,50 @@
 //! A modifier compiled for each level, behind one pointer.
 
-use crate::error::Error;
-use crate::modifier::{Lines, Modifier, apply};
-use crate::shape::Shape;
+use crate::change::{Lines, Pairs};
+use crate::modifier::{Given, Modifier, apply, change};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, Portable, Scalar};
-use core::fmt;
 
 /// What a plan may hold of a modifier: a [`Modifier`] whose lanes were chosen.
 pub(crate) trait AnyModifier: Sync {
+    /// Changes the scores of some pairs.
+    fn change(&self, level: Level, pairs: &Pairs<'_>, lines: Lines<'_>);
     /// [`apply`] on a level that this processor has; on the scalar one otherwise.
-    fn apply(&self, level: Level, lines: Lines<'_>);
+    fn apply(&self, level: Level, lines: Lines<'_>, given: Given<'_>);
     /// [`Modifier::of_head`].
     fn number_of_head(&self, sequence: usize, head: usize) -> f32;
-    /// Whether it fits a plan.
-    fn check_plan(&self, shape: &Shape, has_positions: bool) -> Result<(), Error>;
 }
 
 impl<M: Modifier> AnyModifier for M {
-    fn apply(&self, level: Level, lines: Lines<'_>) {
+    fn change(&self, level: Level, pairs: &Pairs<'_>, lines: Lines<'_>) {
+        change(self, level, pairs, lines);
+    }
+    fn apply(&self, level: Level, lines: Lines<'_>, given: Given<'_>) {
         match level {
-            Level::Portable => apply(Portable, self, lines),
+            Level::Portable => apply(Portable, self, lines, given),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level is available; its features are all that the function needs.
-            Level::Avx2 if level.is_available() => unsafe { avx2(self, lines) },
+            Level::Avx2 if level.is_available() => unsafe { avx2(self, lines, given) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Level::Avx512 if level.is_available() => unsafe { avx512(self, lines) },
-            _ => apply(Scalar, self, lines),
+            Level::Avx512 if level.is_available() => unsafe { avx512(self, lines, given) },
+            _ => apply(Scalar, self, lines, given),
         }
     }
     fn number_of_head(&self, sequence: usize, head: usize) -> f32 {
         self.of_head(sequence, head)
     }
-    fn check_plan(&self, shape: &Shape, has_positions: bool) -> Result<(), Error> {
-        if self.needs_positions() && !has_positions {
-            return Err(Error::Offset);
-        }
-        self.check(shape)
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn avx2<M: Modifier>(modifier: &M, lines: Lines<'_>) {
-    apply(Avx2::here(), modifier, lines);
+fn avx2<M: Modifier>(modifier: &M, lines: Lines<'_>, given: Given<'_>) {
+    apply(Avx2::here(), modifier, lines, given);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn avx512<M: Modifier>(modifier: &M, lines: Lines<'_>) {
-    apply(Avx512::here(), modifier, lines);
-}
-
-/// A plan's modifier, if it has one.
-#[derive(Clone, Copy)]
-pub(crate) struct Modified<'m>(pub(crate) Option<&'m dyn AnyModifier>);
-
-impl fmt::Debug for Modified<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "a modifier" } else { "no modifier" })
-    }
+fn avx512<M: Modifier>(modifier: &M, lines: Lines<'_>, given: Given<'_>) {
+    apply(Avx512::here(), modifier, lines, given);
 }

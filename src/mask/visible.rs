@@ -3,16 +3,18 @@
 use super::band::Band;
 use super::pattern::{Coverage, Only, Pattern, Place, chunks};
 use super::{Tile, pattern};
-use crate::bias::{self, Biased};
+use crate::change::Pairs;
+use crate::dispatch::AnyLookup;
+use core::fmt;
 use core::ops::Range;
 
 /// The mask of one key/value head of one sequence.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Visible<'m> {
     pub(super) band: Band,
     pub(super) only: Only<'m>,
     /// A bias that hides some keys.
-    pub(super) hides: Biased<'m>,
+    pub(super) hides: Option<&'m dyn AnyLookup>,
     /// Its first query head.
     pub(super) place: Place,
     /// Query heads, and those of them whose patterns may differ.
@@ -23,6 +25,11 @@ impl<'m> Visible<'m> {
     /// The position of a query.
     pub(crate) const fn position(&self, query: usize) -> i64 {
         self.place.position(query)
+    }
+
+    /// Its sequence.
+    pub(crate) const fn sequence(&self) -> usize {
+        self.place.sequence
     }
 
     /// The places whose patterns may differ.
@@ -41,7 +48,7 @@ impl<'m> Visible<'m> {
     #[inline(never)]
     pub(crate) fn classify(&self, first: usize, last: usize, tile: &Range<usize>) -> Tile {
         let mut banded = self.band.classify(first, last, tile);
-        if let (Tile::Full(range), Some(_)) = (&banded, self.hides.0) {
+        if let (Tile::Full(range), Some(_)) = (&banded, self.hides) {
             banded = Tile::Partial(range.clone());
         }
         let Some(pattern) = self.only.0 else { return banded };
@@ -77,10 +84,9 @@ impl<'m> Visible<'m> {
     /// As [`Visible::see_patterns`], without what a bias hides.
     pub(crate) fn see(&self, keys: &Range<usize>, rows: &Range<usize>, bits: &mut [u64]) {
         self.see_patterns(keys, rows, bits);
-        if let Some(lookup) = self.hides.0 {
-            let (sequence, group) = (self.place.sequence, self.group.max(1));
-            let g = self.place.head / group;
-            bias::hide(lookup, self, (group, sequence, g, rows.clone()), keys, bits);
+        if let Some(lookup) = self.hides {
+            let (rows, keys, group) = (rows.clone(), keys.clone(), self.group);
+            lookup.hide(&Pairs { visible: self, head: self.place.head, group, rows, keys }, bits);
         }
     }
 
@@ -107,6 +113,17 @@ impl<'m> Visible<'m> {
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Visible { band, only, place, .. } = self;
+        f.debug_struct("Visible")
+            .field("band", band)
+            .field("only", only)
+            .field("place", place)
+            .finish()
     }
 }
 

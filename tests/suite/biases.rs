@@ -57,7 +57,7 @@ fn check(case: &Case, lookup: &dyn Lookup, bias: Bias<'_>) {
         let softcap = cap.map(|cap| Softcap::new(cap).unwrap());
         let mut same: [Option<Output>; 2] = [None, None];
         for entry in entries_for(case.shape.heads) {
-            let plan = case.plan_of(entry).bias(lookup).unwrap();
+            let plan = case.plan_of(entry).bias(&lookup).unwrap();
             let output = match &softcap {
                 Some(softcap) => case.run(&plan.modify(softcap).unwrap()),
                 None => case.run(&plan),
