@@ -1,6 +1,6 @@
 //! Biases that are looked up: a tensor of them, or T5's buckets of distances.
 
-use crate::change::{Lines, Pairs};
+use crate::change::{Lines, Pairs, Row};
 use crate::dispatch::Adder;
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
@@ -17,10 +17,10 @@ use core::ops::Range;
 /// A bias of -inf hides its key: the key changes no bit of the row.
 pub trait Lookup: Sync {
     /// Writes the bias of each key of `keys`, in units of the formula.
-    fn look_up(&self, row: &BiasRow, keys: &Range<usize>, biases: &mut [f32]);
+    fn look_up(&self, row: &Row, keys: &Range<usize>, biases: &mut [f32]);
 
     /// The biases of each key of `keys` where they lie, if they do: what [`Lookup::look_up`] would write.
-    fn stored(&self, row: &BiasRow, keys: &Range<usize>) -> Option<&[f32]> {
+    fn stored(&self, row: &Row, keys: &Range<usize>) -> Option<&[f32]> {
         let _ = (row, keys);
         None
     }
@@ -43,10 +43,10 @@ pub trait Lookup: Sync {
 }
 
 impl<L: Lookup + ?Sized> Lookup for &L {
-    fn look_up(&self, row: &BiasRow, keys: &Range<usize>, biases: &mut [f32]) {
+    fn look_up(&self, row: &Row, keys: &Range<usize>, biases: &mut [f32]) {
         (**self).look_up(row, keys, biases);
     }
-    fn stored(&self, row: &BiasRow, keys: &Range<usize>) -> Option<&[f32]> {
+    fn stored(&self, row: &Row, keys: &Range<usize>) -> Option<&[f32]> {
         (**self).stored(row, keys)
     }
     fn hides(&self) -> bool {
@@ -58,20 +58,6 @@ impl<L: Lookup + ?Sized> Lookup for &L {
     fn check(&self, shape: &Shape) -> Result<(), Error> {
         (**self).check(shape)
     }
-}
-
-/// Which row a [`Lookup`] is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BiasRow {
-    /// The sequence of a batch.
-    pub sequence: usize,
-    /// The query head.
-    pub head: usize,
-    /// The query, and its position.
-    pub query: usize,
-    /// Where key `j` has position `j`.
-    pub position: i64,
 }
 
 /// An additive mask or bias, `[batch, q_len, q_heads, kv_len]` by any strides: a stride of 0 shares it.
@@ -105,16 +91,16 @@ fn wide<T: Elem>(x: T) -> f32 {
 }
 
 impl Lookup for BiasTensor<'_> {
-    fn look_up(&self, row: &BiasRow, keys: &Range<usize>, biases: &mut [f32]) {
-        let BiasRow { sequence, head, query, .. } = *row;
+    fn look_up(&self, row: &Row, keys: &Range<usize>, biases: &mut [f32]) {
+        let Row { sequence, head, query, .. } = *row;
         of_any!(Stored, self.view.0, (view, moves) => {
             let row = view.row(sequence, query, head).get(keys.clone()).unwrap_or(&[]);
             let width = biases.len();
             moves.at(Level::Portable).flat(Rows::one(row), 0, 1.0, biases, width);
         });
     }
-    fn stored(&self, row: &BiasRow, keys: &Range<usize>) -> Option<&[f32]> {
-        let BiasRow { sequence, head, query, .. } = *row;
+    fn stored(&self, row: &Row, keys: &Range<usize>) -> Option<&[f32]> {
+        let Row { sequence, head, query, .. } = *row;
         match self.view.0 {
             Stored::F32(view, _) => view.row(sequence, query, head).get(keys.clone()),
             _ => None,
@@ -193,7 +179,7 @@ impl<'a> T5Bias<'a> {
 }
 
 impl Lookup for T5Bias<'_> {
-    fn look_up(&self, row: &BiasRow, keys: &Range<usize>, biases: &mut [f32]) {
+    fn look_up(&self, row: &Row, keys: &Range<usize>, biases: &mut [f32]) {
         let heads = (self.table.len() / BUCKETS).max(1);
         let mut key = keys.start;
         while key < keys.end {

@@ -65,12 +65,19 @@ impl<'a> Outputs<'a> {
     }
 
     /// A learned sink for each query head: its logit, neither scaled nor masked, takes part in the softmax as that of
-    /// one more key, whose value is 0. (gpt-oss; a logit of 0 is the smooth softmax of ONNX Runtime.) It is part of the
+    /// one more key, whose value is 0. (gpt-oss.) It is part of the
     /// log-sum-exp; a row that sees no key gives 0 and the logit. Where keys are split, the sink joins the
     /// merged state: [`State::sink`](crate::State::sink).
     #[must_use]
     pub fn sinks(self, logits: &'a [f32]) -> Self {
         Outputs { sinks: Some(Sinks::new(logits)), ..self }
+    }
+
+    /// A sink of logit 0 for every head: `exp(s_j) / (1 + sum exp(s_r))`, so that a head may attend to nothing. (Smooth
+    /// softmax in ONNX Runtime, softmax-off-by-one elsewhere.)
+    #[must_use]
+    pub fn smooth_softmax(self) -> Self {
+        Outputs { sinks: Some(Sinks::smooth()), ..self }
     }
 }
 

@@ -6,7 +6,6 @@
 //! A plan holds each behind a pointer, so that what it does not use is not linked.
 
 use crate::attend::QueryTile;
-use crate::bias::BiasRow;
 use crate::dispatch::{AnyLookup, AnyModifier};
 use crate::entry::Job;
 use crate::mask::Visible;
@@ -28,6 +27,20 @@ impl fmt::Debug for Changes<'_> {
     }
 }
 
+/// A row of scores: which query of which head a [`Modifier`](crate::Modifier) or a [`Lookup`](crate::Lookup) is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// The sequence of a batch.
+    pub sequence: usize,
+    /// The query head.
+    pub head: usize,
+    /// The query, and its position.
+    pub query: usize,
+    /// Where key `j` has position `j`.
+    pub position: i64,
+}
+
 /// Pairs of some rows of a key/value head and some keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Pairs<'a> {
@@ -41,12 +54,12 @@ pub(crate) struct Pairs<'a> {
 
 impl Pairs<'_> {
     /// What a row is.
-    pub(crate) fn row(&self, row: usize) -> BiasRow {
+    pub(crate) fn row(&self, row: usize) -> Row {
         // Never 0; saying so here removes the division checks.
         let group = self.group.max(1);
         let (query, head) = (row / group, self.head + row % group);
         let (sequence, position) = (self.visible.sequence(), self.visible.position(query));
-        BiasRow { sequence, head, query, position }
+        Row { sequence, head, query, position }
     }
 }
 

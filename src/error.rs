@@ -246,6 +246,13 @@ pub enum Error {
         /// `f64::to_bits` of the cap.
         cap_bits: u64,
     },
+    /// Positions that share a temperature are none, or its scale is not finite.
+    Temperature {
+        /// Positions that share one.
+        step: u64,
+        /// `f64::to_bits` of the scale.
+        scale_bits: u64,
+    },
     /// There is no such part of the work.
     Part {
         /// Index asked for.
@@ -327,6 +334,10 @@ impl fmt::Display for Error {
             Error::Cap { cap_bits } => {
                 let cap = f64::from_bits(cap_bits);
                 write!(f, "a cap of {cap} is not above 0 and within the range of f32")
+            }
+            Error::Temperature { step, scale_bits } => {
+                let scale = f64::from_bits(scale_bits);
+                write!(f, "a temperature of scale {scale} for every {step} positions: finite, and at least 1")
             }
             Error::Part { index, parts } => write!(f, "there is no part {index} of {parts}"),
         }

@@ -81,6 +81,7 @@ pub mod entry;
 mod error;
 #[cfg(feature = "specialised")]
 mod generated;
+mod lse;
 mod mask;
 pub mod math;
 mod modifier;
@@ -98,13 +99,16 @@ pub mod simd;
 mod sinks;
 mod staged;
 mod state;
+mod temperature;
 mod tiling;
 mod view;
 
-pub use bias::{BiasRow, BiasTensor, Lookup, T5Bias};
+pub use bias::{BiasTensor, Lookup, T5Bias};
 pub use call::{Call, Inputs, Outputs, Part};
+pub use change::Row;
 pub use elem::Elem;
 pub use error::{Error, List, Tensor};
+pub use lse::{Base, Bits, Lse, Nats};
 pub use mask::{
     And, BigBird, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals,
     Mask, Offset, Or, Pattern, Place, Predicate, Prefix, Table, Unknown, Window,
@@ -115,6 +119,7 @@ pub use products::{Precision, Products};
 pub use shape::{Heads, Shape};
 pub use simd::Level;
 pub use state::State;
+pub use temperature::{Temperature, Tempered};
 pub use tiling::TILE_K;
 pub use view::{AnyView, AnyViewMut, Strides, View, ViewMut};
 

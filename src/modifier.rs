@@ -1,12 +1,12 @@
 //! What happens to scores between the product and the softmax.
 //!
 //! ```text
-//! s = scale * <q, k>        then a cap, cap * tanh(s / cap)        then a bias
+//! s = scale * <q, k>        a temperature        then a cap, cap * tanh(s / cap)        then a bias
 //! ```
-//! In this order, which types keep: a cap may be followed by a bias, a bias by nothing. A modifier works on lanes of
+//! In this order, which types keep: a temperature may be followed by a cap or a bias, a cap by a bias, a bias by nothing. A modifier works on lanes of
 //! scores in units of log2, `s * log2(e)`, as the kernels hold them, and is compiled for each level where it is used.
 
-use crate::change::{Lines, Pairs};
+use crate::change::{Lines, Pairs, Row};
 use crate::dispatch::AnyModifier;
 use crate::error::{Error, Tensor};
 use crate::math::tanh;
@@ -40,10 +40,13 @@ pub trait Modifier: Sync {
     /// The new scores of some pairs.
     fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32;
 
-    /// A number of each query head, which [`At::of_head`] has for each pair.
-    fn of_head(&self, sequence: usize, head: usize) -> f32 {
-        let _ = (sequence, head);
-        0.0
+    /// Two numbers of each row, which [`At::of_row`] has for each pair. The second is left to a [`Temperature`] around
+    /// the modifier.
+    ///
+    /// [`Temperature`]: crate::Temperature
+    fn of_row(&self, row: &Row) -> [f32; 2] {
+        let _ = row;
+        [0.0; 2]
     }
 
     /// Whether it means nothing without the queries' positions.
@@ -72,8 +75,8 @@ pub struct At<V> {
     pub distance: V,
     /// The query's position: exact up to 2^24.
     pub position: V,
-    /// What [`Modifier::of_head`] says of the query head.
-    pub of_head: V,
+    /// What [`Modifier::of_row`] says of the row.
+    pub of_row: [V; 2],
 }
 
 /// `cap * tanh(s / cap)` (Gemma 2, Grok): scores stay within `-cap..cap`.
@@ -124,8 +127,8 @@ impl<B: Bias> Modifier for Capped<B> {
         let score = self.0.modify(simd, score, at);
         self.1.modify(simd, score, at)
     }
-    fn of_head(&self, sequence: usize, head: usize) -> f32 {
-        self.1.of_head(sequence, head)
+    fn of_row(&self, row: &Row) -> [f32; 2] {
+        self.1.of_row(row)
     }
     fn needs_positions(&self) -> bool {
         self.1.needs_positions()
@@ -170,10 +173,10 @@ impl Modifier for Alibi<'_> {
         let zero = simd.splat(0.0);
         let back = simd.sub(zero, at.distance);
         let minus_size = simd.select(simd.lt(zero, at.distance), back, at.distance);
-        simd.mul_add(minus_size, at.of_head, score)
+        simd.mul_add(minus_size, at.of_row[0], score)
     }
-    fn of_head(&self, _: usize, head: usize) -> f32 {
-        self.0.get(head).map_or(0.0, |slope| slope * LOG2_E)
+    fn of_row(&self, row: &Row) -> [f32; 2] {
+        [self.0.get(row.head).map_or(0.0, |slope| slope * LOG2_E), 0.0]
     }
     fn needs_positions(&self) -> bool {
         true
@@ -198,8 +201,8 @@ impl<M: Modifier> Modifier for Natural<M> {
         let score = simd.mul(score, simd.splat(LN_2));
         simd.mul(self.0.modify(simd, score, at), simd.splat(LOG2_E))
     }
-    fn of_head(&self, sequence: usize, head: usize) -> f32 {
-        self.0.of_head(sequence, head)
+    fn of_row(&self, row: &Row) -> [f32; 2] {
+        self.0.of_row(row)
     }
     fn needs_positions(&self) -> bool {
         self.0.needs_positions()
@@ -212,12 +215,12 @@ impl<M: Modifier> Modifier for Natural<M> {
 impl<M: Bias> Bias for Natural<M> {}
 
 /// What a modifier knows of each row, in its lane or its line: its query's position minus that of the first key, that
-/// position itself, and what the modifier says of its head.
+/// position itself, and what the modifier says of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a> {
     distances: &'a [f32],
     positions: &'a [f32],
-    of_heads: &'a [f32],
+    of_rows: [&'a [f32]; 2],
 }
 
 /// Rows of a block at most.
@@ -230,16 +233,17 @@ pub(crate) fn change(
     pairs: &Pairs<'_>,
     lines: Lines<'_>,
 ) {
-    let [mut distances, mut positions, mut of_heads] = [[0.0; MAX_ROWS]; 3];
-    let rows = distances.iter_mut().zip(&mut positions).zip(&mut of_heads).skip(lines.idle);
-    for (((distance, position), of_head), row) in rows.zip(pairs.rows.clone()) {
+    let [mut distances, mut positions, mut first, mut second] = [[0.0; MAX_ROWS]; 4];
+    let of_rows = first.iter_mut().zip(&mut second);
+    let lanes = distances.iter_mut().zip(&mut positions).zip(of_rows).skip(lines.idle);
+    for (((distance, position), (first, second)), row) in lanes.zip(pairs.rows.clone()) {
         let row = pairs.row(row);
         *distance = row.position.saturating_sub(pairs.keys.start as i64) as f32;
         *position = row.position as f32;
-        *of_head = modifier.number_of_head(row.sequence, row.head);
+        [*first, *second] = modifier.numbers_of_row(&row);
     }
-    let (distances, positions, of_heads) = (&distances[..], &positions[..], &of_heads[..]);
-    modifier.apply(level, lines, Given { distances, positions, of_heads });
+    let (distances, positions, of_rows) = (&distances[..], &positions[..], [&first[..], &second]);
+    modifier.apply(level, lines, Given { distances, positions, of_rows });
 }
 
 /// Applies a modifier to the scores of some pairs.
@@ -251,7 +255,7 @@ pub(crate) fn apply<S: Simd, M: Modifier>(
     given: Given<'_>,
 ) {
     let Lines { s, width, along, .. } = lines;
-    let Given { distances, positions, of_heads } = given;
+    let Given { distances, positions, of_rows } = given;
     let mut counting = [0.0; MAX_LANES];
     counting.iter_mut().zip(0_u8..).for_each(|(x, n)| *x = f32::from(n));
     let steps = simd.load(&counting);
@@ -262,9 +266,12 @@ pub(crate) fn apply<S: Simd, M: Modifier>(
                 Lanes::Queries => (simd.splat(n as f32), lane),
                 Lanes::Keys => (simd.add(simd.splat(lane as f32), steps), n),
             };
-            let distance = simd.sub(of_rows(simd, distances, along, row), keys);
-            let position = of_rows(simd, positions, along, row);
-            let at = At { distance, position, of_head: of_rows(simd, of_heads, along, row) };
+            let distance = simd.sub(rows_of(simd, distances, along, row), keys);
+            let position = rows_of(simd, positions, along, row);
+            let [first, second] = of_rows;
+            let first = rows_of(simd, first, along, row);
+            let of_row = [first, rows_of(simd, second, along, row)];
+            let at = At { distance, position, of_row };
             simd.store(modifier.modify(simd, simd.load(scores), at), scores);
         }
     }
@@ -272,7 +279,7 @@ pub(crate) fn apply<S: Simd, M: Modifier>(
 
 /// The numbers of as many rows as a vector has lanes, or of one in all lanes.
 #[inline(always)]
-fn of_rows<S: Simd>(simd: S, numbers: &[f32], along: Lanes, row: usize) -> S::F32 {
+fn rows_of<S: Simd>(simd: S, numbers: &[f32], along: Lanes, row: usize) -> S::F32 {
     let numbers = numbers.get(row..).unwrap_or(&[]);
     match along {
         Lanes::Queries => simd.load(numbers),

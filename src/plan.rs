@@ -3,7 +3,7 @@
 use crate::bias::Lookup;
 use crate::call::{Bound, Call, Inputs, Outputs};
 use crate::change::Changes;
-use crate::dispatch::{Claim, Entry, check_len};
+use crate::dispatch::{Claim, Entry};
 use crate::error::{Error, Tensor};
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
@@ -237,7 +237,7 @@ impl<'m> Attention<'m> {
         'm: 'a,
     {
         if let Some(sinks) = outputs.sinks {
-            check_len(Tensor::Sinks, self.shape.heads.q, sinks.logits.len())?;
+            sinks.check(self.shape.heads.q)?;
         }
         let claim = Claim::output(
             self.shape,

@@ -6,7 +6,8 @@
 //! (gpt-oss; `smooth_softmax` of ONNX Runtime is `z = 0`.) It is the state `m = z, l = 1, o = 0` of one more key,
 //! which joins when all others have, once.
 
-use crate::dispatch::SinkTable;
+use crate::dispatch::{SinkTable, check_len};
+use crate::error::{Error, Tensor};
 use crate::math::exp2;
 use crate::online::finite;
 use crate::shape::Heads;
@@ -18,6 +19,8 @@ use core::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sinks<'a> {
     pub(crate) logits: &'a [f32],
+    /// The logit of a head that has none there.
+    otherwise: f32,
     table: &'static SinkTable,
 }
 
@@ -27,7 +30,18 @@ const MAX_WIDTH: usize = 64;
 impl<'a> Sinks<'a> {
     pub(crate) const fn new(logits: &'a [f32]) -> Self {
         const TABLE: &SinkTable = &SinkTable::new();
-        Sinks { logits, table: TABLE }
+        Sinks { logits, otherwise: f32::NEG_INFINITY, table: TABLE }
+    }
+
+    /// A logit of 0 for every head.
+    pub(crate) const fn smooth() -> Self {
+        Sinks { otherwise: 0.0, ..Sinks::new(&[]) }
+    }
+
+    /// Whether there is one for each of so many heads.
+    pub(crate) fn check(&self, q_heads: usize) -> Result<(), Error> {
+        let is_smooth = self.otherwise == 0.0;
+        if is_smooth { Ok(()) } else { check_len(Tensor::Sinks, q_heads, self.logits.len()) }
     }
 
     /// Joins the sinks of some rows of a key/value head, `spread` lanes each behind `idle` ones, to their states:
@@ -45,7 +59,7 @@ impl<'a> Sinks<'a> {
         let Some(z) = room.get_mut(..m.len()) else { return };
         let lanes = z.get_mut(idle..).unwrap_or(&mut []).chunks_mut(spread.max(1));
         for (lanes, (_, h)) in lanes.zip(heads.rows_of(g, rows)) {
-            lanes.fill(self.logits.get(h).map_or(f32::NEG_INFINITY, |logit| logit * LOG2_E));
+            lanes.fill(self.logits.get(h).map_or(self.otherwise, |logit| logit * LOG2_E));
         }
         self.table.join(level, z, (m, l, o));
     }

@@ -2,11 +2,12 @@
 
 use crate::dispatch::check_len;
 use crate::error::{Error, Tensor};
+use crate::lse::{Base, Lse};
 use crate::online::Online;
 use crate::shape::{Shape, len_of};
 use crate::simd::Scalar;
 use crate::sinks;
-use crate::view::{Strides, ViewMut};
+use crate::view::{Strides, View, ViewMut};
 
 /// The natural log-sum-exp of a row: `m ln 2 + ln l`; -inf for a row that has seen no key.
 pub(crate) fn lse(m: f32, l: f32) -> f32 {
@@ -17,8 +18,8 @@ pub(crate) fn lse(m: f32, l: f32) -> f32 {
 ///
 /// States over disjoint sets of keys merge into the state over their union, so a long context can be
 /// split over threads, caches or machines. The empty state is the identity: merging it changes no
-/// bit. Merging rounds, so another order of merges may give other last bits: fix the order where
-/// bits matter. All of a state lies in one slice of floats, to be stored or sent as it is.
+/// bit. Merging rounds, so another order of merges may give other last bits: where bits matter, fix it, or let
+/// [`State::merge_tree`] do so. All of a state lies in one slice of floats, to be stored or sent as it is.
 ///
 /// ```
 /// use flashlet::{Attention, Heads, Inputs, Mask, Shape, State, View, ViewMut};
@@ -112,6 +113,73 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    /// Merges all states into the first, two neighbours at a time, then two such pairs, and so on. The tree depends on how
+    /// many states there are and on nothing else, so the bits do not depend on who computed which of them, or when. The
+    /// other states hold what was merged on the way.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the states have different shapes; nothing is changed then.
+    pub fn merge_tree(states: &mut [State<'_>]) -> Result<(), Error> {
+        let dims = states.first().map_or([0; 4], |first| first.dims);
+        if let Some(other) = states.iter().find(|other| other.dims != dims) {
+            let (expected, given) = (dims, other.dims);
+            return Err(Error::Shape { tensor: Tensor::State, expected, given });
+        }
+        let mut apart = 1;
+        while apart < states.len() {
+            for pair in states.chunks_mut(2 * apart) {
+                if let Some((low, high)) = pair.split_at_mut_checked(apart)
+                    && let (Some(low), Some(high)) = (low.first_mut(), high.first())
+                {
+                    low.merge(high)?;
+                }
+            }
+            apart *= 2;
+        }
+        Ok(())
+    }
+
+    /// Joins a finished output of the same rows over other keys, and its log-sum-exp: what another engine, or an earlier
+    /// call, has left of them. `o [batch, q_len, q_heads, v_dim]`, `lse [batch, q_heads, q_len]`.
+    ///
+    /// ```
+    /// use flashlet::{Heads, Lse, Shape, State, View, ViewMut};
+    /// # fn main() -> Result<(), flashlet::Error> {
+    /// let shape = Shape { batch: 1, q_len: 1, kv_len: 0, heads: Heads::new(1, 1, 2) };
+    /// let mut storage = vec![0.0; State::storage_len(&shape)?];
+    /// let mut state = State::empty(&mut storage, &shape)?;
+    /// state.join(View::packed(&[1.0, 2.0], shape.o())?, Lse::nats(&[0.0]))?; // FlashAttention
+    /// state.join(View::packed(&[4.0, 5.0], shape.o())?, Lse::bits(&[1.0]))?; // FlashInfer: twice the weight
+    /// let mut o = [0.0; 2];
+    /// state.finish(ViewMut::packed(&mut o, shape.o())?, None)?;
+    /// assert!((o[0] - 3.0).abs() < 1e-6 && (o[1] - 4.0).abs() < 1e-6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::Length`]; nothing is changed then.
+    pub fn join<B: Base>(&mut self, o: View<'_>, lse: Lse<'_, B>) -> Result<(), Error> {
+        let [_, q_len, q_heads, v_dim] = self.dims;
+        if o.dims() != self.dims {
+            return Err(Error::Shape { tensor: Tensor::O, expected: self.dims, given: o.dims() });
+        }
+        check_len(Tensor::Lse, self.m.len(), lse.len())?;
+        let places = places(self.dims);
+        let sums = self.m.iter_mut().zip(self.l.iter_mut());
+        let rows = sums.zip(self.o.chunks_exact_mut(v_dim.max(1)));
+        for ((b, i, h), ((m, l), channels)) in places.zip(rows) {
+            let at = (b * q_heads + h) * q_len + i;
+            // What has seen nothing holds nothing, whatever its output is.
+            let Some(m2) = lse.in_bits(at).filter(|m2| *m2 != f32::NEG_INFINITY) else { continue };
+            let [m, l] = [m, l].map(|x| core::slice::from_mut(x).as_chunks_mut::<1>().0);
+            let (Some(m), Some(l)) = (m.first_mut(), l.first_mut()) else { continue };
+            let mut mine = Online { m, l, o: singles_mut(channels) };
+            mine.merge(Scalar, &[m2], &[1.0], singles(o.row(b, i, h)));
+        }
+        Ok(())
+    }
+
     /// Joins a learned sink for each query head: see [`Outputs::sinks`](crate::Outputs::sinks). Once, whatever number
     /// of states was merged.
     ///
@@ -142,8 +210,7 @@ impl<'a> State<'a> {
         if let Some(out) = &lse_out {
             check_len(Tensor::Lse, batch * q_len * q_heads, out.len())?;
         }
-        let places = (0..batch).flat_map(|b| (0..q_len).map(move |i| (b, i)));
-        let places = places.flat_map(|(b, i)| (0..q_heads).map(move |h| (b, i, h)));
+        let places = places(self.dims);
         let sums = self.m.iter().zip(self.l.iter());
         let rows = sums.zip(self.o.chunks_exact(v_dim.max(1)));
         for ((b, i, h), ((&m, &l), channels)) in places.zip(rows) {
@@ -167,6 +234,13 @@ impl<'a> State<'a> {
         let strides = Strides::by_token(self.dims)?;
         Ok((ViewMut::strided(self.o, self.dims, strides)?, self.m, self.l))
     }
+}
+
+/// Sequence, query and head of each row, in the order of an output.
+fn places(dims: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize)> {
+    let [batch, q_len, q_heads, _] = dims;
+    let queries = (0..batch).flat_map(move |b| (0..q_len).map(move |i| (b, i)));
+    queries.flat_map(move |(b, i)| (0..q_heads).map(move |h| (b, i, h)))
 }
 
 /// Rows of one lane.

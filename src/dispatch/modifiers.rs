@@ -1,6 +1,6 @@
 //! A modifier compiled for each level, behind one pointer.
 
-use crate::change::{Lines, Pairs};
+use crate::change::{Lines, Pairs, Row};
 use crate::modifier::{Given, Modifier, apply, change};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
@@ -12,8 +12,8 @@ pub(crate) trait AnyModifier: Sync {
     fn change(&self, level: Level, pairs: &Pairs<'_>, lines: Lines<'_>);
     /// [`apply`] on a level that this processor has; on the scalar one otherwise.
     fn apply(&self, level: Level, lines: Lines<'_>, given: Given<'_>);
-    /// [`Modifier::of_head`].
-    fn number_of_head(&self, sequence: usize, head: usize) -> f32;
+    /// [`Modifier::of_row`].
+    fn numbers_of_row(&self, row: &Row) -> [f32; 2];
 }
 
 impl<M: Modifier> AnyModifier for M {
@@ -32,8 +32,8 @@ impl<M: Modifier> AnyModifier for M {
             _ => apply(Scalar, self, lines, given),
         }
     }
-    fn number_of_head(&self, sequence: usize, head: usize) -> f32 {
-        self.of_head(sequence, head)
+    fn numbers_of_row(&self, row: &Row) -> [f32; 2] {
+        self.of_row(row)
     }
 }
 

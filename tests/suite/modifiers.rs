@@ -4,17 +4,17 @@ use crate::case::{Case, Output, Rule, arithmetic_of, entries_for, shape};
 use crate::certified::rules;
 use flashlet::entry::Entry;
 use flashlet::math::TANH_ULPS;
-use flashlet::simd::Simd;
+use flashlet::simd::{ROUND, Simd};
 use flashlet::{
     Alibi, At, Attention, Bias, Error, Heads, Mask, Modifier, Natural, Offset, Shape, Softcap,
-    Tensor,
+    Temperature, Tensor,
 };
 use oracle::{Form, Modified, Pair, Problem};
 
 const U: f64 = 1.0 / 16_777_216.0;
 
-/// A modifier by its formula: of the query's position minus the key's, the query head and the score.
-type Formula = Box<dyn Fn(i64, usize, f64) -> Modified>;
+/// A modifier by its formula: of the query's position and that minus the key's, the query head and the score.
+type Formula = Box<dyn Fn((i64, i64), usize, f64) -> Modified>;
 
 fn cap(cap: f64) -> Formula {
     Box::new(move |_, _, score| {
@@ -25,7 +25,7 @@ fn cap(cap: f64) -> Formula {
 }
 
 fn alibi(slopes: Vec<f32>) -> Formula {
-    Box::new(move |distance, h, score| {
+    Box::new(move |(_, distance), h, score| {
         let bias = -f64::from(slopes[h]) * distance.abs() as f64;
         let s = score + bias;
         Modified { s, slope: 1.0, error: 4.0 * U * bias.abs() + 2.0 * U * s.abs() }
@@ -34,9 +34,9 @@ fn alibi(slopes: Vec<f32>) -> Formula {
 
 /// One after the other.
 fn both(first: Formula, second: Formula) -> Formula {
-    Box::new(move |distance, h, score| {
-        let one = first(distance, h, score);
-        let two = second(distance, h, one.s);
+    Box::new(move |at, h, score| {
+        let one = first(at, h, score);
+        let two = second(at, h, one.s);
         let slope = one.slope * two.slope;
         Modified { s: two.s, slope, error: two.slope * one.error + two.error * (1.0 + 2.0 * U) }
     })
@@ -58,9 +58,41 @@ impl Modifier for Far {
 impl Bias for Far {}
 
 fn far() -> Formula {
-    Box::new(|distance, _, score| {
+    Box::new(|(_, distance), _, score| {
         let (s, slope) = if distance < 7 { (score, 1.0) } else { (0.5 * score - 2.0, 0.5) };
         Modified { s, slope, error: 6.0 * U * (score.abs() + s.abs()) }
+    })
+}
+
+/// Llama 4's, by its own words.
+fn temperature(step: i64, scale: f64) -> Formula {
+    Box::new(move |(position, _), _, score| {
+        let passed = (position + 1).max(0) / step;
+        let factor = 1.0 + scale * (1.0 + passed as f64).ln();
+        let s = score * factor;
+        // The factor and the product, rounded.
+        Modified { s, slope: factor.abs(), error: 3.0 * U * s.abs() }
+    })
+}
+
+/// A user's own of the query's position: odd ones see scores doubled.
+struct Odd;
+
+impl Modifier for Odd {
+    fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32 {
+        let half = simd.mul(at.position, simd.splat(0.5));
+        let whole = simd.sub(simd.add(half, simd.splat(ROUND)), simd.splat(ROUND));
+        simd.select(simd.eq(half, whole), score, simd.add(score, score))
+    }
+    fn needs_positions(&self) -> bool {
+        true
+    }
+}
+
+fn odd() -> Formula {
+    Box::new(|(position, _), _, score| {
+        let factor = if position % 2 == 0 { 1.0 } else { 2.0 };
+        Modified { s: factor * score, slope: factor, error: 0.0 }
     })
 }
 
@@ -74,8 +106,10 @@ fn assert_certified(case: &Case, entry: &Entry, formula: &Formula, output: &Outp
     let q_len = case.shape.q_len as i64;
     let offset = |b: usize| case.rule.offset.unwrap_or(case.visible_len(b) as i64 - q_len);
     let visible = |Pair { b, i, j }: Pair| case.sees(b, i, j);
-    let modify =
-        |Pair { b, i, j }: Pair, h: usize, s: f64| formula(i as i64 + offset(b) - j as i64, h, s);
+    let modify = |Pair { b, i, j }: Pair, h: usize, s: f64| {
+        let position = i as i64 + offset(b);
+        formula((position, position - j as i64), h, s)
+    };
     let problem = Problem { modify: Some(&modify), ..case.problem(&visible) };
     let arithmetic = arithmetic_of(entry);
     let verdict =
@@ -114,6 +148,11 @@ fn every_modifier_is_certified_on_every_entry_under_every_mask() {
                 let capped = Softcap::new(5.0).unwrap().then(Alibi::new(&slopes));
                 check(&case, "capped", &capped, &both(cap(5.0), alibi(slopes.clone())));
                 check(&case, "own", &Natural(Far), &far());
+                check(&case, "odd", &Odd, &odd());
+                let hot = Temperature::new(7, 0.3).unwrap();
+                check(&case, "temperature", &hot, &temperature(7, 0.3));
+                let all = both(temperature(7, 0.3), both(cap(5.0), alibi(slopes.clone())));
+                check(&case, "all", &hot.then(capped), &all);
             }
         }
     }
@@ -176,4 +215,26 @@ fn wrong_modifiers_are_refused() {
     let refused = Error::Length { tensor: Tensor::Slopes, needed: 4, given: 3 };
     assert_eq!(plan.modify(&Alibi::new(&[1.0; 3])).err(), Some(refused));
     assert!(plan.modify(&Alibi::new(&[1.0; 4])).is_ok());
+}
+
+#[test]
+fn a_temperature_is_that_of_llama_4() {
+    // log(floor((p + 1) / 8192) + 1) * 0.1 + 1, as transformers' Llama4TextAttention has it.
+    let temperature = Temperature::new(8192, 0.1).unwrap();
+    for (position, factor) in [
+        (i64::MIN, 1.0),
+        (-5, 1.0),
+        (0, 1.0),
+        (8190, 1.0),
+        (8191, 1.069_314_7),
+        (131_071, 1.283_321_4),
+    ] {
+        assert_eq!(temperature.at(position), factor, "{position}");
+    }
+    assert!(temperature.at(i64::MAX) > 1.0);
+    let refused = |step, scale: f64| Error::Temperature { step, scale_bits: scale.to_bits() };
+    assert_eq!(Temperature::new(0, 0.1).err(), Some(refused(0, 0.1)));
+    assert_eq!(Temperature::new(1, f64::INFINITY).err(), Some(refused(1, f64::INFINITY)));
+    let plan = Attention::new(shape(1, 1, Heads::new(1, 1, 8)), Mask::full()).unwrap();
+    assert_eq!(plan.modify(&temperature).err(), Some(Error::Offset));
 }

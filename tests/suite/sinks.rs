@@ -113,3 +113,36 @@ fn sinks_of_the_wrong_count_are_refused() {
         Some(Error::Length { tensor: Tensor::Sinks, needed: 4, given: 3 })
     );
 }
+
+#[test]
+fn a_smooth_softmax_is_a_sink_of_zero_for_every_head() {
+    let heads = Heads { q: 6, kv: 2, dim: 8, v_dim: 6 };
+    let case = with_sinks(Case::random(shape(70, 130, heads), Rule::causal(50), 4), &[0.0; 6]);
+    for entry in entries_for(heads) {
+        let expected = case.run_entry(entry);
+        case.assert_certified(&entry, &expected);
+        let plan = case.plan_of(entry);
+        let (mut output, mut scratch) = (case.unwritten(), vec![0.0; plan.scratch_len()]);
+        let outputs = output.as_outputs(case.shape).smooth_softmax();
+        plan.bind(case.inputs(), outputs, &mut scratch).unwrap().run();
+        output.assert_same(&expected, entry.name());
+    }
+}
+
+#[test]
+fn the_softmax_of_gpt_oss_is_the_one_with_the_sink_dropped() {
+    // softmax([1, 2, 3, z = 2.5]) without its last weight, in f64: concatenate, normalise, drop.
+    let mut case = Case::random(shape(1, 3, Heads::new(1, 1, 1)), Rule::full(), 5);
+    case.scale = Some(1.0);
+    (case.q, case.k, case.v) = (vec![1.0], vec![1.0, 2.0, 3.0], vec![1.0, 10.0, 100.0]);
+    let case = with_sinks(case, &[2.5]);
+    let all = [1.0_f64, 2.0, 3.0, 2.5].map(f64::exp);
+    let sum: f64 = all.iter().sum();
+    let exact = (all[0] + 10.0 * all[1] + 100.0 * all[2]) / sum;
+    for entry in entries_for(case.shape.heads) {
+        let output = case.run_entry(entry);
+        assert!((f64::from(output.o[0]) - exact).abs() < 2e-5 && (exact - 49.206_9).abs() < 1e-3);
+        assert!((f64::from(output.lse[0]) - sum.ln()).abs() < 1e-6);
+        case.assert_certified(&entry, &output);
+    }
+}
