@@ -96,13 +96,14 @@ pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usiz
     let heads = job.shape.heads;
     let (k, v) = (K::of(heads.dim).width(), V::of(heads.v_dim).width());
     let widths = Widths { q: k, v, o_columns: v.max(k.div_ceil(N)) };
-    let blocks = job.tile_rows / (N * S::LANES);
+    let tile_rows = job.entry.tiling().rows;
+    let blocks = tile_rows / (N * S::LANES);
     let scratch = core::mem::take(&mut job.scratch);
     let Some(mut work) = cut::<S, N>(simd, scratch, blocks, widths, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    let mut tiles = QueryTile::of(&job, job.tile_rows).peekable();
+    let mut tiles = QueryTile::of(&job, tile_rows).peekable();
     if let Some(first) = tiles.peek() {
         job.expect_queries(first);
     }

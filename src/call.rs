@@ -1,16 +1,11 @@
 //! A plan bound to tensors: checked, ready to run, in one piece or in parts.
 
-use crate::change::Changes;
-use crate::dispatch::{Claim, Entry};
-use crate::entry::Job;
+use crate::dispatch::Claim;
 use crate::error::Error;
-use crate::mask::{Mask, Only};
-use crate::shape::Shape;
+use crate::job::{Bound, Job};
 use crate::sinks::Sinks;
-use crate::staged::Staged;
 use crate::view::{AnyView, AnyViewMut};
 use core::num::NonZero;
-use core::ops::Range;
 
 /// What attention reads. Each tensor is stored as f32, `half::f16` or `half::bf16`, in any mix; the
 /// arithmetic is f32.
@@ -81,24 +76,6 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// A plan and the tensors that it was checked against: all that the shares of a call have in common.
-#[derive(Clone, Debug)]
-pub(crate) struct Bound<'a> {
-    pub(crate) entry: Entry,
-    pub(crate) shape: Shape,
-    pub(crate) mask: Mask,
-    pub(crate) only: Only<'a>,
-    pub(crate) changes: Changes<'a>,
-    pub(crate) keys: Range<usize>,
-    /// `scale * log2(e)`.
-    pub(crate) scale: f32,
-    pub(crate) q: AnyView<'a>,
-    pub(crate) k: Staged<'a>,
-    pub(crate) v: Staged<'a>,
-    pub(crate) kv_lens: Option<&'a [usize]>,
-    pub(crate) sinks: Option<Sinks<'a>>,
-}
-
 /// A checked attention. Running it cannot fail, panic or allocate.
 #[derive(Debug)]
 pub struct Call<'a> {
@@ -111,7 +88,7 @@ impl<'a> Call<'a> {
     /// Does all the work.
     pub fn run(self) {
         let Call { bound, claim, scratch } = self;
-        Part { bound, claim, scratch }.run();
+        Part(Job { bound, out: claim, scratch }).run();
     }
 
     /// The `index`-th of `parts` shares of the work, to be run by itself, say between interrupts.
@@ -124,8 +101,8 @@ impl<'a> Call<'a> {
             Some(count) if index < parts => count,
             _ => return Err(Error::Part { index, parts }),
         };
-        let (bound, claim) = (self.bound.clone(), self.claim.share(index, count));
-        Ok(Part { bound, claim, scratch: self.scratch })
+        let (bound, out) = (self.bound.clone(), self.claim.share(index, count));
+        Ok(Part(Job { bound, out, scratch: self.scratch }))
     }
 
     /// All `parts` shares at once, to be run on as many threads. Each gets a scratch of its own, cut
@@ -173,44 +150,19 @@ impl<'a> Call<'a> {
             }
         }
         let scratches = scratch.chunks_exact_mut(each.max(1));
-        Ok(claim.shares(count).zip(scratches).map(move |(claim, scratch)| Part {
-            bound: bound.clone(),
-            claim,
-            scratch,
-        }))
+        let shares = claim.shares(count).zip(scratches);
+        Ok(shares.map(move |(out, scratch)| Part(Job { bound: bound.clone(), out, scratch })))
     }
 }
 
 /// A share of a call's work, with the right to write its rows of the output.
 #[derive(Debug)]
-pub struct Part<'a> {
-    bound: Bound<'a>,
-    claim: Claim<'a>,
-    scratch: &'a mut [f32],
-}
+pub struct Part<'a>(Job<'a>);
 
 impl Part<'_> {
     /// Does this share of the work.
     pub fn run(self) {
-        let Bound { entry, shape, mask, only, changes, keys, scale, q, k, v, kv_lens, sinks } =
-            self.bound;
-        entry.call(Job {
-            shape,
-            mask,
-            only,
-            changes,
-            keys,
-            scale,
-            level: entry.level(),
-            precision: entry.precision(),
-            q,
-            k,
-            v,
-            kv_lens,
-            sinks,
-            out: self.claim,
-            tile_rows: entry.tiling().rows,
-            scratch: self.scratch,
-        });
+        let entry = self.0.entry;
+        entry.call(self.0);
     }
 }

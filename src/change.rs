@@ -7,7 +7,7 @@
 
 use crate::attend::QueryTile;
 use crate::dispatch::{AnyLookup, AnyModifier};
-use crate::entry::Job;
+use crate::job::Bound;
 use crate::mask::Visible;
 use crate::tiling::Lanes;
 use core::fmt;
@@ -80,7 +80,7 @@ impl Lines<'_> {
     }
 }
 
-impl Job<'_> {
+impl Bound<'_> {
     /// Whether scores are changed at all.
     pub(crate) fn changes_scores(&self) -> bool {
         self.changes.modifier.is_some() || self.changes.lookup.is_some()
@@ -103,10 +103,10 @@ impl Job<'_> {
     #[inline(never)]
     pub(crate) fn change_scores(&self, pairs: &Pairs<'_>, mut lines: Lines<'_>) {
         if let Some(modifier) = self.changes.modifier {
-            modifier.change(self.level, pairs, lines.reborrow());
+            modifier.change(self.level(), pairs, lines.reborrow());
         }
         if let Some(lookup) = self.changes.lookup {
-            lookup.add(self.level, pairs, lines);
+            lookup.add(self.level(), pairs, lines);
         }
     }
 }

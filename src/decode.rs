@@ -64,7 +64,7 @@ pub(crate) fn run<S: Simd, const TILE_K: usize>(simd: S, mut job: Job<'_>) {
         v_vectors: v_dim.div_ceil(S::LANES),
     };
     let scratch = core::mem::take(&mut job.scratch);
-    let capacity = job.tile_rows;
+    let capacity = job.entry.tiling().rows;
     let Some(mut work) = cut::<S>(simd, scratch, capacity, sizes, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;

@@ -25,6 +25,8 @@ pub enum Tensor {
     Slopes,
     /// Biases of scores.
     Bias,
+    /// Weights of a row, one a key.
+    Weights,
 }
 
 impl fmt::Display for Tensor {
@@ -39,6 +41,7 @@ impl fmt::Display for Tensor {
             Tensor::Sinks => "sinks",
             Tensor::Slopes => "slopes",
             Tensor::Bias => "bias",
+            Tensor::Weights => "weights",
         })
     }
 }
@@ -253,6 +256,13 @@ pub enum Error {
         /// `f64::to_bits` of the scale.
         scale_bits: u64,
     },
+    /// There is no such row.
+    Row {
+        /// Sequence, query and query head asked for.
+        row: [usize; 3],
+        /// How many there are of each.
+        limits: [usize; 3],
+    },
     /// There is no such part of the work.
     Part {
         /// Index asked for.
@@ -338,6 +348,9 @@ impl fmt::Display for Error {
             Error::Temperature { step, scale_bits } => {
                 let scale = f64::from_bits(scale_bits);
                 write!(f, "a temperature of scale {scale} for every {step} positions: finite, and at least 1")
+            }
+            Error::Row { row, limits } => {
+                write!(f, "there is no row {row:?} of {limits:?} (sequence, query, head)")
             }
             Error::Part { index, parts } => write!(f, "there is no part {index} of {parts}"),
         }

@@ -81,6 +81,8 @@ pub mod entry;
 mod error;
 #[cfg(feature = "specialised")]
 mod generated;
+mod inspect;
+mod job;
 mod lse;
 mod mask;
 pub mod math;
@@ -108,6 +110,7 @@ pub use call::{Call, Inputs, Outputs, Part};
 pub use change::Row;
 pub use elem::Elem;
 pub use error::{Error, List, Tensor};
+pub use inspect::{Inspector, RowStatistics};
 pub use lse::{Base, Bits, Lse, Nats};
 pub use mask::{
     And, BigBird, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals,

@@ -1,10 +1,11 @@
 //! The plan: everything about an attention that can be checked before there are any data.
 
 use crate::bias::Lookup;
-use crate::call::{Bound, Call, Inputs, Outputs};
+use crate::call::{Call, Inputs, Outputs};
 use crate::change::Changes;
 use crate::dispatch::{Claim, Entry};
 use crate::error::{Error, Tensor};
+use crate::job::Bound;
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
 use crate::products::Precision;
@@ -277,11 +278,24 @@ impl<'m> Attention<'m> {
     where
         'm: 'a,
     {
+        let bound = self.bind_inputs(inputs, sinks, scratch.len())?;
+        Ok(Call { bound, claim, scratch })
+    }
+
+    pub(crate) fn bind_inputs<'a>(
+        &self,
+        inputs: Inputs<'a>,
+        sinks: Option<Sinks<'a>>,
+        given: usize,
+    ) -> Result<Bound<'a>, Error>
+    where
+        'm: 'a,
+    {
         inputs.check(&self.shape)?;
-        let (heads, given) = (self.shape.heads, scratch.len());
+        let Attention { shape, mask, only, changes, entry, .. } = *self;
         let Inputs { q, k, v, kv_lens } = inputs;
-        let k = Staged::keys(k, &self.entry, heads, given);
-        let v = Staged::values(v, &self.entry, heads, given);
+        let k = Staged::keys(k, &entry, shape.heads, given);
+        let v = Staged::values(v, &entry, shape.heads, given);
         let needed = if k.needs_room() || v.needs_room() {
             self.scratch_len()
         } else {
@@ -292,22 +306,8 @@ impl<'m> Attention<'m> {
         }
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
-        let (entry, shape, mask, keys) = (self.entry, self.shape, self.mask, self.keys.clone());
-        let bound = Bound {
-            entry,
-            shape,
-            mask,
-            only: self.only,
-            changes: self.changes,
-            keys,
-            scale,
-            q,
-            k,
-            v,
-            kv_lens,
-            sinks,
-        };
-        Ok(Call { bound, claim, scratch })
+        let keys = self.keys.clone();
+        Ok(Bound { entry, shape, mask, only, changes, keys, scale, q, k, v, kv_lens, sinks })
     }
 }
 

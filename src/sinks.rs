@@ -44,6 +44,12 @@ impl<'a> Sinks<'a> {
         if is_smooth { Ok(()) } else { check_len(Tensor::Sinks, q_heads, self.logits.len()) }
     }
 
+    /// That of a head, in units of log2.
+    pub(crate) fn of_head(&self, h: usize) -> Option<f32> {
+        let logit = self.logits.get(h).copied().unwrap_or(self.otherwise);
+        (logit != f32::NEG_INFINITY).then_some(logit * LOG2_E)
+    }
+
     /// Joins the sinks of some rows of a key/value head, `spread` lanes each behind `idle` ones, to their states:
     /// `m` and `l` of so many lanes, and as many for each channel of `o`.
     #[inline(never)]

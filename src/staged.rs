@@ -4,7 +4,8 @@ use crate::attend::QueryTile;
 use crate::decode::products::Weights;
 use crate::dispatch::Entry;
 use crate::elem::Sealed;
-use crate::entry::{Job, Lanes};
+use crate::entry::Lanes;
+use crate::job::Bound;
 use crate::online::Hints;
 use crate::products::Precision;
 use crate::shape::Heads;
@@ -246,7 +247,7 @@ impl Copied {
     }
 }
 
-impl Job<'_> {
+impl Bound<'_> {
     /// Where the keys and values from `key` on lie, if there are any.
     #[inline(never)]
     pub(crate) fn hints(&self, tile: &QueryTile, key: usize) -> Option<Hints> {

@@ -1,0 +1,177 @@
+//! A checked piece of work: a plan bound to tensors, and the right to write some rows of the output.
+
+use crate::attend::QueryTile;
+use crate::change::Changes;
+use crate::dispatch::{Claim, Entry};
+use crate::mask::{Mask, Only, Visible};
+use crate::moves::in_lanes;
+use crate::products::Precision;
+use crate::shape::Shape;
+use crate::simd::{Level, Rows, prefetch_row};
+use crate::sinks::Sinks;
+use crate::staged::Staged;
+use crate::view::{AnyView, Stored, of_any};
+use core::ops::{Deref, Range};
+
+/// A plan and the tensors that it was checked against: all that the shares of a call have in common.
+#[derive(Clone, Debug)]
+pub struct Bound<'a> {
+    pub(crate) entry: Entry,
+    pub(crate) shape: Shape,
+    pub(crate) mask: Mask,
+    pub(crate) only: Only<'a>,
+    pub(crate) changes: Changes<'a>,
+    /// Keys that may be seen at all.
+    pub(crate) keys: Range<usize>,
+    /// `scale * log2(e)`.
+    pub(crate) scale: f32,
+    pub(crate) q: AnyView<'a>,
+    pub(crate) k: Staged<'a>,
+    pub(crate) v: Staged<'a>,
+    pub(crate) kv_lens: Option<&'a [usize]>,
+    pub(crate) sinks: Option<Sinks<'a>>,
+}
+
+/// What an entry is called with. Only a plan makes one.
+#[derive(Debug)]
+pub struct Job<'a> {
+    pub(crate) bound: Bound<'a>,
+    pub(crate) out: Claim<'a>,
+    pub(crate) scratch: &'a mut [f32],
+}
+
+impl<'a> Deref for Job<'a> {
+    type Target = Bound<'a>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Bound<'a> {
+        &self.bound
+    }
+}
+
+impl Bound<'_> {
+    /// The level that its entry needs.
+    pub(crate) const fn level(&self) -> Level {
+        self.entry.level()
+    }
+
+    /// The mask of key/value head `g` of sequence `b`.
+    #[inline(never)]
+    pub(crate) fn visible(&self, b: usize, g: usize) -> Visible<'_> {
+        let Shape { q_len, kv_len, heads, .. } = self.shape;
+        let visible =
+            self.kv_lens.and_then(|lens| lens.get(b)).map_or(kv_len, |len| kv_len.min(*len));
+        let group = heads.group();
+        let hides = self.changes.lookup.filter(|lookup| lookup.hides_keys());
+        let place = (b, g * group, group);
+        self.mask.visible((self.only, hides), place, (q_len, visible), &self.keys)
+    }
+
+    /// Whether other key/value heads may see other keys.
+    pub(crate) fn differs_by_head(&self) -> bool {
+        self.only.0.is_some_and(|pattern| pattern.differs_by_head())
+            || self.changes.lookup.is_some_and(|lookup| lookup.hides_keys())
+    }
+
+    /// Lays at most a vector of query rows down lanes, behind `idle` lanes of zeros:
+    /// `columns[c * width + idle + r]`, scaled, or as bf16 pairs if that is what the entry multiplies. Pairs
+    /// are made in `room`.
+    pub(crate) fn pack_queries(
+        &self,
+        tile: &QueryTile,
+        (idle, rows): (usize, Range<usize>),
+        room: &mut [f32],
+        columns: &mut [f32],
+        width: usize,
+    ) {
+        of_any!(Stored, self.q.0, (view, moves) => {
+            let mover = moves.at(self.level());
+            if let (Precision::Bf16Products, Some(pairs)) = (self.entry.precision(), mover.pairs()) {
+                let (steps, count) = (self.shape.heads.dim.div_ceil(2), rows.len());
+                self.flat_queries(tile, rows, room, steps);
+                let rows = room.chunks_exact(steps.max(1)).take(count);
+                return pairs.pack(&in_lanes(idle, rows), columns, width);
+            }
+            let places = self.shape.heads.rows_of(tile.g, rows);
+            let rows = places.map(|(i, h)| view.row(tile.b, i, h));
+            mover.pack(&in_lanes(idle, rows), self.scale, columns, width);
+        });
+    }
+
+    /// Asks for the queries of a tile to come nearer: many rows at once, so that no wait follows another.
+    pub(crate) fn expect_queries(&self, tile: &QueryTile) {
+        of_any!(Stored, self.q.0, (view, _) => {
+            for (i, h) in self.shape.heads.rows_of(tile.g, tile.rows.clone()) {
+                let row = view.row(tile.b, i, h);
+                prefetch_row(row.as_ptr(), row.len());
+            }
+        });
+    }
+
+    /// Copies query rows one behind the other, `width` floats each: scaled, or as bf16 pairs if that is
+    /// what the entry multiplies.
+    pub(crate) fn flat_queries(
+        &self,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        of_any!(Stored, self.q.0, (view, moves) => {
+            let mover = moves.at(self.level());
+            let places = self.shape.heads.rows_of(tile.g, rows);
+            for ((i, h), to) in places.zip(to.chunks_exact_mut(width.max(1))) {
+                let row = Rows::one(view.row(tile.b, i, h));
+                match (self.entry.precision(), mover.pairs()) {
+                    (Precision::Bf16Products, Some(pairs)) => pairs.flat(row, to, width),
+                    _ => mover.flat(row, 0, self.scale, to, width),
+                }
+            }
+        });
+    }
+
+    /// Joins the sinks of some rows of a tile, if there are any: [`Sinks::join_rows`].
+    // One copy for all entries: once a block.
+    #[inline(never)]
+    pub(crate) fn join_sinks(
+        &self,
+        g: usize,
+        rows: Range<usize>,
+        lanes: (usize, usize),
+        state: (&mut [f32], &mut [f32], &mut [f32]),
+    ) {
+        if let Some(sinks) = self.sinks {
+            sinks.join_rows(self.level(), self.shape.heads, (g, rows), lanes, state);
+        }
+    }
+}
+
+impl Job<'_> {
+    /// Asks for the rows of output that a tile writes to come nearer.
+    pub(crate) fn expect_outputs(&self, tile: &QueryTile) {
+        self.out.expect([tile.b, tile.g], tile.rows.clone());
+    }
+
+    /// Writes one row of output: its channels, and its sums.
+    pub(crate) fn write_row(
+        &mut self,
+        tile: &QueryTile,
+        row: usize,
+        sums: (f32, f32),
+        channels: &[f32],
+    ) {
+        self.out.write([tile.b, tile.g], row, sums, channels);
+    }
+
+    /// Writes a few rows of output, a lane each: channel `c` of the first is `columns[c * width]`.
+    pub(crate) fn write_lanes(
+        &mut self,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        sums: (&[f32], &[f32]),
+        columns: &[f32],
+        width: usize,
+    ) {
+        self.out.write_lanes([tile.b, tile.g], rows, sums, columns, width);
+    }
+}
