@@ -36,6 +36,8 @@ struct Workspace<'a, V, const N: usize> {
     ml: &'a mut [[[V; N]; 2]],
     s: &'a mut [[V; N]],
     stage: &'a mut [f32],
+    /// For what changes scores.
+    room: &'a mut [f32],
     widths: Widths,
 }
 
@@ -98,8 +100,8 @@ pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usiz
     let widths = Widths { q: k, v, o_columns: v.max(k.div_ceil(N)) };
     let tile_rows = job.entry.tiling().rows;
     let blocks = tile_rows / (N * S::LANES);
-    let scratch = core::mem::take(&mut job.scratch);
-    let Some(mut work) = cut::<S, N>(simd, scratch, blocks, widths, TILE_K) else {
+    let (scratch, room) = job.take_scratch();
+    let Some(mut work) = cut::<S, N>(simd, scratch, room, blocks, widths, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
@@ -118,20 +120,21 @@ pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usiz
 }
 
 #[inline(always)]
-fn cut<S: Simd, const N: usize>(
+fn cut<'a, S: Simd, const N: usize>(
     simd: S,
-    scratch: &mut [f32],
+    scratch: &'a mut [f32],
+    room: &'a mut [f32],
     blocks: usize,
     widths: Widths,
     tile_k: usize,
-) -> Option<Workspace<'_, S::F32, N>> {
+) -> Option<Workspace<'a, S::F32, N>> {
     let (vectors, _) = simd.vectors_of(scratch).as_chunks_mut::<N>();
     let (q, rest) = vectors.split_at_mut_checked(blocks * widths.q)?;
     let (o, rest) = rest.split_at_mut_checked(blocks * widths.o_columns)?;
     let (ml, rest) = rest.split_at_mut_checked(blocks * 2)?;
     let (s, rest) = rest.split_at_mut_checked(tile_k)?;
     let stage = simd.floats_of(rest.as_flattened_mut());
-    Some(Workspace { q, o, ml: ml.as_chunks_mut::<2>().0, s, stage, widths })
+    Some(Workspace { q, o, ml: ml.as_chunks_mut::<2>().0, s, stage, room, widths })
 }
 
 #[inline(always)]
@@ -186,10 +189,10 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
             score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
             if job.changes_scores() {
-                let pairs = job.pairs(&visible, tile, block.rows.clone(), keys);
+                let pairs = job.pairs(&visible, tile, block.rows.clone(), keys.clone());
                 let (s, width) = (simd.floats_of(s.as_flattened_mut()), N * S::LANES);
                 let lines = Lines { s, width, along: Lanes::Queries, idle: block.pad() };
-                job.change_scores(&pairs, lines);
+                job.change_scores(&pairs, lines, work.room);
             }
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
@@ -202,7 +205,15 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let steps = within.start / P::DEPTH..within.end.div_ceil(P::DEPTH);
             let rows = job.v.read(tile, &range, stage).slice(steps);
             let Some(o) = o.get_mut(..v_dim) else { continue };
-            Online { m, l, o }.absorb::<P, R>(simd, products, s, rows, seen, hints);
+            Online { m, l, o: &mut *o }.absorb::<P, R>(simd, products, s, rows, seen, hints);
+            if let Some(values) = job.changes.values {
+                let pairs = job.pairs(&visible, tile, block.rows.clone(), keys);
+                let [mut o, p] = [o, s].map(|lines| {
+                    let (s, width) = (simd.floats_of(lines.as_flattened_mut()), N * S::LANES);
+                    Lines { s, width, along: Lanes::Queries, idle: block.pad() }
+                });
+                values.add(job, &pairs, &p, &mut o, work.room);
+            }
         }
     }
 }

@@ -4,10 +4,10 @@ use crate::change::{Lines, Pairs, Row};
 use crate::dispatch::Adder;
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
-use crate::moves::{RowsOfLanes, in_lanes};
+use crate::moves::RowsOfLanes;
 use crate::shape::Shape;
 use crate::simd::{Level, MAX_LANES, Rows, Scalar};
-use crate::tiling::{Lanes, TILE_K};
+use crate::tiling::TILE_K;
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::f32::consts::LOG2_E;
 use core::ops::Range;
@@ -240,24 +240,9 @@ fn each_block(
 /// Adds biases to the scores of some pairs.
 pub(crate) fn add(lookup: &dyn Lookup, adder: Adder, pairs: &Pairs<'_>, lines: Lines<'_>) {
     // Never 0; saying so here removes the division checks.
-    let (lanes, Lines { s, width, along, idle }) = (adder.level().lanes().max(1), lines);
-    each_block(lookup, pairs, (lanes - idle % lanes, lanes), |row, key, block| {
-        let rows = block.iter().copied();
-        match along {
-            Lanes::Queries => {
-                // Whole vectors: lanes that are idle, or have no row yet, get zeros.
-                let (vector, idle) = ((idle + row) / lanes, (idle + row) % lanes);
-                let columns = s.get_mut(key * width + vector * lanes..).unwrap_or(&mut []);
-                adder.columns(&in_lanes(idle, rows), LOG2_E, columns, width);
-            }
-            Lanes::Keys => {
-                let lines = s.chunks_exact_mut(width.max(1)).skip(row);
-                for (line, biases) in lines.zip(rows) {
-                    let scores = line.get_mut(key..).unwrap_or(&mut []);
-                    scores.iter_mut().zip(biases).for_each(|(s, bias)| *s += bias * LOG2_E);
-                }
-            }
-        }
+    let (lanes, mut lines) = (adder.level().lanes().max(1), lines);
+    each_block(lookup, pairs, (lanes - lines.idle % lanes, lanes), |row, key, block| {
+        lines.add_rows(adder, (row, key), LOG2_E, block.iter().copied());
     });
 }
 

@@ -138,7 +138,7 @@ impl<'a> Call<'a> {
         parts: usize,
     ) -> Result<impl ExactSizeIterator<Item = Part<'a>> + Send, Error> {
         let Call { bound, claim, scratch } = self;
-        let each = bound.entry.scratch_len(bound.shape.heads);
+        let each = bound.scratch_len();
         let given = scratch.len();
         let Some(count) = NonZero::new(parts) else {
             return Err(Error::Part { index: 0, parts });

@@ -6,9 +6,14 @@
 //! A plan holds each behind a pointer, so that what it does not use is not linked.
 
 use crate::attend::QueryTile;
-use crate::dispatch::{AnyLookup, AnyModifier};
+use crate::dispatch::{Adder, AnyLookup, AnyModifier};
+use crate::elem::Sealed;
 use crate::job::Bound;
 use crate::mask::Visible;
+use crate::moves::in_lanes;
+use crate::relative;
+use crate::shape::Heads;
+use crate::simd::{Level, MAX_LANES};
 use crate::tiling::Lanes;
 use core::fmt;
 use core::ops::Range;
@@ -16,14 +21,48 @@ use core::ops::Range;
 /// What a plan does to scores.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Changes<'m> {
+    pub(crate) keys: Option<&'m dyn KeyTerm>,
+    pub(crate) values: Option<&'m dyn ValueTerm>,
     pub(crate) modifier: Option<&'m dyn AnyModifier>,
     pub(crate) lookup: Option<&'m dyn AnyLookup>,
 }
 
+/// What joins a score beside the product.
+pub(crate) trait KeyTerm: Sync {
+    fn add(&self, bound: &Bound<'_>, pairs: &Pairs<'_>, lines: &mut Lines<'_>, room: &mut [f32]);
+}
+
+/// What joins an output beside the values, by the weights `p`.
+pub(crate) trait ValueTerm: Sync {
+    fn add(
+        &self,
+        bound: &Bound<'_>,
+        pairs: &Pairs<'_>,
+        p: &Lines<'_>,
+        o: &mut Lines<'_>,
+        room: &mut [f32],
+    );
+}
+
+impl Changes<'_> {
+    /// Floats of scratch beside those of an entry.
+    pub(crate) const fn room_len(&self, level: Level, heads: Heads) -> usize {
+        match (self.keys, self.values) {
+            (None, None) => 0,
+            _ => relative::room_len(level, heads),
+        }
+    }
+}
+
 impl fmt::Debug for Changes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (modifier, lookup) = (self.modifier.is_some(), self.lookup.is_some());
-        f.debug_struct("Changes").field("modifier", &modifier).field("lookup", &lookup).finish()
+        let Changes { keys, values, modifier, lookup } = self;
+        f.debug_struct("Changes")
+            .field("relative_keys", &keys.is_some())
+            .field("relative_values", &values.is_some())
+            .field("modifier", &modifier.is_some())
+            .field("lookup", &lookup.is_some())
+            .finish()
     }
 }
 
@@ -78,12 +117,57 @@ impl Lines<'_> {
     pub(crate) fn reborrow(&mut self) -> Lines<'_> {
         Lines { s: &mut *self.s, ..*self }
     }
+
+    /// Adds numbers of some rows from row `row` on, which share a vector with no others, from key `key` on.
+    pub(crate) fn add_rows<'r>(
+        &mut self,
+        adder: Adder,
+        (row, key): (usize, usize),
+        scale: f32,
+        rows: impl Iterator<Item = &'r [f32]>,
+    ) {
+        // Never 0; saying so here removes the division checks.
+        let (lanes, width) = (adder.level().lanes().max(1), self.width);
+        match self.along {
+            Lanes::Queries => {
+                // Whole vectors: lanes that are idle, or have no row yet, get zeros.
+                let (vector, idle) = ((self.idle + row) / lanes, (self.idle + row) % lanes);
+                let columns = self.s.get_mut(key * width + vector * lanes..).unwrap_or(&mut []);
+                adder.columns(&in_lanes(idle, rows), scale, columns, width);
+            }
+            Lanes::Keys => {
+                let lines = self.s.chunks_exact_mut(width.max(1)).skip(row);
+                for (line, numbers) in lines.zip(rows) {
+                    let scores = line.get_mut(key..).unwrap_or(&mut []);
+                    scores.iter_mut().zip(numbers).for_each(|(s, x)| *s += x * scale);
+                }
+            }
+        }
+    }
+
+    /// Copies some rows from row `row` on, which share a vector with no others: to their lanes where they lie in lanes.
+    pub(crate) fn take_rows(&self, level: Level, row: usize, rows: &mut [&mut [f32]; MAX_LANES]) {
+        match self.along {
+            Lanes::Queries => {
+                let vector = (self.idle + row) / level.lanes().max(1) * level.lanes();
+                let columns = self.s.get(vector..).unwrap_or(&[]);
+                f32::MOVES.at(level).lift(columns, self.width, rows);
+            }
+            Lanes::Keys => {
+                let lines = self.s.chunks_exact(self.width.max(1)).skip(row);
+                for (line, to) in lines.zip(rows) {
+                    to.iter_mut().zip(line).for_each(|(to, x)| *to = *x);
+                }
+            }
+        }
+    }
 }
 
 impl Bound<'_> {
     /// Whether scores are changed at all.
     pub(crate) fn changes_scores(&self) -> bool {
-        self.changes.modifier.is_some() || self.changes.lookup.is_some()
+        let Changes { keys, modifier, lookup, .. } = self.changes;
+        keys.is_some() || modifier.is_some() || lookup.is_some()
     }
 
     /// Pairs of some rows of a query tile and some keys.
@@ -101,7 +185,10 @@ impl Bound<'_> {
     /// Changes the scores of some pairs as the plan says.
     // One copy for all entries: once a block and key tile.
     #[inline(never)]
-    pub(crate) fn change_scores(&self, pairs: &Pairs<'_>, mut lines: Lines<'_>) {
+    pub(crate) fn change_scores(&self, pairs: &Pairs<'_>, mut lines: Lines<'_>, room: &mut [f32]) {
+        if let Some(keys) = self.changes.keys {
+            keys.add(self, pairs, &mut lines, room);
+        }
         if let Some(modifier) = self.changes.modifier {
             modifier.change(self.level(), pairs, lines.reborrow());
         }

@@ -39,6 +39,8 @@ struct Workspace<'a, S: Simd> {
     sums: &'a mut [S::F32],
     /// What is not whole vectors: keys `[LANES, k_dim]`, then values `[keys, LANES]`.
     stage: &'a mut [S::F32],
+    /// For what changes scores.
+    room: &'a mut [f32],
     sizes: Sizes,
 }
 
@@ -63,9 +65,9 @@ pub(crate) fn run<S: Simd, const TILE_K: usize>(simd: S, mut job: Job<'_>) {
         key_vectors: TILE_K.div_ceil(S::LANES),
         v_vectors: v_dim.div_ceil(S::LANES),
     };
-    let scratch = core::mem::take(&mut job.scratch);
+    let (scratch, room) = job.take_scratch();
     let capacity = job.entry.tiling().rows;
-    let Some(mut work) = cut::<S>(simd, scratch, capacity, sizes, TILE_K) else {
+    let Some(mut work) = cut::<S>(simd, scratch, room, capacity, sizes, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
@@ -136,13 +138,14 @@ impl Batch {
 }
 
 #[inline(always)]
-fn cut<S: Simd>(
+fn cut<'a, S: Simd>(
     simd: S,
-    scratch: &mut [f32],
+    scratch: &'a mut [f32],
+    room: &'a mut [f32],
     rows: usize,
     sizes: Sizes,
     tile_k: usize,
-) -> Option<Workspace<'_, S>> {
+) -> Option<Workspace<'a, S>> {
     let vectors = simd.vectors_of(scratch);
     let (q, rest) = vectors.split_at_mut_checked((rows * sizes.k_dim).div_ceil(S::LANES))?;
     let (o, rest) = rest.split_at_mut_checked(rows * sizes.v_vectors)?;
@@ -157,6 +160,7 @@ fn cut<S: Simd>(
         s,
         sums,
         stage,
+        room,
         sizes,
     })
 }
@@ -174,6 +178,7 @@ impl<S: Simd> Workspace<'_, S> {
             s: self.s,
             sums: self.sums,
             stage: self.stage,
+            room: self.room,
             sizes: self.sizes,
         })
     }

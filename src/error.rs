@@ -27,6 +27,10 @@ pub enum Tensor {
     Bias,
     /// Weights of a row, one a key.
     Weights,
+    /// Keys by distance.
+    RelativeKeys,
+    /// Values by distance.
+    RelativeValues,
 }
 
 impl fmt::Display for Tensor {
@@ -42,6 +46,8 @@ impl fmt::Display for Tensor {
             Tensor::Slopes => "slopes",
             Tensor::Bias => "bias",
             Tensor::Weights => "weights",
+            Tensor::RelativeKeys => "relative keys",
+            Tensor::RelativeValues => "relative values",
         })
     }
 }
@@ -256,6 +262,13 @@ pub enum Error {
         /// `f64::to_bits` of the scale.
         scale_bits: u64,
     },
+    /// A table holds a number that is NaN or infinite.
+    NotFinite {
+        /// Which table.
+        tensor: Tensor,
+        /// Where: batch, distance, head, channel.
+        at: [usize; 4],
+    },
     /// There is no such row.
     Row {
         /// Sequence, query and query head asked for.
@@ -348,6 +361,9 @@ impl fmt::Display for Error {
             Error::Temperature { step, scale_bits } => {
                 let scale = f64::from_bits(scale_bits);
                 write!(f, "a temperature of scale {scale} for every {step} positions: finite, and at least 1")
+            }
+            Error::NotFinite { tensor, at } => {
+                write!(f, "{tensor} are not finite at {at:?} (batch, distance, head, channel)")
             }
             Error::Row { row, limits } => {
                 write!(f, "there is no row {row:?} of {limits:?} (sequence, query, head)")

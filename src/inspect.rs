@@ -160,7 +160,9 @@ impl<'a> Inspector<'a> {
         let query = tile.rows.start / heads.group().max(1);
         let k_dim = heads.dim.next_multiple_of(DEEP);
         let visible = bound.visible(tile.b, tile.g);
-        let parts = self.scratch.split_at_mut_checked(k_dim).and_then(|(q, rest)| {
+        let room = bound.changes.room_len(bound.level(), heads);
+        let (scratch, room) = self.scratch.split_at_mut(self.scratch.len().saturating_sub(room));
+        let parts = scratch.split_at_mut_checked(k_dim).and_then(|(q, rest)| {
             let (s, stage) = rest.split_at_mut_checked(LINE)?;
             Some((q, s, stage))
         });
@@ -183,7 +185,7 @@ impl<'a> Inspector<'a> {
             if bound.changes_scores() {
                 let lines = Lines { s: &mut *s, width: LINE, along: Lanes::Keys, idle: 0 };
                 let pairs = bound.pairs(&visible, tile, tile.rows.clone(), keys.clone());
-                bound.change_scores(&pairs, lines);
+                bound.change_scores(&pairs, lines, room);
             }
             let scores = keys.zip(s.iter().zip(bits));
             for (key, (score, _)) in scores.filter(|(_, (_, bits))| **bits & 1 == 1) {

@@ -50,6 +50,12 @@ impl<'a> Deref for Job<'a> {
 }
 
 impl Bound<'_> {
+    /// [`Attention::scratch_len`](crate::Attention::scratch_len).
+    pub(crate) const fn scratch_len(&self) -> usize {
+        let (entry, heads) = (&self.entry, self.shape.heads);
+        entry.scratch_len(heads).saturating_add(self.changes.room_len(entry.level(), heads))
+    }
+
     /// The level that its entry needs.
     pub(crate) const fn level(&self) -> Level {
         self.entry.level()
@@ -143,6 +149,15 @@ impl Bound<'_> {
         if let Some(sinks) = self.sinks {
             sinks.join_rows(self.level(), self.shape.heads, (g, rows), lanes, state);
         }
+    }
+}
+
+impl<'a> Job<'a> {
+    /// The scratch of the entry, and the room of what changes scores.
+    pub(crate) fn take_scratch(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
+        let scratch = core::mem::take(&mut self.scratch);
+        let room = self.changes.room_len(self.level(), self.shape.heads);
+        scratch.split_at_mut(scratch.len().saturating_sub(room))
     }
 }
 

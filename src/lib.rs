@@ -94,6 +94,7 @@ mod outer;
 mod pairs;
 mod plan;
 mod products;
+mod relative;
 mod score;
 mod shape;
 mod sight;
@@ -119,6 +120,7 @@ pub use mask::{
 pub use modifier::{Alibi, At, Bias, Capped, Modifier, Natural, Softcap};
 pub use plan::Attention;
 pub use products::{Precision, Products};
+pub use relative::{RelativeKeys, RelativeValues};
 pub use shape::{Heads, Shape};
 pub use simd::Level;
 pub use state::State;

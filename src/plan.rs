@@ -9,6 +9,7 @@ use crate::job::Bound;
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
 use crate::products::Precision;
+use crate::relative::{RelativeKeys, RelativeValues};
 use crate::shape::{Heads, Shape};
 use crate::simd::Level;
 use crate::sinks::Sinks;
@@ -95,7 +96,12 @@ impl<'m> Attention<'m> {
     }
 
     fn choose(&self, level: Level, precision: Precision) -> Entry {
-        let heads = self.shape.heads;
+        let (heads, Changes { keys, values, .. }) = (self.shape.heads, self.changes);
+        // Relative terms are products in f32.
+        let precision = match (keys, values) {
+            (None, None) => precision,
+            _ => Precision::F32,
+        };
         Entry::choose(level, precision, heads, self.shape.q_len * heads.group())
     }
 
@@ -181,6 +187,35 @@ impl<'m> Attention<'m> {
         Ok(Attention { changes, ..self.clone() })
     }
 
+    /// The same plan with keys by distance, whose products join the scores. All products are in f32 then.
+    ///
+    /// # Errors
+    /// [`Error::Offset`] if the mask says no positions: [`Mask::at`] does. [`Error::Shape`].
+    pub fn relative_keys(&self, keys: &'m RelativeKeys<'_>) -> Result<Self, Error> {
+        keys.check(&self.shape)?;
+        self.with_relative(Changes { keys: Some(keys), ..self.changes })
+    }
+
+    /// The same plan with values by distance, to be added to those of the keys. All products are in f32 then.
+    ///
+    /// # Errors
+    /// As [`Attention::relative_keys`].
+    pub fn relative_values(&self, values: &'m RelativeValues<'_>) -> Result<Self, Error> {
+        values.check(&self.shape)?;
+        self.with_relative(Changes { values: Some(values), ..self.changes })
+    }
+
+    fn with_relative(&self, changes: Changes<'m>) -> Result<Self, Error> {
+        if !self.mask.has_positions() {
+            return Err(Error::Offset);
+        }
+        let mut plan = Attention { changes, ..self.clone() };
+        if plan.entry.precision() != Precision::F32 {
+            plan.entry = plan.choose(plan.entry.level(), plan.precision);
+        }
+        Ok(plan)
+    }
+
     /// The same plan over some of the keys: the others stay unseen and unread. Positions, and with
     /// them the mask, still count from key 0. With [`State`], the way to split keys.
     ///
@@ -201,14 +236,19 @@ impl<'m> Attention<'m> {
     /// on the heads and the level, not on any length.
     #[must_use]
     pub const fn scratch_len(&self) -> usize {
-        self.entry.scratch_len(self.shape.heads)
+        self.entry.scratch_len(self.shape.heads).saturating_add(self.room_len())
     }
 
     /// Floats of scratch that are enough where keys and values are f32. With no more than these, rows
     /// whose stride is a large power of two are slower: there is no room to copy them together.
     #[must_use]
     pub const fn scratch_len_in_place(&self) -> usize {
-        self.entry.scratch_len_in_place(self.shape.heads)
+        self.entry.scratch_len_in_place(self.shape.heads).saturating_add(self.room_len())
+    }
+
+    /// Floats of scratch beside those of the entry.
+    const fn room_len(&self) -> usize {
+        self.changes.room_len(self.entry.level(), self.shape.heads)
     }
 
     /// The entry that will run.
@@ -294,8 +334,9 @@ impl<'m> Attention<'m> {
         inputs.check(&self.shape)?;
         let Attention { shape, mask, only, changes, entry, .. } = *self;
         let Inputs { q, k, v, kv_lens } = inputs;
-        let k = Staged::keys(k, &entry, shape.heads, given);
-        let v = Staged::values(v, &entry, shape.heads, given);
+        let of_entry = given.saturating_sub(self.room_len());
+        let k = Staged::keys(k, &entry, shape.heads, of_entry);
+        let v = Staged::values(v, &entry, shape.heads, of_entry);
         let needed = if k.needs_room() || v.needs_room() {
             self.scratch_len()
         } else {

@@ -86,6 +86,11 @@ impl<'a> Staged<'a> {
         Staged { view, copy, level: entry.level() }
     }
 
+    /// Rows of a table beside the keys and values, read where they lie by [`Staged::scores`] and [`Staged::sums`].
+    pub(crate) fn table(view: AnyView<'a>, level: Level) -> Self {
+        Staged { view, copy: Copied::No, level }
+    }
+
     /// Whether scratch must hold a copy.
     pub(crate) fn needs_room(&self) -> bool {
         self.copy != Copied::No

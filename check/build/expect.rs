@@ -35,6 +35,7 @@ impl Expected {
             visible: &visible,
             sinks: &[],
             modify: None,
+            beside: None,
         };
 
         let (o_len, lse_len) = (q_len * q_heads * v_dim, q_heads * q_len);

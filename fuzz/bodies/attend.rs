@@ -218,6 +218,7 @@ impl Case {
             visible: &visible,
             sinks: &self.extras.sinks,
             modify: Some(&modify),
+            beside: None,
         };
         let arithmetic = arithmetic.stored_as(self.output);
         let verdict = oracle::certify(&problem, &arithmetic, Form::Running, o, Some(lse));

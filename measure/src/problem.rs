@@ -131,6 +131,16 @@ impl Model {
             v_dim,
         };
         let &Tokens { q, k, v, .. } = tokens;
-        oracle::Problem { shape, scale: self.scale, q, k, v, visible, sinks: &[], modify: None }
+        oracle::Problem {
+            shape,
+            scale: self.scale,
+            q,
+            k,
+            v,
+            visible,
+            sinks: &[],
+            modify: None,
+            beside: None,
+        }
     }
 }

@@ -33,13 +33,14 @@ pub struct Row {
 ///     visible: &|pair| pair.j < 2, // the third key is hidden, so its NaN is harmless
 ///     sinks: &[],
 ///     modify: None,
+///     beside: None,
 /// };
 /// let row = attend_row(&problem, 0, 0, 0);
 /// assert_eq!(row.o, [4.0]);
 /// assert_eq!(row.lse, 2.0_f64.ln());
 /// ```
 pub fn attend_row(problem: &Problem, b: usize, i: usize, h: usize) -> Row {
-    Softmax::of_row(problem, b, i, h).weigh(problem, b, h)
+    Softmax::of_row(problem, b, i, h).weigh(problem, b, i, h)
 }
 
 /// What stands for a key where a row has a sink: behind every key, in a tile of its own.
@@ -76,11 +77,14 @@ impl Softmax {
     }
 
     /// `o = sum_j w_j v_j`, `lse = m + ln l`.
-    pub(crate) fn weigh(&self, problem: &Problem, b: usize, h: usize) -> Row {
+    pub(crate) fn weigh(&self, problem: &Problem, b: usize, i: usize, h: usize) -> Row {
         let mut o = vec![0.0; problem.shape.v_dim];
         for (&j, &w) in self.keys.iter().zip(&self.w).filter(|(j, _)| **j != SINK) {
             for (o, &v) in o.iter_mut().zip(problem.v_row(b, j, h)) {
                 *o += w * f64::from(v);
+            }
+            for (o, beside) in o.iter_mut().zip(problem.beside(b, i, h, j)) {
+                *o += w * f64::from(beside);
             }
         }
         let lse = if self.keys.is_empty() { f64::NEG_INFINITY } else { self.m + self.l.ln() };

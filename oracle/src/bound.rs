@@ -135,6 +135,18 @@
 //! A modifier takes `s_j` to `f_j(s_j)`: what D_j was before becomes `slope D_j`, the slope being the most that f_j can
 //! multiply a difference by, plus what its own arithmetic may miss of `f_j(s_hat_j)`. Who states the problem says both.
 
+//!
+//! # 12. Values beside those of the keys
+//! `o = sum_j w_j (v_j + b_j)`, where keys at one distance from the query share b. After each tile
+//! ```text
+//! r_t = sum_(j at distance t) p_j                 one chain in key order
+//! o   = o + dot(r, b)                             one chain over the distances
+//! ```
+//! With n visible keys in its tile p_j b_j meets at most n - 1 roundings in r_t, n in the chain (of which at most n terms
+//! are not 0, and adding 0 is exact) and one of the sum with o; and two, not one, in each later tile. p_j v_j meets one
+//! more in its own and in each later tile. `|v_j + b_j - o|` takes the place of `|v_j - o|`, and `|v_j| + |b_j|` that of
+//! `|v_j|` where overflow is looked at. F_o comes from the gamma form.
+
 mod scores;
 mod sums;
 mod weights;
@@ -176,7 +188,7 @@ pub enum Form {
 /// ```
 /// use oracle::{Arithmetic, Problem, Shape, bound_row};
 /// let shape = Shape { batch: 1, q_len: 1, kv_len: 2, q_heads: 1, kv_heads: 1, head_dim: 1, v_dim: 1 };
-/// let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.0, 0.0], v: &[1.0, 3.0], visible: &|_| true, sinks: &[], modify: None };
+/// let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.0, 0.0], v: &[1.0, 3.0], visible: &|_| true, sinks: &[], modify: None, beside: None };
 /// let (row, bound) = bound_row(&problem, &Arithmetic::fused(96), 0, 0, 0);
 /// assert_eq!(row.o, [2.0]);
 /// assert!(bound.o[0] > 0.0 && bound.o[0] < 1e-6);
@@ -211,7 +223,7 @@ pub(crate) fn bound(
 ) -> (Row, Bound) {
     arithmetic.check();
     let softmax = Softmax::of_row(problem, b, i, h);
-    let row = softmax.weigh(problem, b, h);
+    let row = softmax.weigh(problem, b, i, h);
     let everywhere = |bound| Bound { o: vec![bound; row.o.len()], lse: bound };
 
     let c = (problem.scale * LOG2_E).abs();
@@ -243,11 +255,14 @@ pub(crate) fn bound(
         v.push(&no_value);
         d.push(sink_error(logit));
     }
+    let mut beside: Vec<Vec<f32>> = keys().map(|&j| problem.beside(b, i, h, j)).collect();
+    beside.resize(v.len(), Vec::new());
+    let v = Values { rows: &v, beside: problem.beside.is_some().then_some(&beside[..]) };
     let passage = Passage::new(arithmetic, &softmax, &d);
     let weights = Weights::new(arithmetic, &softmax, &d, &passage);
     let sums = match form {
-        Form::Running if arithmetic.splits == 1 => {
-            Sums::running(arithmetic, &weights, &passage, &v)
+        Form::Running if arithmetic.splits == 1 && v.beside.is_none() => {
+            Sums::running(arithmetic, &weights, &passage, v.rows)
         }
         _ => Sums::gamma(arithmetic, &weights, &passage, &v),
     };
@@ -255,6 +270,21 @@ pub(crate) fn bound(
     let o = row.o.iter().zip(computed).map(|(&o, b)| stored(arithmetic.output, o, b)).collect();
     let lse = lse_bound(&row, &softmax, &weights, &sums);
     (row, Bound { o, lse })
+}
+
+/// The values of the keys of a row, and those beside them.
+pub(crate) struct Values<'a> {
+    pub(crate) rows: &'a [&'a [f32]],
+    /// A row for each, empty for a sink.
+    pub(crate) beside: Option<&'a [Vec<f32>]>,
+}
+
+impl Values<'_> {
+    /// Channel `c` of what is beside the value of key `n`.
+    pub(crate) fn beside(&self, n: usize, c: usize) -> f64 {
+        let row = self.beside.and_then(|rows| rows[n].get(c));
+        row.map_or(0.0, |x| f64::from(*x))
+    }
 }
 
 /// Section 10.
@@ -270,14 +300,15 @@ const TWO_ROUNDINGS: f64 = (2.0 + U) * U;
 const EVALUATION: f64 = 1.0 + 1.0 / 1_048_576.0;
 
 /// Section 4.
-fn o_bound(row: &Row, weights: &Weights, sums: &Sums, values: &[&[f32]]) -> Vec<f64> {
+fn o_bound(row: &Row, weights: &Weights, sums: &Sums, values: &Values) -> Vec<f64> {
     let denominator = 1.0 - weights.total_error - sums.l;
     let mut drift = vec![0.0; row.o.len()]; // sum_j w_j Theta_j |v_j - o|
     let mut size = vec![0.0; row.o.len()]; // sum_j |v_j|
-    for (error, v) in weights.error.iter().zip(values) {
-        for (c, &v) in v.iter().enumerate() {
-            drift[c] += error * (f64::from(v) - row.o[c]).abs();
-            size[c] += f64::from(v).abs();
+    for (n, error) in weights.error.iter().enumerate() {
+        for (c, &v) in values.rows[n].iter().enumerate() {
+            let (v, beside) = (f64::from(v), values.beside(n, c));
+            drift[c] += error * (v + beside - row.o[c]).abs();
+            size[c] += v.abs() + beside.abs();
         }
     }
     let of_channel = |c: usize| {

@@ -75,7 +75,7 @@ pub fn certify(
 /// ```
 /// # use oracle::{Arithmetic, Form, Problem, Shape, certify_rows};
 /// # let shape = Shape { batch: 1, q_len: 8, kv_len: 1, q_heads: 1, kv_heads: 1, head_dim: 1, v_dim: 1 };
-/// # let problem = Problem { shape, scale: 1.0, q: &[1.0; 8], k: &[1.0], v: &[2.0], visible: &|_| true, sinks: &[], modify: None };
+/// # let problem = Problem { shape, scale: 1.0, q: &[1.0; 8], k: &[1.0], v: &[2.0], visible: &|_| true, sinks: &[], modify: None, beside: None };
 /// # let o = [2.0_f32; 8];
 /// let every_third = (0..8).step_by(3).map(|i| (0, i, 0));
 /// let verdict = certify_rows(&problem, &Arithmetic::fused(96), Form::Gamma, every_third, &o, None);

@@ -27,7 +27,7 @@
 //! use oracle::{Arithmetic, Form, Problem, Shape, certify};
 //!
 //! let shape = Shape { batch: 1, q_len: 1, kv_len: 2, q_heads: 1, kv_heads: 1, head_dim: 1, v_dim: 1 };
-//! let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.5, 0.5], v: &[1.0, 2.0], visible: &|_| true, sinks: &[], modify: None };
+//! let problem = Problem { shape, scale: 1.0, q: &[1.0], k: &[0.5, 0.5], v: &[1.0, 2.0], visible: &|_| true, sinks: &[], modify: None, beside: None };
 //!
 //! let (o, lse) = ([1.5_f32], [0.5 + core::f32::consts::LN_2]);
 //! let verdict = certify(&problem, &Arithmetic::fused(96), Form::Running, &o, Some(&lse));

@@ -22,6 +22,8 @@ pub struct Problem<'a> {
     pub sinks: &'a [f32],
     /// What becomes of the score of a pair for a query head, if anything does.
     pub modify: Option<&'a dyn Fn(Pair, usize, f64) -> Modified>,
+    /// The value `[v_dim]` that a query head sees beside that of a pair's key, one for each distance, if there are any.
+    pub beside: Option<&'a dyn Fn(Pair, usize) -> Vec<f32>>,
 }
 
 /// A score after a modifier: a cap, a bias.
@@ -95,6 +97,13 @@ impl Problem<'_> {
         let s = self.scale * dot(q, k);
         self.modify
             .map_or(Modified { s, slope: 1.0, error: 0.0 }, |modify| modify(Pair { b, i, j }, h, s))
+    }
+
+    /// The value beside that of a key; empty if there is none.
+    pub(crate) fn beside(&self, b: usize, i: usize, h: usize, j: usize) -> Vec<f32> {
+        let row = self.beside.map_or(Vec::new(), |beside| beside(Pair { b, i, j }, h));
+        assert!(self.beside.is_none() || row.len() == self.shape.v_dim, "beside: [v_dim]");
+        row
     }
 
     /// The logit of a head's sink.

@@ -32,7 +32,7 @@ pub(super) fn absorb<S: Simd>(
         let (s, width) = (simd.floats_of(work.s), key_width);
         let s = s.get_mut(..rows * width).unwrap_or(&mut []);
         let pairs = job.pairs(visible, tile, tile.rows.clone(), range.clone());
-        job.change_scores(&pairs, Lines { s, width, along: Lanes::Keys, idle: 0 });
+        job.change_scores(&pairs, Lines { s, width, along: Lanes::Keys, idle: 0 }, work.room);
     }
     for row in 0..rows {
         weigh(simd, work, row, range.len(), keys.bits);
@@ -50,6 +50,13 @@ pub(super) fn absorb<S: Simd>(
         for (o, sum) in o.iter_mut().zip(sums) {
             o[0] = simd.mul_add(o[0], correction[0], *sum);
         }
+    }
+    if let Some(values) = job.changes.values {
+        let pairs = job.pairs(visible, tile, tile.rows.clone(), range.clone());
+        let lines = |s, width| Lines { s, width, along: Lanes::Keys, idle: 0 };
+        let p = lines(simd.floats_of(work.s), key_width);
+        let mut o = lines(simd.floats_of(work.o.as_flattened_mut()), v_width);
+        values.add(job, &pairs, &p, &mut o, work.room);
     }
 }
 

@@ -206,7 +206,7 @@ impl Case {
         };
         let scale = self.scale.unwrap_or(1.0 / (heads.dim as f64).sqrt());
         let Case { q, k, v, sinks, .. } = self;
-        Problem { shape, scale, q, k, v, visible, sinks, modify: None }
+        Problem { shape, scale, q, k, v, visible, sinks, modify: None, beside: None }
     }
 
     pub(crate) fn certify(&self, arithmetic: &Arithmetic, output: &Output) -> Verdict {

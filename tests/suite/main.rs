@@ -13,6 +13,7 @@ mod modifiers;
 mod patterns;
 mod properties;
 mod real_heads;
+mod relative;
 mod scratch;
 mod sinks;
 mod special;

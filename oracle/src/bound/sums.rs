@@ -1,5 +1,6 @@
 //! Section 3: what the additions do.
 
+use super::Values;
 use super::weights::{Passage, Weights};
 use crate::arithmetic::{Arithmetic, Products};
 use crate::rounding::{FLUSH, Sum, U64, UNDERFLOW, gamma};
@@ -16,11 +17,11 @@ impl Sums {
         arithmetic: &Arithmetic,
         weights: &Weights,
         passage: &Passage,
-        values: &[&[f32]],
+        values: &Values,
     ) -> Self {
         let merges = arithmetic.splits - 1;
         let mut l = 0.0;
-        let mut o = vec![0.0; values[0].len()];
+        let mut o = vec![0.0; values.rows[0].len()];
         for (t, tile) in passage.tiles.iter().enumerate() {
             let joins = passage.tiles.len() - t.max(1);
             for n in tile.clone() {
@@ -35,13 +36,27 @@ impl Sums {
                 };
                 let w = weights.w[n] + weights.error[n];
                 l += w * gamma(additions + later);
-                let error = w * gamma(of_product + later);
-                for (o, &v) in o.iter_mut().zip(values[n]) {
-                    *o += error * f64::from(v).abs();
+                // Section 12: each tile from its own on adds once more.
+                let beside = if values.beside.is_some() { passage.tiles.len() - t } else { 0 };
+                let error = w * gamma(of_product + later + beside);
+                let error_beside = w * gamma(2 * tile.len() + later + beside);
+                for (c, (o, &v)) in o.iter_mut().zip(values.rows[n]).enumerate() {
+                    *o += error * f64::from(v).abs() + error_beside * values.beside(n, c).abs();
                 }
             }
         }
-        Self { l, o }.with_underflow_and_own(arithmetic, weights, passage, values)
+        let mut sums =
+            Self { l, o }.with_underflow_and_own(arithmetic, weights, passage, values.rows);
+        if values.beside.is_some() {
+            // As many products again, and as many terms of the oracle's own sum.
+            let (keys, joins) = (values.rows.len(), passage.tiles.len() + 2 * merges);
+            let unit = weights.unit * (1.0 + gamma(2 * keys + 2 * joins));
+            for (c, o) in sums.o.iter_mut().enumerate() {
+                let size = (0..keys).map(|n| weights.w[n] * values.beside(n, c).abs()).sum::<f64>();
+                *o += UNDERFLOW * keys as f64 * unit + U64 * (2 * keys + 2) as f64 * size;
+            }
+        }
+        sums
     }
 
     /// Follows the partial sums.

@@ -187,6 +187,7 @@ impl Case {
             visible: &visible,
             sinks: &[],
             modify: None,
+            beside: None,
         })
     }
 }

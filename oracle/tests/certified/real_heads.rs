@@ -48,6 +48,7 @@ fn with(head: &Head, round: fn(f32) -> f32, check: impl FnOnce(&Problem, &[f64],
         visible: &|Pair { i, j, .. }| !head.causal || j <= i,
         sinks: &[],
         modify: None,
+        beside: None,
     };
     check(&problem, &f64s(&tensor("o")), &f64s(&tensor("lse")));
 }
