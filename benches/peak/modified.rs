@@ -2,7 +2,7 @@
 
 use crate::call::numbers;
 use flashlet::math::TANH_ULPS;
-use flashlet::{Alibi, Attention, BiasTensor, Error, Softcap, Strides, T5Bias, View};
+use flashlet::{Alibi, Attention, BiasTensor, Error, RelativeKeys, Softcap, Strides, T5Bias, View};
 use oracle::{Modified, Pair};
 
 /// A modifier, and the same by its formula.
@@ -20,11 +20,16 @@ pub(crate) const HEADS: usize = 8;
 /// Tokens of them.
 pub(crate) const LEN: usize = 1024;
 
-pub(crate) const ALL: [Formula; 4] = [
+/// Channels of their keys.
+const DIM: usize = 128;
+
+pub(crate) const ALL: [Formula; 6] = [
     Formula { name: "softcap", plan: softcap, exact: capped },
     Formula { name: "alibi", plan: alibi, exact: biased },
     Formula { name: "bias", plan: bias, exact: added },
     Formula { name: "t5", plan: t5, exact: bucketed },
+    Formula { name: "shaw", plan: shaw, exact: clipped },
+    Formula { name: "xl", plan: xl, exact: of_distance },
 ];
 
 const CAP: f64 = 50.0;
@@ -91,4 +96,55 @@ fn bucketed(Pair { i, j, .. }: Pair, h: usize, score: f64) -> Modified {
 fn sum(score: f64, bias: f64) -> Modified {
     let s = score + bias;
     Modified { s, slope: 1.0, error: 4.0 * U * bias.abs() + 2.0 * U * s.abs() }
+}
+
+/// Distances on either side that have a key of their own.
+const CLIP: usize = 64;
+
+/// Queries of relative keys, and the keys of Shaw's clipped distances, which heads share, or of all distances.
+fn relative(distances: usize, heads: usize) -> [Vec<f32>; 2] {
+    [numbers([1, LEN, HEADS, DIM], 6).collect(), numbers([1, distances, heads, DIM], 7).collect()]
+}
+
+fn shaw(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {
+    let [_, keys] = relative(2 * CLIP + 1, 1);
+    let strides = Strides { batch: 0, token: DIM, head: 0 };
+    let view = View::strided(keys.leak(), [1, 2 * CLIP + 1, HEADS, DIM], strides)?;
+    with_keys(plan, RelativeKeys::new(view, -(CLIP as i64)))
+}
+
+fn xl(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {
+    let [_, keys] = relative(2 * LEN - 1, HEADS);
+    let view = View::packed(keys.leak(), [1, 2 * LEN - 1, HEADS, DIM])?;
+    with_keys(plan, RelativeKeys::new(view, 1 - LEN as i64))
+}
+
+fn with_keys(
+    plan: &Attention<'static>,
+    keys: RelativeKeys<'static>,
+) -> Result<Attention<'static>, Error> {
+    let [queries, _] = relative(0, 0);
+    let queries = View::packed(queries.leak(), [1, LEN, HEADS, DIM])?;
+    plan.relative_keys(Box::leak(Box::new(keys.queries(queries))))
+}
+
+fn clipped(Pair { i, j, .. }: Pair, h: usize, score: f64) -> Modified {
+    thread_local!(static TABLES: [Vec<f32>; 2] = relative(2 * CLIP + 1, 1));
+    let row = (j + CLIP).saturating_sub(i).min(2 * CLIP);
+    TABLES.with(|[q, keys]| joined(score, &q[(i * HEADS + h) * DIM..], &keys[row * DIM..]))
+}
+
+fn of_distance(Pair { i, j, .. }: Pair, h: usize, score: f64) -> Modified {
+    thread_local!(static TABLES: [Vec<f32>; 2] = relative(2 * LEN - 1, HEADS));
+    let row = (j + LEN - 1 - i) * HEADS + h;
+    TABLES.with(|[q, keys]| joined(score, &q[(i * HEADS + h) * DIM..], &keys[row * DIM..]))
+}
+
+/// A score and the scaled product of a query and the key of a distance.
+fn joined(score: f64, q: &[f32], key: &[f32]) -> Modified {
+    let products = || q.iter().zip(key).take(DIM).map(|(q, k)| f64::from(*q) * f64::from(*k));
+    let scale = 1.0 / (DIM as f64).sqrt();
+    let size = scale * products().map(f64::abs).sum::<f64>();
+    let s = score + scale * products().sum::<f64>();
+    Modified { s, slope: 1.0, error: (DIM as f64 + 3.0) * U * size + 2.0 * U * s.abs() }
 }
