@@ -17,7 +17,7 @@
 //! Keys and values are read where they lie, unless they are not f32 or lie so that they fall on the
 //! same lines of a cache: then the tile is copied to scratch first (`Staged`).
 
-use crate::change::Lines;
+use crate::change::At;
 use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
 use crate::online::{Hints, Online};
@@ -189,10 +189,8 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
             score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
             if job.changes_scores() {
-                let pairs = job.pairs(&visible, tile, block.rows.clone(), keys.clone());
-                let (s, width) = (simd.floats_of(s.as_flattened_mut()), N * S::LANES);
-                let lines = Lines { s, width, along: Lanes::Queries, idle: block.pad() };
-                job.change_scores(&pairs, lines, work.room);
+                let (s, at) = (simd.floats_of(s.as_flattened_mut()), block.at(&keys));
+                job.change_scores(&visible, tile, at, s, work.room);
             }
             let stage = work.stage.get_mut(values_at..).unwrap_or(&mut []);
             if !staged {
@@ -206,13 +204,9 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let rows = job.v.read(tile, &range, stage).slice(steps);
             let Some(o) = o.get_mut(..v_dim) else { continue };
             Online { m, l, o: &mut *o }.absorb::<P, R>(simd, products, s, rows, seen, hints);
-            if let Some(values) = job.changes.values {
-                let pairs = job.pairs(&visible, tile, block.rows.clone(), keys);
-                let [mut o, p] = [o, s].map(|lines| {
-                    let (s, width) = (simd.floats_of(lines.as_flattened_mut()), N * S::LANES);
-                    Lines { s, width, along: Lanes::Queries, idle: block.pad() }
-                });
-                values.add(job, &pairs, &p, &mut o, work.room);
+            if job.adds_values() {
+                let [o, p] = [o, s].map(|lines| simd.floats_of(lines.as_flattened_mut()));
+                job.add_values(&visible, tile, block.at(&keys), p, o, work.room);
             }
         }
     }
@@ -249,6 +243,13 @@ impl Iterator for Blocks {
 }
 
 impl Block {
+    /// Where its scores for some keys lie.
+    #[inline(always)]
+    fn at<'k>(&self, keys: &'k Range<usize>) -> At<'k> {
+        let (rows, width) = (self.rows.clone(), self.width);
+        At { rows, keys, widths: [width; 2], along: Lanes::Queries, idle: self.pad() }
+    }
+
     /// Lanes without a row: the first ones, so that what sees most comes last.
     #[inline(always)]
     fn pad(&self) -> usize {

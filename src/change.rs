@@ -102,6 +102,26 @@ impl Pairs<'_> {
     }
 }
 
+/// Rows of a query tile and keys, and where their numbers lie.
+#[derive(Clone, Debug)]
+pub(crate) struct At<'k> {
+    pub(crate) rows: Range<usize>,
+    pub(crate) keys: &'k Range<usize>,
+    /// Floats of a line of scores, and of one of outputs.
+    pub(crate) widths: [usize; 2],
+    /// As in [`Lines`].
+    pub(crate) along: Lanes,
+    pub(crate) idle: usize,
+}
+
+impl At<'_> {
+    fn lines<'s>(&self, s: &'s mut [f32], which: usize) -> Lines<'s> {
+        let At { widths: [of_scores, of_outputs], along, idle, .. } = *self;
+        let width = if which == 0 { of_scores } else { of_outputs };
+        Lines { s, width, along, idle }
+    }
+}
+
 /// Scores of pairs, in lines of `width` floats.
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
@@ -170,30 +190,54 @@ impl Bound<'_> {
         keys.is_some() || modifier.is_some() || lookup.is_some()
     }
 
-    /// Pairs of some rows of a query tile and some keys.
-    pub(crate) fn pairs<'v>(
-        &self,
-        visible: &'v Visible<'v>,
-        tile: &QueryTile,
-        rows: Range<usize>,
-        keys: Range<usize>,
-    ) -> Pairs<'v> {
-        let group = self.shape.heads.group();
-        Pairs { visible, head: tile.g * group, group, rows, keys }
+    /// Whether values beside those of the keys are added.
+    pub(crate) fn adds_values(&self) -> bool {
+        self.changes.values.is_some()
     }
 
     /// Changes the scores of some pairs as the plan says.
     // One copy for all entries: once a block and key tile.
     #[inline(never)]
-    pub(crate) fn change_scores(&self, pairs: &Pairs<'_>, mut lines: Lines<'_>, room: &mut [f32]) {
+    pub(crate) fn change_scores(
+        &self,
+        visible: &Visible<'_>,
+        tile: &QueryTile,
+        at: At<'_>,
+        s: &mut [f32],
+        room: &mut [f32],
+    ) {
+        let (pairs, mut lines) = (self.pairs(visible, tile, &at), at.lines(s, 0));
         if let Some(keys) = self.changes.keys {
-            keys.add(self, pairs, &mut lines, room);
+            keys.add(self, &pairs, &mut lines, room);
         }
         if let Some(modifier) = self.changes.modifier {
-            modifier.change(self.level(), pairs, lines.reborrow());
+            modifier.change(self.level(), &pairs, lines.reborrow());
         }
         if let Some(lookup) = self.changes.lookup {
-            lookup.add(self.level(), pairs, lines);
+            lookup.add(self.level(), &pairs, lines);
         }
+    }
+
+    /// Adds the values beside those of the keys by the weights `p` of some pairs.
+    #[inline(never)]
+    pub(crate) fn add_values(
+        &self,
+        visible: &Visible<'_>,
+        tile: &QueryTile,
+        at: At<'_>,
+        p: &mut [f32],
+        o: &mut [f32],
+        room: &mut [f32],
+    ) {
+        if let Some(values) = self.changes.values {
+            let pairs = self.pairs(visible, tile, &at);
+            values.add(self, &pairs, &at.lines(p, 0), &mut at.lines(o, 1), room);
+        }
+    }
+
+    fn pairs<'v>(&self, visible: &'v Visible<'v>, tile: &QueryTile, at: &At<'_>) -> Pairs<'v> {
+        let group = self.shape.heads.group();
+        let (rows, keys) = (at.rows.clone(), at.keys.clone());
+        Pairs { visible, head: tile.g * group, group, rows, keys }
     }
 }

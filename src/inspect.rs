@@ -2,7 +2,7 @@
 
 use crate::attend::QueryTile;
 use crate::call::Inputs;
-use crate::change::Lines;
+use crate::change::At;
 use crate::dispatch::{Entry, check_len};
 use crate::error::{Error, Tensor};
 use crate::job::Bound;
@@ -183,9 +183,9 @@ impl<'a> Inspector<'a> {
                 bound.k.scores(tile, &keys, Ahead::default(), queries, (&mut *s, LINE), stage);
             }
             if bound.changes_scores() {
-                let lines = Lines { s: &mut *s, width: LINE, along: Lanes::Keys, idle: 0 };
-                let pairs = bound.pairs(&visible, tile, tile.rows.clone(), keys.clone());
-                bound.change_scores(&pairs, lines, room);
+                let (rows, widths) = (tile.rows.clone(), [LINE; 2]);
+                let at = At { rows, keys: &keys, widths, along: Lanes::Keys, idle: 0 };
+                bound.change_scores(&visible, tile, at, s, room);
             }
             let scores = keys.zip(s.iter().zip(bits));
             for (key, (score, _)) in scores.filter(|(_, (_, bits))| **bits & 1 == 1) {

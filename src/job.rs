@@ -154,6 +154,7 @@ impl Bound<'_> {
 
 impl<'a> Job<'a> {
     /// The scratch of the entry, and the room of what changes scores.
+    #[inline(never)]
     pub(crate) fn take_scratch(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
         let scratch = core::mem::take(&mut self.scratch);
         let room = self.changes.room_len(self.level(), self.shape.heads);

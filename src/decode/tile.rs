@@ -3,7 +3,7 @@
 use super::products::Weights;
 use super::{Keys, Workspace};
 use crate::attend::QueryTile;
-use crate::change::Lines;
+use crate::change::At;
 use crate::entry::Job;
 use crate::mask::Visible;
 use crate::math::exp2;
@@ -24,15 +24,17 @@ pub(super) fn absorb<S: Simd>(
 ) {
     let (rows, range, sizes) = (tile.rows.len(), &keys.range, work.sizes);
     let (key_width, v_width) = (sizes.key_vectors * S::LANES, sizes.v_vectors * S::LANES);
+    let at = || {
+        let (rows, widths) = (tile.rows.clone(), [key_width, v_width]);
+        At { rows, keys: range, widths, along: Lanes::Keys, idle: 0 }
+    };
     if let Some(queries) = Rows::new(&*work.q, sizes.k_dim, rows, sizes.k_dim) {
         let (s, stage) = (simd.floats_of(work.s), simd.floats_of(work.stage));
         job.k.scores(tile, range, ahead, queries, (s, key_width), stage);
     }
     if job.changes_scores() {
-        let (s, width) = (simd.floats_of(work.s), key_width);
-        let s = s.get_mut(..rows * width).unwrap_or(&mut []);
-        let pairs = job.pairs(visible, tile, tile.rows.clone(), range.clone());
-        job.change_scores(&pairs, Lines { s, width, along: Lanes::Keys, idle: 0 }, work.room);
+        let s = simd.floats_of(work.s).get_mut(..rows * key_width).unwrap_or(&mut []);
+        job.change_scores(visible, tile, at(), s, work.room);
     }
     for row in 0..rows {
         weigh(simd, work, row, range.len(), keys.bits);
@@ -51,12 +53,9 @@ pub(super) fn absorb<S: Simd>(
             o[0] = simd.mul_add(o[0], correction[0], *sum);
         }
     }
-    if let Some(values) = job.changes.values {
-        let pairs = job.pairs(visible, tile, tile.rows.clone(), range.clone());
-        let lines = |s, width| Lines { s, width, along: Lanes::Keys, idle: 0 };
-        let p = lines(simd.floats_of(work.s), key_width);
-        let mut o = lines(simd.floats_of(work.o.as_flattened_mut()), v_width);
-        values.add(job, &pairs, &p, &mut o, work.room);
+    if job.adds_values() {
+        let (p, o) = (simd.floats_of(work.s), simd.floats_of(work.o.as_flattened_mut()));
+        job.add_values(visible, tile, at(), p, o, work.room);
     }
 }
 
