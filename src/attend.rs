@@ -161,7 +161,8 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     let lanes = granularity(S::LANES, N * S::LANES);
     let blocks = || Blocks::new(tile, N * S::LANES);
     // One block needs its keys no more when it comes to its values; several share both.
-    let values_at = if blocks().count() > 1 { TILE_K * k_dim } else { 0 };
+    let shares = blocks().count() > 1 && !job.v.is_of_keys();
+    let values_at = if shares { TILE_K * k_dim } else { 0 };
 
     let mut sight = Sight::<TILE_K>::new();
     let (first, last) = QueryTile::queries(&tile.rows, group);

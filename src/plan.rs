@@ -336,7 +336,7 @@ impl<'m> Attention<'m> {
         let Inputs { q, k, v, kv_lens } = inputs;
         let of_entry = given.saturating_sub(self.room_len());
         let k = Staged::keys(k, &entry, shape.heads, of_entry);
-        let v = Staged::values(v, &entry, shape.heads, of_entry);
+        let v = Staged::values(v, &k, &entry, shape.heads, of_entry);
         let needed = if k.needs_room() || v.needs_room() {
             self.scratch_len()
         } else {

@@ -28,6 +28,8 @@ enum Copied {
     No,
     /// A row of f32 for each row.
     Rows(usize),
+    /// The keys have been copied to rows of so many floats, and these values begin them.
+    OfKeys(usize),
     /// A row of bf16 pairs for each row: neighbouring channels.
     Pairs(usize),
     /// A row of bf16 pairs for two rows: the same channel of both.
@@ -72,16 +74,20 @@ impl<'a> Staged<'a> {
         Staged { view, copy, level: entry.level() }
     }
 
-    /// Values as `entry` wants them.
+    /// Values as `entry` wants them. Those that begin the rows of the keys are copied with them.
     pub(crate) fn values(
         view: AnyView<'a>,
+        keys: &Staged<'a>,
         entry: &Entry,
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
-        let copy = match entry.precision() {
-            Precision::F32 => Copied::if_needed(view, heads.v_dim, entry, heads, scratch_len),
-            Precision::Bf16Products => Copied::Woven(heads.v_dim),
+        let copy = match (entry.precision(), keys.copy) {
+            (Precision::F32, Copied::Rows(width)) if keys.view.begins_with(&view) => {
+                Copied::OfKeys(width)
+            }
+            (Precision::F32, _) => Copied::if_needed(view, heads.v_dim, entry, heads, scratch_len),
+            (Precision::Bf16Products, _) => Copied::Woven(heads.v_dim),
         };
         Staged { view, copy, level: entry.level() }
     }
@@ -94,6 +100,11 @@ impl<'a> Staged<'a> {
     /// Whether scratch must hold a copy.
     pub(crate) fn needs_room(&self) -> bool {
         self.copy != Copied::No
+    }
+
+    /// Whether they are read from the copy of the keys.
+    pub(crate) fn is_of_keys(&self) -> bool {
+        matches!(self.copy, Copied::OfKeys(_))
     }
 
     /// Whether the heads of a token lie side by side, rather than the tokens of a head.
@@ -116,7 +127,7 @@ impl<'a> Staged<'a> {
             };
             let rows = rows.slice(range.clone());
             match (self.copy, mover.pairs()) {
-                (Copied::No, _) => {}
+                (Copied::No | Copied::OfKeys(_), _) => {}
                 (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
                 (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
                 (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
@@ -138,6 +149,7 @@ impl<'a> Staged<'a> {
             (Copied::Rows(width) | Copied::Pairs(width), _) => {
                 Rows::new(stage, width, range.len(), width)
             }
+            (Copied::OfKeys(width), _) => Rows::new(stage, width, range.len(), self.view.dims()[3]),
             (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
             (Copied::No, Stored::F32(view, _)) => {
                 view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))

@@ -120,6 +120,39 @@ impl<'a, T: Copy> View<'a, T> {
         self.strides
     }
 
+    /// The first `width` channels of every row. Latent attention in its absorbed form has values that are a prefix of
+    /// the keys: flashlet sees by the address that they are, and reads and widens them once.
+    ///
+    /// ```
+    /// use flashlet::{Heads, Inputs, Shape, View};
+    /// # fn main() -> Result<(), flashlet::Error> {
+    /// // DeepSeek-V3: 512 latent channels, which are the value, and 64 that hold the position.
+    /// let heads = Heads { q: 128, kv: 1, dim: 576, v_dim: 512 };
+    /// let shape = Shape { batch: 1, q_len: 1, kv_len: 10, heads };
+    /// let (q, cache) = (vec![0.0; 128 * 576], vec![0.0; 10 * 576]);
+    /// let keys = View::packed(&cache, shape.k())?;
+    /// let inputs = Inputs::new(View::packed(&q, shape.q())?, keys, keys.prefix(heads.v_dim)?);
+    /// # let _ = inputs;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooShort`] if rows are not as wide.
+    pub const fn prefix(&self, width: usize) -> Result<Self, Error> {
+        let [batch, len, heads, dim] = self.dims;
+        if width > dim {
+            return Err(Error::TooShort { needed: width, given: dim });
+        }
+        Ok(View { data: self.data, dims: [batch, len, heads, width], strides: self.strides })
+    }
+
+    /// Whether the rows of another view begin each of this one's.
+    pub(crate) fn begins_with(&self, other: &Self) -> bool {
+        let is_here = core::ptr::eq(self.data.as_ptr(), other.data.as_ptr());
+        is_here && self.strides == other.strides && other.dims[3] <= self.dims[3]
+    }
+
     /// The channels of one token in one head; empty if there is no such row.
     #[inline(always)]
     pub(crate) fn row(&self, b: usize, i: usize, h: usize) -> &'a [T] {
@@ -234,6 +267,18 @@ impl AnyView<'_> {
     #[must_use]
     pub fn dims(&self) -> [usize; 4] {
         of_any!(Stored, &self.0, (view, _) => view.dims())
+    }
+}
+
+impl AnyView<'_> {
+    /// Whether the rows of another view begin each of this one's.
+    pub(crate) fn begins_with(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Stored::F32(view, _), Stored::F32(other, _)) => view.begins_with(other),
+            (Stored::F16(view, _), Stored::F16(other, _)) => view.begins_with(other),
+            (Stored::Bf16(view, _), Stored::Bf16(other, _)) => view.begins_with(other),
+            _ => false,
+        }
     }
 }
 

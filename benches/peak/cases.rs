@@ -41,6 +41,8 @@ pub(crate) enum Layout {
     ByHead,
     /// `[len, heads, dim]`, as a linear layer writes it.
     ByToken,
+    /// As by token; the values are the first channels of the keys.
+    Latent,
 }
 
 /// What numbers are multiplied as.
@@ -64,8 +66,17 @@ pub(crate) enum Limit {
 /// All cases, those of one shape side by side.
 pub(crate) fn all() -> Vec<Case> {
     // The long prompt comes first: what others allocate must not count as its memory.
-    let groups =
-        [vec![long()], prompts(), windows(), patterns(), scores(), steps(), few(), by_token()];
+    let groups = [
+        vec![long()],
+        prompts(),
+        windows(),
+        patterns(),
+        scores(),
+        steps(),
+        few(),
+        by_token(),
+        latent(),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -171,6 +182,18 @@ fn by_token() -> Vec<Case> {
         Case { layout: Layout::ByToken, ..case }
     };
     cases.map(case).into()
+}
+
+/// A step of latent attention in its absorbed form (DeepSeek-V3): 128 query heads on one row of 576 channels, of which
+/// 512 are the value. Bound by multiply-adds.
+fn latent() -> Vec<Case> {
+    let heads = Heads { q: 128, kv: 1, dim: 576, v_dim: 512 };
+    let case = |(name, element)| {
+        let call = Call::full(Shape { batch: 1, q_len: 1, kv_len: 8192, heads });
+        let case = Case::new(format!("latent_{name}_hd576x512_128x1_kv8192"), call, Limit::Peak);
+        Case { element, layout: Layout::Latent, ..case }
+    };
+    [("f32", Element::F32), ("f16", Element::F16), ("bf16", Element::Bf16)].map(case).into()
 }
 
 fn prompt(heads: Heads, len: usize) -> Shape {

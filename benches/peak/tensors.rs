@@ -68,7 +68,7 @@ impl Data {
     fn new(case: &Case, dims: [usize; 4], numbers: impl Iterator<Item = f32>) -> Self {
         let strides = match case.layout {
             Layout::ByHead => Strides::by_head(dims),
-            Layout::ByToken => Strides::by_token(dims),
+            Layout::ByToken | Layout::Latent => Strides::by_token(dims),
         };
         let stored = match case.element {
             Element::F32 => Stored::F32(numbers.map(Number::round).collect()),
@@ -92,7 +92,13 @@ impl Data {
     }
 
     fn view(&self) -> AnyView<'_> {
-        let (dims, strides) = (self.dims, self.strides);
+        self.prefix(self.dims[3])
+    }
+
+    /// The first channels of each row.
+    fn prefix(&self, width: usize) -> AnyView<'_> {
+        let ([batch, len, heads, _], strides) = (self.dims, self.strides);
+        let dims = [batch, len, heads, width];
         of_any!(&self.stored, data => {
             View::strided(data, dims, strides).expect("made of these dimensions").into()
         })
@@ -100,7 +106,11 @@ impl Data {
 
     /// The same numbers as f32, token after token.
     pub(crate) fn widened(&self) -> Vec<f32> {
-        let ([_, len, heads, dim], Strides { token, head, .. }) = (self.dims, self.strides);
+        self.prefix_widened(self.dims[3])
+    }
+
+    fn prefix_widened(&self, dim: usize) -> Vec<f32> {
+        let ([_, len, heads, _], Strides { token, head, .. }) = (self.dims, self.strides);
         let starts = (0..len).flat_map(|t| (0..heads).map(move |h| t * token + h * head));
         of_any!(&self.stored, data => {
             starts.flat_map(|at| &data[at..at + dim]).map(|x| x.widen()).collect()
@@ -133,11 +143,20 @@ impl Tensors {
     /// Those of the last [`Tensors::prepare`].
     pub(crate) fn inputs(&self) -> Inputs<'_> {
         let [q, k, v] = &self.data[..] else { unreachable!("prepared first") };
-        Inputs::new(q.view(), k.view(), v.view())
+        let values = match self.made {
+            Some((shape, _, Layout::Latent)) => k.prefix(shape.heads.v_dim),
+            _ => v.view(),
+        };
+        Inputs::new(q.view(), k.view(), values)
     }
 
     /// The same numbers as f32, token after token, for the oracle.
     pub(crate) fn widened(&self) -> [Vec<f32>; 3] {
-        [0, 1, 2].map(|tensor| self.data[tensor].widened())
+        let [q, k, v] = &self.data[..] else { unreachable!("prepared first") };
+        let values = match self.made {
+            Some((shape, _, Layout::Latent)) => k.prefix_widened(shape.heads.v_dim),
+            _ => v.widened(),
+        };
+        [q.widened(), k.widened(), values]
     }
 }

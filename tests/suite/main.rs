@@ -6,6 +6,7 @@ mod case;
 mod certified;
 mod compositions;
 mod errors;
+mod heads;
 mod inspect;
 mod masks;
 mod math;
