@@ -99,6 +99,9 @@ struct PackageView {
     own_scale: bool,
     mask: String,
     mask_statements: Vec<String>,
+    /// What makes the pattern beside the mask, step by step, and its global tokens.
+    pattern_steps: Vec<String>,
+    globals: Vec<u32>,
     /// Whether it matters where a query stands, and whether it sees nothing after itself.
     positional: bool,
     causal: bool,
@@ -128,6 +131,10 @@ struct SightView {
     left: String,
     right: String,
     sinks: usize,
+    dilation: String,
+    chunk: String,
+    prefix: usize,
+    globals: String,
 }
 
 /// A module as the rest of the crate sees it.
@@ -177,12 +184,18 @@ impl PackageView {
             own_scale: spec.scale.is_some(),
             mask: spec.mask.to_string(),
             mask_statements: spec.mask.statements(),
+            pattern_steps: spec.mask.pattern_steps(),
+            globals: spec.mask.pattern.globals.clone(),
             positional: spec.mask.is_positional(),
             causal: spec.mask.kind == Kind::Causal,
             sight: SightView {
                 left: format!("{:?}", sight.left),
                 right: format!("{:?}", sight.right),
                 sinks: sight.sinks,
+                dilation: format!("{:?}", sight.dilation),
+                chunk: format!("{:?}", sight.chunk),
+                prefix: sight.prefix,
+                globals: format!("&{:?}", sight.globals),
             },
             imports: imports(spec),
             is_safe: spec.levels.iter().all(|level| !is_x86(*level)),
@@ -224,16 +237,27 @@ fn is_x86(level: Level) -> bool {
     matches!(level, Level::Avx2 | Level::Avx512)
 }
 
+/// What stands between the braces of the import, as rustfmt has it.
 fn imports(spec: &Spec) -> String {
-    let mut names = vec!["Attention", "Inputs", "Mask", "Outputs", "Shape", "View", "ViewMut"];
-    if spec.mask.is_positional() {
-        names.push("Offset");
-    }
-    if spec.mask.window.is_some() {
-        names.push("Window");
-    }
+    const WIDTH: usize = 100;
+    let mut names = vec!["Attention", "Inputs", "Outputs", "Shape", "View", "ViewMut"];
+    names.extend(spec.mask.names());
     names.sort_unstable();
-    names.join(", ")
+    let line = names.join(", ");
+    if "use flashlet::{};".len() + line.len() <= WIDTH {
+        return line;
+    }
+    let mut lines = vec![String::new()];
+    for name in names {
+        let last = lines.last_mut().expect("there is one from the start");
+        if last.len() + name.len() + 1 > WIDTH - 4 {
+            lines.push(format!("{name}, "));
+        } else {
+            last.push_str(&format!("{name}, "));
+        }
+    }
+    let lines: Vec<_> = lines.iter().map(|line| format!("    {}\n", line.trim_end())).collect();
+    format!("\n{}", lines.concat())
 }
 
 /// Two tokens with equal keys and the values 1 and 2, or one where no more fit: each output is the

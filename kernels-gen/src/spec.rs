@@ -18,10 +18,12 @@
 mod check;
 mod error;
 mod mask;
+mod pattern;
 mod raw;
 
 pub use error::SpecError;
 pub use mask::{Kind, SpecMask, SpecWindow};
+pub use pattern::SpecPattern;
 
 use flashlet::{Heads, Level};
 use raw::Raw;

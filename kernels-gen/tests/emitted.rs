@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const SPECS: [&str; 4] = [
+const SPECS: [&str; 7] = [
     r#"name = "causal"
        levels = ["scalar"]
        heads = { q = 6, kv = 2, dim = 16 }
@@ -30,6 +30,21 @@ const SPECS: [&str; 4] = [
        heads = { q = 2, kv = 1, dim = 32 }
        mask = { kind = "full", window = { left = 1, right = 0 } }
        lengths = { queries = 64, keys = 64 }"#,
+    r#"name = "chunks"
+       levels = ["portable"]
+       heads = { q = 2, kv = 1, dim = 32 }
+       mask = { kind = "causal", chunk = 16 }
+       lengths = { queries = 64, keys = 200 }"#,
+    r#"name = "longformer"
+       levels = ["scalar", "avx2"]
+       heads = { q = 2, kv = 2, dim = 16 }
+       mask = { kind = "full", window = { left = 8, right = 8 }, dilation = 2, globals = [0, 33] }
+       lengths = { queries = 200, keys = 200 }"#,
+    r#"name = "prefix"
+       levels = ["scalar"]
+       heads = { q = 4, kv = 2, dim = 16 }
+       mask = { kind = "causal", window = { keys = 8 }, sinks = 1, chunk = 50, prefix = 3 }
+       lengths = { queries = 200, keys = 200 }"#,
 ];
 
 fn specs() -> impl Iterator<Item = Spec> {
@@ -51,13 +66,65 @@ fn cargo(arguments: &[&str], crate_: &Path, target: &Path) {
 }
 
 #[test]
-fn an_emitted_crate_compiles_without_std_and_its_example_runs() {
+fn an_emitted_crate_compiles_without_std_and_sees_what_its_preset_says() {
     let directory = tempfile::tempdir().unwrap();
     for spec in specs() {
         let emitted = emit(&spec, Some(&directory.path().join(&spec.name))).unwrap();
         let text = fs::read_to_string(emitted.directory.join("src/lib.rs")).unwrap();
         assert!(text.contains("#![no_std]") && !text.contains("extern crate"), "{text}");
+        if let Some((sees, takes_position)) = definition(&spec.name) {
+            let tests = emitted.directory.join("tests");
+            fs::create_dir(&tests).unwrap();
+            let text = means(&spec.name, spec.levels[0].name(), sees, takes_position);
+            fs::write(tests.join("sight.rs"), text).unwrap();
+        }
         cargo(&["test"], &emitted.directory, &directory.path().join("target"));
+    }
+}
+
+/// A test of an emitted crate: with equal keys, and values that are their positions, an output is the mean of what its
+/// query sees.
+fn means(name: &str, level: &str, sees: &str, takes_position: bool) -> String {
+    let (position, last) = if takes_position { ("0, ", "i, ") } else { ("0, ", "") };
+    format!(
+        r"use {name}::{{HEAD_DIM, KV_HEADS, MAX_Q, Q_HEADS, V_DIM, {level}}};
+
+#[test]
+fn a_query_sees_what_the_preset_says() {{
+    let sees = |i: usize, j: usize| {sees};
+    let mean = |i: usize, len: usize| {{
+        let seen: Vec<usize> = (0..len).filter(|j| sees(i, *j)).collect();
+        seen.iter().sum::<usize>() as f32 / seen.len().max(1) as f32
+    }};
+    let queries = vec![[[0.5; HEAD_DIM]; Q_HEADS]; MAX_Q];
+    let keys = vec![[[0.25; HEAD_DIM]; KV_HEADS]; MAX_Q];
+    let values: Vec<_> = (0..MAX_Q).map(|j| [[j as f32; V_DIM]; KV_HEADS]).collect();
+    let mut out = vec![[[0.0; V_DIM]; Q_HEADS]; MAX_Q];
+    let mut scratch = {level}::Scratch::new();
+    {level}::prefill(&queries, &keys, &values, {position}&mut out, &mut scratch).unwrap();
+    for (i, out) in out.iter().enumerate() {{
+        assert!((out[0][0] - mean(i, MAX_Q)).abs() < 1e-4, `{{i}}: {{}}`, out[0][0]);
+        let mut step = [[0.0; V_DIM]; Q_HEADS];
+        let len = if {takes_position} {{ MAX_Q }} else {{ i + 1 }};
+        {level}::decode(&queries[i], &keys[..len], &values[..len], {last}&mut step, &mut scratch).unwrap();
+        assert!((step[0][0] - mean(i, len)).abs() < 1e-4, `{{i}}: {{}}`, step[0][0]);
+    }}
+}}
+"
+    )
+    .replace('`', "\"")
+}
+
+/// The mask of a preset by its definition, and whether a step says its position.
+fn definition(name: &str) -> Option<(&'static str, bool)> {
+    match name {
+        "chunks" => Some(("j <= i && i / 16 == j / 16", false)),
+        "longformer" => Some((
+            "i.abs_diff(j) <= 8 && i.abs_diff(j) % 2 == 0 || [0, 33].contains(&i) || [0, 33].contains(&j)",
+            true,
+        )),
+        "prefix" => Some(("j <= i && (j + 8 > i || j < 1) && i / 50 == j / 50 || j < 3", false)),
+        _ => None,
     }
 }
 

@@ -45,7 +45,8 @@ fn presets_are_read() {
 #[test]
 fn the_reference_says_what_is_read() {
     let spec = Spec::parse("reference.toml", REFERENCE).unwrap();
-    let mask = "causal, window of 512 keys, first 4 keys always visible";
+    let mask = "causal, window of 512 keys, first 4 keys always visible, one key of 2, chunks of 8192 tokens, \
+                first 16 tokens seen by all, 2 global tokens";
     assert_eq!((spec.mask.to_string().as_str(), spec.max_kv, spec.captured.len()), (mask, 4096, 1));
 }
 
@@ -107,6 +108,24 @@ fn a_causal_window_has_nothing_to_the_right() {
 #[test]
 fn sinks_need_a_window() {
     report("sinks_without_window", "\"causal\"", "\"causal\", sinks = 4");
+}
+
+#[test]
+fn chunks_and_steps_hold_a_token() {
+    report("chunk_of_nothing", "\"causal\"", "\"causal\", chunk = 0");
+    report("step_of_nothing", "\"causal\"", "\"causal\", dilation = 0");
+}
+
+#[test]
+fn global_tokens_ascend_and_are_there() {
+    report("globals_out_of_order", "\"causal\"", "\"causal\", globals = [3, 5, 5]");
+    report("global_of_no_key", "\"causal\"", "\"causal\", globals = [3, 64]");
+}
+
+#[test]
+fn what_all_see_anyway_needs_no_prefix() {
+    report("prefix_of_all", "\"causal\"", "\"full\", prefix = 4");
+    report("globals_of_all", "\"causal\"", "\"full\", globals = [0]");
 }
 
 #[test]

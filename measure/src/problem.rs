@@ -18,7 +18,8 @@ pub struct Model {
 }
 
 /// Which keys a query sees, said apart from flashlet's own masks so that it can check them: key `j`
-/// from position `p` if `j <= p + right` and (`j >= p - left` or `j < sinks`).
+/// from position `p` if `j <= p + right` and (`j >= p - left` or `j < sinks`), of those only every `dilation`-th from `p` on
+/// in the same chunk; and beside them the prefix, and whatever is global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sight {
     /// Keys before its own position; `None`: all.
@@ -27,17 +28,37 @@ pub struct Sight {
     pub right: Option<usize>,
     /// First keys that stay visible.
     pub sinks: usize,
+    /// Keys from one that is visible to the next.
+    pub dilation: Option<usize>,
+    /// Tokens of a chunk.
+    pub chunk: Option<usize>,
+    /// First keys that every query sees.
+    pub prefix: usize,
+    /// Positions that see all and are seen by all.
+    pub globals: &'static [u32],
 }
 
 impl Sight {
     /// Every key.
-    pub const FULL: Sight = Sight { left: None, right: None, sinks: 0 };
+    pub const FULL: Sight = Sight {
+        left: None,
+        right: None,
+        sinks: 0,
+        dilation: None,
+        chunk: None,
+        prefix: 0,
+        globals: &[],
+    };
     /// Its own position and all before it.
     pub const CAUSAL: Sight = Sight { right: Some(0), ..Sight::FULL };
 
     /// How many of `kv_len` keys a query at position `p` sees.
     #[must_use]
     pub fn count(&self, p: usize, kv_len: usize) -> usize {
+        let is_band = self.dilation.is_none() && self.chunk.is_none();
+        if !is_band || self.prefix > 0 || !self.globals.is_empty() {
+            return (0..kv_len).filter(|j| self.sees(p, *j)).count();
+        }
         let after = |right| kv_len.min(p.saturating_add(right).saturating_add(1));
         let end = self.right.map_or(kv_len, after);
         let start = self.left.map_or(0, |left| p.saturating_sub(left)).min(end);
@@ -47,11 +68,16 @@ impl Sight {
     /// Whether a query at position `p` sees key `j`.
     #[must_use]
     pub fn sees(&self, p: usize, j: usize) -> bool {
-        self.right.is_none_or(|right| j <= p.saturating_add(right))
-            && (j < self.sinks || self.left.is_none_or(|left| j.saturating_add(left) >= p))
+        let in_band = self.right.is_none_or(|right| j <= p.saturating_add(right))
+            && (j < self.sinks || self.left.is_none_or(|left| j.saturating_add(left) >= p));
+        let is_left = self.dilation.is_none_or(|step| p.abs_diff(j).is_multiple_of(step))
+            && self.chunk.is_none_or(|size| p / size == j / size);
+        in_band && is_left
+            || j < self.prefix
+            || self.globals.iter().any(|token| [p, j].contains(&(*token as usize)))
     }
 
-    /// Whether a query sees nothing after its own position.
+    /// Whether a query sees nothing after its own position, but for the prefix and what is global.
     #[must_use]
     pub fn is_causal(&self) -> bool {
         self.right == Some(0)

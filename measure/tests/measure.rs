@@ -54,10 +54,17 @@ fn heads_of_another_width_are_refused() {
 
 #[test]
 fn sight_is_what_it_says() {
-    let window = Sight { left: Some(2), right: Some(1), sinks: 1 };
+    let window = Sight { left: Some(2), right: Some(1), sinks: 1, ..Sight::FULL };
     let seen: Vec<usize> = (0..12).filter(|j| window.sees(6, *j)).collect();
     assert_eq!(seen, [0, 4, 5, 6, 7]);
     assert!((0..9).all(|j| Sight::CAUSAL.sees(4, j) == (j <= 4)));
+    let seen = |sight: Sight, p| (0..12).filter(|j| sight.sees(p, *j)).collect::<Vec<_>>();
+    let every = |step| Sight { dilation: Some(step), ..window };
+    assert_eq!(seen(every(2), 6), [0, 4, 6]);
+    assert_eq!(seen(Sight { chunk: Some(4), ..Sight::CAUSAL }, 6), [4, 5, 6]);
+    assert_eq!(seen(Sight { prefix: 3, globals: &[9], ..window }, 6), [0, 1, 2, 4, 5, 6, 7, 9]);
+    let global = Sight { globals: &[6], ..window };
+    assert_eq!((seen(global, 6).len(), global.count(6, 12), global.count(5, 12)), (12, 12, 5));
 }
 
 #[test]
@@ -65,7 +72,7 @@ fn keys_are_counted_as_they_are_seen() {
     let sides = [None, Some(0), Some(2), Some(usize::MAX)];
     for (left, right) in sides.into_iter().flat_map(|left| sides.map(|right| (left, right))) {
         for (sinks, p) in (0..4).flat_map(|sinks| (0..14).map(move |p| (sinks, p))) {
-            let sight = Sight { left, right, sinks };
+            let sight = Sight { left, right, sinks, ..Sight::FULL };
             let seen = (0..9).filter(|j| sight.sees(p, *j)).count();
             assert_eq!(sight.count(p, 9), seen, "{sight:?} at {p}");
         }

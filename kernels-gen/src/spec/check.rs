@@ -1,7 +1,7 @@
 //! From the preset's form to facts: every number in its range.
 
 use super::raw::{LevelName, Raw, RawHeads, RawMask, RawWindow};
-use super::{Captured, Kind, Spec, SpecError, SpecMask, SpecWindow};
+use super::{Captured, Kind, Spec, SpecError, SpecMask, SpecPattern, SpecWindow};
 use flashlet::entry::TILE_K;
 use flashlet::{Attention, Heads, Level, Mask, Shape};
 use std::ops::Range;
@@ -28,7 +28,7 @@ impl Text<'_> {
 pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError> {
     let at = Text { file, text };
     let heads = heads(&at, &raw.heads)?;
-    let mask = mask(&at, &raw.mask)?;
+    let mask = mask(&at, &raw)?;
     let (max_q, max_kv) = lengths(&at, &raw, heads)?;
     let captured = raw.run.heads.into_iter().map(|path| {
         let span = path.span();
@@ -116,20 +116,61 @@ fn heads(at: &Text<'_>, raw: &RawHeads) -> Result<Heads, SpecError> {
     Ok(Heads { q, kv, dim, v_dim: raw.v_dim.as_ref().map_or(dim, |v_dim| *v_dim.get_ref()) })
 }
 
-fn mask(at: &Text<'_>, raw: &RawMask) -> Result<SpecMask, SpecError> {
+fn mask(at: &Text<'_>, raw: &Raw) -> Result<SpecMask, SpecError> {
+    let (raw, keys) = (&raw.mask, *raw.lengths.keys.get_ref());
     let kind = raw.kind;
     let window = raw.window.as_ref().map(|raw| window(at, kind, raw)).transpose()?;
-    match &raw.sinks {
-        Some(sinks) if window.is_none() && *sinks.get_ref() > 0 => {
-            let message = "sinks without a window".to_owned();
-            let help = "sinks are the keys that stay visible when a window has passed them: \
-                        add `window`, or leave out `sinks`";
-            Err(at.error(sinks.span(), message, help))
-        }
-        sinks => {
-            Ok(SpecMask { kind, window, sinks: sinks.as_ref().map_or(0, |sinks| *sinks.get_ref()) })
+    if let Some(sinks) = raw.sinks.as_ref().filter(|sinks| *sinks.get_ref() > 0)
+        && window.is_none()
+    {
+        let message = "sinks without a window".to_owned();
+        let help = "sinks are the keys that stay visible when a window has passed them: \
+                    add `window`, or leave out `sinks`";
+        return Err(at.error(sinks.span(), message, help));
+    }
+    let sinks = raw.sinks.as_ref().map_or(0, |sinks| *sinks.get_ref());
+    let pattern = pattern(at, raw, keys)?;
+    if kind == Kind::Full && window.is_none() && pattern.adds() {
+        let limited = pattern.dilation.is_some() || pattern.chunk.is_some();
+        let first = raw.prefix.as_ref().map(Spanned::span);
+        let first = first.or_else(|| raw.globals.first().map(Spanned::span));
+        if let (false, Some(span)) = (limited, first) {
+            let message = "every query sees every key already".to_owned();
+            let help = "`prefix` and `globals` add to a `window`, `chunk` or `dilation`, or to `kind = \"causal\"`";
+            return Err(at.error(span, message, help));
         }
     }
+    Ok(SpecMask { kind, window, sinks, pattern })
+}
+
+fn pattern(at: &Text<'_>, raw: &RawMask, keys: usize) -> Result<SpecPattern, SpecError> {
+    for (what, size) in [("chunks", &raw.chunk), ("steps", &raw.dilation)] {
+        if let Some(size) = size.as_ref().filter(|size| *size.get_ref() == 0) {
+            let message = format!("{what} of no tokens");
+            return Err(at.error(size.span(), message, "at least 1"));
+        }
+    }
+    let mut before = None;
+    for position in &raw.globals {
+        let token = *position.get_ref();
+        if before.is_some_and(|before| before >= token) {
+            let message = format!("global token {token} out of order");
+            return Err(at.error(position.span(), message, "positions ascend, each named once"));
+        }
+        if token as usize >= keys {
+            let message = format!("global token {token} of {keys} keys");
+            return Err(at.error(position.span(), message, "a position below `lengths.keys`"));
+        }
+        before = Some(token);
+    }
+    let number = |raw: &Option<Spanned<usize>>| raw.as_ref().map(|raw| *raw.get_ref());
+    Ok(SpecPattern {
+        // One key of one is every key.
+        dilation: number(&raw.dilation).filter(|step| *step > 1),
+        chunk: number(&raw.chunk),
+        prefix: number(&raw.prefix).unwrap_or(0),
+        globals: raw.globals.iter().map(|position| *position.get_ref()).collect(),
+    })
 }
 
 fn window(at: &Text<'_>, kind: Kind, raw: &Spanned<RawWindow>) -> Result<SpecWindow, SpecError> {

@@ -44,6 +44,11 @@ pub(super) struct RawMask {
     pub(super) kind: Kind,
     pub(super) window: Option<Spanned<RawWindow>>,
     pub(super) sinks: Option<Spanned<usize>>,
+    pub(super) dilation: Option<Spanned<usize>>,
+    pub(super) chunk: Option<Spanned<usize>>,
+    pub(super) prefix: Option<Spanned<usize>>,
+    #[serde(default)]
+    pub(super) globals: Vec<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
