@@ -31,8 +31,18 @@ pub struct Case {
     filled: Filled,
     /// Tokens before the first query.
     position: usize,
-    /// The exact outputs of the judged queries, `[judged, q_heads, v_dim]`.
-    exact: Vec<f64>,
+    /// The exact outputs of the judged queries, `[judged, q_heads, v_dim]`: of a prompt, and of steps.
+    exact: [Vec<f64>; 2],
+}
+
+/// How outputs came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// One call with all keys.
+    Prompt,
+    /// A call for each query, with the keys that a decoder has by then: what stands in a prefix or is global does not see
+    /// what comes later.
+    Steps,
 }
 
 /// How far outputs are from the exact ones.
@@ -82,8 +92,9 @@ impl Case {
         let lengths =
             if q_len == kv_len { len.to_string() } else { format!("{q_len} on {kv_len}") };
         let name = format!("{name} {lengths}");
-        let mut case = Case { name, naive: [0.0; 2], judged, filled, position, exact: Vec::new() };
-        case.exact = case.exact(model);
+        let mut case =
+            Case { name, naive: [0.0; 2], judged, filled, position, exact: Default::default() };
+        case.exact = [Calls::Prompt, Calls::Steps].map(|calls| case.exact(model, calls));
         let tokens = case.tokens();
         let mut o = vec![0.0; q_len * model.heads.q * model.heads.v_dim];
         case.naive = [tokens, case.last(model)]
@@ -107,20 +118,28 @@ impl Case {
 
     /// Judges the output of `entry`, `[len, q_heads, v_dim]`, where [`Case::judged`] says.
     #[must_use]
-    pub fn judge(&self, model: &Model, entry: &Entry, o: &[f32]) -> Judgement {
+    pub fn judge(&self, model: &Model, entry: &Entry, calls: Calls, o: &[f32]) -> Judgement {
         let width = model.heads.q * model.heads.v_dim;
         let outputs = self.judged.iter().flat_map(|i| &o[i * width..][..width]);
         let error = |(o, exact): (&f32, &f64)| (f64::from(*o) - exact).abs();
-        let max_error = outputs.zip(&self.exact).map(error).fold(0.0, worse);
-        let rows = self.rows(model);
-        let verdict = certify(model, &self.tokens(), entry, Format::F32, rows, o);
+        let exact = &self.exact[usize::from(calls == Calls::Steps)];
+        let max_error = outputs.zip(exact).map(error).fold(0.0, worse);
+        let sees = |i, j| self.sees(model, calls, i, j);
+        let (rule, rows) = (Rule { sees: &sees, modify: None }, self.rows(model));
+        let verdict = certify_where(model, &self.tokens(), rule, entry, Format::F32, rows, o);
         // An element without a bound was not judged: that is no pass.
         let ratio = if verdict.uncertified > 0 { f64::MAX } else { verdict.worst_ratio };
         Judgement { max_error, err_over_bound: ratio.min(f64::MAX) }
     }
 
-    fn exact(&self, model: &Model) -> Vec<f64> {
-        let visible = |Pair { i, j, .. }: Pair| model.sight.sees(self.position + i, j);
+    fn sees(&self, model: &Model, calls: Calls, i: usize, j: usize) -> bool {
+        let p = self.position + i;
+        let is_there = calls == Calls::Prompt || !model.sight.is_causal() || j <= p;
+        is_there && model.sight.sees(p, j)
+    }
+
+    fn exact(&self, model: &Model, calls: Calls) -> Vec<f64> {
+        let visible = |Pair { i, j, .. }: Pair| self.sees(model, calls, i, j);
         let problem = model.oracle(&self.tokens(), &visible);
         self.rows(model).flat_map(|(b, i, h)| attend_row(&problem, b, i, h).o).collect()
     }

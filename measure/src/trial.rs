@@ -3,7 +3,7 @@
 //! The text as it was captured is the case for accuracy: every row is judged by its certified bound.
 //! It is too short to time, so it is also repeated, and there some rows are judged.
 
-use crate::case::{Case, Judgement, cases};
+use crate::case::{Calls, Case, Judgement, cases};
 use crate::heads::Captured;
 use crate::peak;
 use crate::problem::{Model, Tokens};
@@ -103,7 +103,7 @@ fn prefill(
     let ([entry, _], tokens) = (subject.entries(), case.tokens());
     let mut o = vec![f32::NAN; model.q_len(&tokens) * model.heads.q * model.heads.v_dim];
     subject.prefill(&tokens, &mut o)?;
-    let judgement = case.judge(model, &entry, &o);
+    let judgement = case.judge(model, &entry, Calls::Prompt, &o);
     let time = time(BUDGET, || drop(subject.prefill(&tokens, &mut o)));
     let speed = Speed { time, naive: case.naive[0], flops: model.flops(&tokens), peak };
     Ok(Row::new(model, &entry, case, judgement, speed))
@@ -122,7 +122,7 @@ fn decode(
     for &i in &case.judged {
         subject.decode(&model.step(&tokens, i), &mut all[i * width..][..width])?;
     }
-    let judgement = case.judge(model, &entry, &all);
+    let judgement = case.judge(model, &entry, Calls::Steps, &all);
     let (last, mut o) = (case.last(model), vec![0.0; width]);
     let time = time(BUDGET, || drop(subject.decode(&last, &mut o)));
     let speed = Speed { time, naive: case.naive[1], flops: model.flops(&last), peak };
