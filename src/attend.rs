@@ -17,7 +17,7 @@
 //! Keys and values are read where they lie, unless they are not f32 or lie so that they fall on the
 //! same lines of a cache: then the tile is copied to scratch first (`Staged`).
 
-use crate::change::At;
+use crate::change::{At, Changing};
 use crate::entry::{Dim, Job};
 use crate::mask::{Tile, Visible};
 use crate::online::{Hints, Online};
@@ -60,19 +60,12 @@ pub(crate) struct QueryTile {
 }
 
 impl QueryTile {
-    /// The query tiles of a job's share, `tile_rows` rows each.
+    /// The query tiles of a job's share.
     #[inline(always)]
-    pub(crate) fn of(job: &Job<'_>, tile_rows: usize) -> impl Iterator<Item = QueryTile> + use<> {
-        let heads = job.shape.heads;
-        // The plan has checked all of these; `max` tells the compiler that no division can fail.
-        let (kv_heads, tile_rows) = (heads.kv.max(1), tile_rows.max(1));
-        let head_rows = heads.group() * job.shape.q_len;
-        let tiles = head_rows.div_ceil(tile_rows).max(1);
-        job.out.items().map(move |item| {
-            let (head, start) = (item / tiles, item % tiles * tile_rows);
-            let rows = start..head_rows.min(start + tile_rows);
-            QueryTile { b: head / kv_heads, g: head % kv_heads, rows }
-        })
+    pub(crate) fn of<'j>(job: &Job<'j>) -> impl Iterator<Item = QueryTile> + use<'j> {
+        // The plan has checked it; `max` tells the compiler that no division can fail.
+        let (kv_heads, tiles) = (job.shape.heads.kv.max(1), job.out.tiles());
+        tiles.map(move |(head, rows)| QueryTile { b: head / kv_heads, g: head % kv_heads, rows })
     }
 
     /// The first and the last query of some of its rows.
@@ -85,13 +78,15 @@ impl QueryTile {
 
 /// Runs a job. `N` vectors of rows by `R` keys are one register tile.
 #[inline(always)]
-pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+pub(crate) fn run<S, P, C, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     simd: S,
     products: P,
+    _: C,
     mut job: Job<'_>,
 ) where
     S: Simd,
     P: Products<S>,
+    C: Changing,
     K: Dim,
     V: Dim,
 {
@@ -100,17 +95,17 @@ pub(crate) fn run<S, P, K, V, const N: usize, const R: usize, const TILE_K: usiz
     let widths = Widths { q: k, v, o_columns: v.max(k.div_ceil(N)) };
     let tile_rows = job.entry.tiling().rows;
     let blocks = tile_rows / (N * S::LANES);
-    let (scratch, room) = job.take_scratch();
+    let (scratch, room) = job.take_scratch::<C>();
     let Some(mut work) = cut::<S, N>(simd, scratch, room, blocks, widths, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    let mut tiles = QueryTile::of(&job, tile_rows).peekable();
+    let mut tiles = QueryTile::of(&job).peekable();
     if let Some(first) = tiles.peek() {
         job.expect_queries(first);
     }
     while let Some(tile) = tiles.next() {
-        attend_tile::<S, P, K, V, N, R, TILE_K>(simd, products, &job, &mut work, &tile);
+        attend_tile::<S, P, C, K, V, N, R, TILE_K>(simd, products, &job, &mut work, &tile);
         job.expect_outputs(&tile);
         if let Some(next) = tiles.peek() {
             job.expect_queries(next);
@@ -138,7 +133,7 @@ fn cut<'a, S: Simd, const N: usize>(
 }
 
 #[inline(always)]
-fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+fn attend_tile<S, P, C, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     simd: S,
     products: P,
     job: &Job<'_>,
@@ -147,6 +142,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
 ) where
     S: Simd,
     P: Products<S>,
+    C: Changing,
     K: Dim,
     V: Dim,
 {
@@ -189,7 +185,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let rows = job.k.read(tile, &range, work.stage).slice(within.clone());
             let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
             score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
-            if job.changes_scores() {
+            if C::MAY && job.changes_scores() {
                 let (s, at) = (simd.floats_of(s.as_flattened_mut()), block.at(&keys));
                 job.change_scores(&visible, tile, at, s, work.room);
             }
@@ -205,7 +201,7 @@ fn attend_tile<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
             let rows = job.v.read(tile, &range, stage).slice(steps);
             let Some(o) = o.get_mut(..v_dim) else { continue };
             Online { m, l, o: &mut *o }.absorb::<P, R>(simd, products, s, rows, seen, hints);
-            if job.adds_values() {
+            if C::MAY && job.adds_values() {
                 let [o, p] = [o, s].map(|lines| simd.floats_of(lines.as_flattened_mut()));
                 job.add_values(&visible, tile, block.at(&keys), p, o, work.room);
             }

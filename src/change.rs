@@ -18,6 +18,27 @@ use crate::tiling::Lanes;
 use core::fmt;
 use core::ops::Range;
 
+/// Whether an entry may change scores: what it may not, it holds no code for.
+pub(crate) trait Changing: Copy {
+    const MAY: bool;
+}
+
+/// It may.
+#[derive(Clone, Copy)]
+pub(crate) struct Any;
+
+/// Its scores are the products, scaled, and its values those of the keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain;
+
+impl Changing for Any {
+    const MAY: bool = true;
+}
+
+impl Changing for Plain {
+    const MAY: bool = false;
+}
+
 /// What a plan does to scores.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Changes<'m> {
@@ -45,6 +66,12 @@ pub(crate) trait ValueTerm: Sync {
 }
 
 impl Changes<'_> {
+    /// Whether there is any.
+    pub(crate) const fn is_some(&self) -> bool {
+        let Changes { keys, values, modifier, lookup } = self;
+        keys.is_some() || values.is_some() || modifier.is_some() || lookup.is_some()
+    }
+
     /// Floats of scratch beside those of an entry.
     pub(crate) const fn room_len(&self, level: Level, heads: Heads) -> usize {
         match (self.keys, self.values) {

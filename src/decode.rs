@@ -18,6 +18,7 @@ pub(crate) mod products;
 mod tile;
 
 use crate::attend::QueryTile;
+use crate::change::Changing;
 use crate::entry::Job;
 use crate::mask::Tile;
 use crate::online::Online;
@@ -55,7 +56,7 @@ struct Sizes {
 
 /// Runs a job.
 #[inline(always)]
-pub(crate) fn run<S: Simd, const TILE_K: usize>(simd: S, mut job: Job<'_>) {
+pub(crate) fn run<S: Simd, C: Changing, const TILE_K: usize>(simd: S, _: C, mut job: Job<'_>) {
     let heads = job.shape.heads;
     // The plan refuses 0; saying so here removes the division checks.
     let (k_dim, v_dim) = (heads.dim.next_multiple_of(DEEP), heads.v_dim.max(1));
@@ -65,13 +66,13 @@ pub(crate) fn run<S: Simd, const TILE_K: usize>(simd: S, mut job: Job<'_>) {
         key_vectors: TILE_K.div_ceil(S::LANES),
         v_vectors: v_dim.div_ceil(S::LANES),
     };
-    let (scratch, room) = job.take_scratch();
+    let (scratch, room) = job.take_scratch::<C>();
     let capacity = job.entry.tiling().rows;
     let Some(mut work) = cut::<S>(simd, scratch, room, capacity, sizes, TILE_K) else {
         debug_assert!(false, "the plan checks the scratch");
         return;
     };
-    let mut tiles = QueryTile::of(&job, capacity).peekable();
+    let mut tiles = QueryTile::of(&job).peekable();
     while let Some(tile) = tiles.next() {
         let mut batch = Batch::of(&tile);
         while let Some(tile) = tiles.peek()
@@ -79,7 +80,7 @@ pub(crate) fn run<S: Simd, const TILE_K: usize>(simd: S, mut job: Job<'_>) {
         {
             tiles.next();
         }
-        decode_batch::<S, TILE_K>(simd, &mut job, &mut work, &batch);
+        decode_batch::<S, C, TILE_K>(simd, &mut job, &mut work, &batch);
     }
 }
 
@@ -185,7 +186,7 @@ impl<S: Simd> Workspace<'_, S> {
 }
 
 #[inline(always)]
-fn decode_batch<S: Simd, const TILE_K: usize>(
+fn decode_batch<S: Simd, C: Changing, const TILE_K: usize>(
     simd: S,
     job: &mut Job<'_>,
     work: &mut Workspace<'_, S>,
@@ -224,7 +225,7 @@ fn decode_batch<S: Simd, const TILE_K: usize>(
         for (slot, query_tile) in batch.tiles().enumerate() {
             let Some(mut head) = work.slot(slot, rows) else { continue };
             let ahead = batch.ahead(slot, keys.next);
-            tile::absorb::<S>(simd, job, &mut head, &query_tile, &keys, (ahead, &visible));
+            tile::absorb::<S, C>(simd, job, &mut head, &query_tile, &keys, (ahead, &visible));
         }
     }
     for (slot, tile) in batch.tiles().enumerate() {

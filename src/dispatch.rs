@@ -13,7 +13,7 @@ mod modifiers;
 mod moves;
 mod per_level;
 mod sinks;
-pub(crate) use claim::{Claim, check_len};
+pub(crate) use claim::{Claim, Grid, check_len};
 pub(crate) use lookups::{Adder, AnyLookup};
 pub(crate) use modifiers::AnyModifier;
 pub(crate) use moves::MoveTable;
@@ -35,6 +35,8 @@ pub struct Entry {
     tile_k: usize,
     tiling: Tiling,
     precision: Precision,
+    /// Whether it changes no score and no value.
+    is_plain: bool,
     call: unsafe fn(Job<'_>),
 }
 
@@ -79,7 +81,8 @@ impl Entry {
             tiling.is_sound(level) && tile_k > 0,
             "empty tiles, or blocks of more than 64 rows"
         );
-        Entry { name, level, dims: Some(dims), tile_k, tiling, precision: Precision::F32, call }
+        let (dims, precision, is_plain) = (Some(dims), Precision::F32, false);
+        Entry { name, level, dims, tile_k, tiling, precision, is_plain, call }
     }
 
     /// As [`Entry::with_features`], for a function that multiplies bf16 pairs
@@ -104,6 +107,20 @@ impl Entry {
         // its precision (`Entry::is_available`).
         let entry = unsafe { Entry::with_features(name, level, dims, tile_k, tiling, call) };
         Entry { precision: Precision::Bf16Products, ..entry }
+    }
+
+    /// The same, for a function that changes no score and no value
+    /// ([`attend_plain`](crate::entry::attend_plain), [`decode_plain`](crate::entry::decode_plain)): plans with a modifier, a
+    /// bias or relative keys or values refuse it.
+    #[must_use]
+    pub const fn plain(self) -> Entry {
+        Entry { is_plain: true, ..self }
+    }
+
+    /// Whether it changes no score and no value.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// The function's name: its parameters in a fixed order.
@@ -215,7 +232,8 @@ impl Entry {
             let ((name, call), dims) = (generic::pairs(level)?, None);
             let tiling = Tiling::attend(level, heads.dim, heads.v_dim);
             let precision = Precision::Bf16Products;
-            Some(Entry { name, level, dims, tile_k: TILE_K, tiling, precision, call })
+            let (tile_k, is_plain) = (TILE_K, false);
+            Some(Entry { name, level, dims, tile_k, tiling, precision, is_plain, call })
         };
         fitting.copied().or_else(generic).filter(Entry::is_available)
     }
@@ -289,6 +307,7 @@ impl Entry {
             tile_k: TILE_K,
             tiling,
             precision: Precision::F32,
+            is_plain: false,
             call,
         })
     }

@@ -24,6 +24,7 @@ pub use crate::dispatch::Entry;
 pub use crate::job::Job;
 pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
+use crate::change::{Any, Plain};
 use crate::products::{F32Products, Products};
 use crate::simd::Simd;
 
@@ -79,7 +80,24 @@ where
 {
     const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
     const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
-    crate::attend::run::<S, F32Products, K, V, N, R, TILE_K>(simd, F32Products, job);
+    crate::attend::run::<S, F32Products, Any, K, V, N, R, TILE_K>(simd, F32Products, Any, job);
+}
+
+/// As [`attend`], for plans that change no score, by no modifier, bias or relative key, and no value: a few hundred bytes
+/// less. The entry must say so: [`Entry::plain`].
+#[inline(always)]
+pub fn attend_plain<S, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+    simd: S,
+    job: Job<'_>,
+) where
+    S: Simd,
+    K: Dim,
+    V: Dim,
+{
+    const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
+    const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
+    let (products, plain) = (F32Products, Plain);
+    crate::attend::run::<S, F32Products, Plain, K, V, N, R, TILE_K>(simd, products, plain, job);
 }
 
 /// As [`attend`], with products of bf16 pairs: [`crate::Precision::Bf16Products`].
@@ -97,7 +115,7 @@ pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: us
     const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
     const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
     const { assert!(P::DEPTH == 2 && TILE_K.is_multiple_of(2), "keys come in pairs") };
-    crate::attend::run::<S, P, K, V, N, R, TILE_K>(simd, products, job);
+    crate::attend::run::<S, P, Any, K, V, N, R, TILE_K>(simd, products, Any, job);
 }
 
 /// As [`attend`] for few queries, with keys in the lanes. The same bits. One function serves every head
@@ -105,5 +123,12 @@ pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: us
 #[inline(always)]
 pub fn decode<S: Simd, const TILE_K: usize>(simd: S, job: Job<'_>) {
     const { assert!(TILE_K > 0, "a tile holds something") };
-    crate::decode::run::<S, TILE_K>(simd, job);
+    crate::decode::run::<S, Any, TILE_K>(simd, Any, job);
+}
+
+/// As [`decode`], for plans that change no score and no value: see [`attend_plain`].
+#[inline(always)]
+pub fn decode_plain<S: Simd, const TILE_K: usize>(simd: S, job: Job<'_>) {
+    const { assert!(TILE_K > 0, "a tile holds something") };
+    crate::decode::run::<S, Plain, TILE_K>(simd, Plain, job);
 }

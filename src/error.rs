@@ -137,6 +137,8 @@ pub enum Error {
         /// Widths of the plan.
         given: [usize; 2],
     },
+    /// The plan changes scores or values, and its entry cannot: it is a plain one.
+    PlainEntry,
     /// A mask has a window but does not say at which position the queries stand.
     Offset,
     /// A size or an offset does not fit the address space.
@@ -307,6 +309,9 @@ impl fmt::Display for Error {
                     "the entry is for heads of {expected:?} channels (key, value), not {given:?}"
                 )
             }
+            Error::PlainEntry => f.write_str(
+                "the entry is a plain one: it takes no modifier, no bias and nothing relative",
+            ),
             Error::Offset => f.write_str(
                 "a window needs the queries' positions: Mask::window(offset, window), not Mask::full()",
             ),

@@ -1,7 +1,7 @@
 //! A checked piece of work: a plan bound to tensors, and the right to write some rows of the output.
 
 use crate::attend::QueryTile;
-use crate::change::Changes;
+use crate::change::{Changes, Changing};
 use crate::dispatch::{Claim, Entry};
 use crate::mask::{Mask, Only, Visible};
 use crate::moves::in_lanes;
@@ -154,8 +154,13 @@ impl Bound<'_> {
 
 impl<'a> Job<'a> {
     /// The scratch of the entry, and the room of what changes scores.
+    #[inline(always)]
+    pub(crate) fn take_scratch<C: Changing>(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
+        if C::MAY { self.split_scratch() } else { (core::mem::take(&mut self.scratch), &mut []) }
+    }
+
     #[inline(never)]
-    pub(crate) fn take_scratch(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
+    fn split_scratch(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
         let scratch = core::mem::take(&mut self.scratch);
         let room = self.changes.room_len(self.level(), self.shape.heads);
         scratch.split_at_mut(scratch.len().saturating_sub(room))

@@ -46,16 +46,18 @@
 //! Data flow downwards; each line is a file.
 //! ```text
 //! shape view mask error    what the caller says; `mask/` holds the patterns that a band cannot say
-//! plan call                checked once, then run, whole or in parts
+//! plan call job            checked once, then run, whole or in parts
 //! tiling dispatch entry    which function, specialised for which head size and instruction set
 //! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
 //! attend                   for each query tile, for each key tile that its mask names:
 //!   sight                      who of a block sees which keys of the tile
-//!   score modifier bias        s = q . k, and what a cap or a bias makes of it
+//!   score                      s = q . k
+//!   change                     and what becomes of it: relative, temperature modifier, bias
 //!   online                     m, l, o: the mathematics of flash attention on one screen
 //! decode                   the same for few queries, with keys in the lanes
 //! outer products           the one inner loop, and what it multiplies
-//! state sinks              partial results that merge, and logits that join them
+//! state lse sinks          partial results that merge, and logits that join them
+//! inspect                  what a row looks at
 //! math simd                2^x, and the lanes it is computed in: the only home of intrinsics
 //! generated                entries written by `cargo kernels`
 //! ```

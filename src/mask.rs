@@ -153,6 +153,11 @@ impl Mask {
         self.offset.is_some()
     }
 
+    /// The position of the first query of a sequence.
+    pub(crate) fn first_position(&self, q_len: usize, visible_len: usize) -> i64 {
+        self.offset.unwrap_or(Offset::TOP_LEFT).resolve(q_len, visible_len)
+    }
+
     /// A limit on one side means nothing without the queries' positions.
     pub(crate) const fn check(&self) -> Result<(), Error> {
         match self.offset {

@@ -3,7 +3,7 @@
 use crate::bias::Lookup;
 use crate::call::{Call, Inputs, Outputs};
 use crate::change::Changes;
-use crate::dispatch::{Claim, Entry};
+use crate::dispatch::{Claim, Entry, Grid};
 use crate::error::{Error, Tensor};
 use crate::job::Bound;
 use crate::mask::{Mask, Only, Pattern};
@@ -16,7 +16,6 @@ use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::state::State;
 use crate::tiling::Room;
-use core::num::NonZero;
 use core::ops::Range;
 
 /// Softmax attention of one shape under one mask: `o = softmax(scale * q k^T) v` for every head.
@@ -148,14 +147,13 @@ impl<'m> Attention<'m> {
     ///
     /// # Errors
     /// [`Error::Offset`] if the modifier needs positions and the mask says none: [`Mask::at`] does. What
-    /// [`Modifier::check`] says of the shape.
+    /// [`Modifier::check`] says of the shape. [`Error::PlainEntry`].
     pub fn modify(&self, modifier: &'m impl Modifier) -> Result<Self, Error> {
         if modifier.needs_positions() && !self.mask.has_positions() {
             return Err(Error::Offset);
         }
         modifier.check(&self.shape)?;
-        let changes = Changes { modifier: Some(modifier), ..self.changes };
-        Ok(Attention { changes, ..self.clone() })
+        self.with_changes(Changes { modifier: Some(modifier), ..self.changes })
     }
 
     /// The same plan with a bias that is looked up and added to the scores, after a modifier. Replaces the one that the
@@ -177,20 +175,19 @@ impl<'m> Attention<'m> {
     ///
     /// # Errors
     /// [`Error::Offset`] if the bias needs positions and the mask says none: [`Mask::at`] does. What
-    /// [`Lookup::check`] says of the shape.
+    /// [`Lookup::check`] says of the shape. [`Error::PlainEntry`].
     pub fn bias(&self, bias: &'m impl Lookup) -> Result<Self, Error> {
         if bias.needs_positions() && !self.mask.has_positions() {
             return Err(Error::Offset);
         }
         bias.check(&self.shape)?;
-        let changes = Changes { lookup: Some(bias), ..self.changes };
-        Ok(Attention { changes, ..self.clone() })
+        self.with_changes(Changes { lookup: Some(bias), ..self.changes })
     }
 
     /// The same plan with keys by distance, whose products join the scores. All products are in f32 then.
     ///
     /// # Errors
-    /// [`Error::Offset`] if the mask says no positions: [`Mask::at`] does. [`Error::Shape`].
+    /// [`Error::Offset`] if the mask says no positions: [`Mask::at`] does. [`Error::Shape`], [`Error::PlainEntry`].
     pub fn relative_keys(&self, keys: &'m RelativeKeys<'_>) -> Result<Self, Error> {
         keys.check(&self.shape)?;
         self.with_relative(Changes { keys: Some(keys), ..self.changes })
@@ -205,11 +202,25 @@ impl<'m> Attention<'m> {
         self.with_relative(Changes { values: Some(values), ..self.changes })
     }
 
+    fn with_changes(&self, changes: Changes<'m>) -> Result<Self, Error> {
+        let plan = Attention { changes, ..self.clone() };
+        plan.check_entry()?;
+        Ok(plan)
+    }
+
+    /// A plain entry changes nothing.
+    fn check_entry(&self) -> Result<(), Error> {
+        if self.entry.is_plain() && self.changes.is_some() {
+            return Err(Error::PlainEntry);
+        }
+        Ok(())
+    }
+
     fn with_relative(&self, changes: Changes<'m>) -> Result<Self, Error> {
         if !self.mask.has_positions() {
             return Err(Error::Offset);
         }
-        let mut plan = Attention { changes, ..self.clone() };
+        let mut plan = self.with_changes(changes)?;
         if plan.entry.precision() != Precision::F32 {
             plan.entry = plan.choose(plan.entry.level(), plan.precision);
         }
@@ -280,14 +291,9 @@ impl<'m> Attention<'m> {
         if let Some(sinks) = outputs.sinks {
             sinks.check(self.shape.heads.q)?;
         }
-        let claim = Claim::output(
-            self.shape,
-            self.entry.level(),
-            self.entry.tile_rows(),
-            outputs.o,
-            outputs.lse,
-        )?;
-        self.bind_claim(inputs, claim, outputs.sinks, scratch)
+        let Outputs { o, lse, sinks } = outputs;
+        let claim = Claim::output(self.shape, self.entry.level(), self.grid(), o, lse)?;
+        self.bind_claim(inputs, claim, sinks, scratch)
     }
 
     /// As [`Attention::bind`], but leaves the sums undivided in `state`, which it overwrites.
@@ -304,8 +310,18 @@ impl<'m> Attention<'m> {
         'm: 'a,
     {
         let (o, m, l) = state.outputs()?;
-        let claim = Claim::state(self.shape, self.entry.level(), self.entry.tile_rows(), o, m, l)?;
+        let claim = Claim::state(self.shape, self.entry.level(), self.grid(), o, m, l)?;
         self.bind_claim(inputs, claim, None, scratch)
+    }
+
+    /// How rows are cut into query tiles: first ones that see more than those behind them are a tile of their own.
+    fn grid(&self) -> Grid {
+        let Shape { q_len, kv_len, heads, .. } = self.shape;
+        let first = self.mask.first_position(q_len, kv_len);
+        let lead = self.only.0.map_or(0, |pattern| (pattern.lead() as i64).saturating_sub(first));
+        let lead = usize::try_from(lead).unwrap_or(0).min(q_len);
+        let group = heads.group();
+        Grid::new(self.entry.tiling().rows, q_len * group, lead * group)
     }
 
     fn bind_claim<'a>(
@@ -368,11 +384,6 @@ impl Heads {
 }
 
 impl Entry {
-    /// Rows of a query tile.
-    fn tile_rows(&self) -> NonZero<usize> {
-        NonZero::new(self.tiling().rows).unwrap_or(NonZero::<usize>::MIN)
-    }
-
     fn check(&self, heads: Heads) -> Result<(), Error> {
         if !self.is_available() {
             return Err(Error::Level { level: self.level() });

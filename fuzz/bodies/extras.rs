@@ -182,6 +182,9 @@ impl Pattern for Boxed<'_> {
     fn differs_by_head(&self) -> bool {
         self.0.differs_by_head()
     }
+    fn lead(&self) -> usize {
+        self.0.lead()
+    }
     fn check(&self, shape: &Shape) -> std::result::Result<(), Error> {
         self.0.check(shape)
     }

@@ -3,7 +3,7 @@
 use super::products::Weights;
 use super::{Keys, Workspace};
 use crate::attend::QueryTile;
-use crate::change::At;
+use crate::change::{At, Changing};
 use crate::entry::Job;
 use crate::mask::Visible;
 use crate::math::exp2;
@@ -14,7 +14,7 @@ use crate::tiling::Lanes;
 
 /// Joins the keys of one tile to the states of one head.
 #[inline(always)]
-pub(super) fn absorb<S: Simd>(
+pub(super) fn absorb<S: Simd, C: Changing>(
     simd: S,
     job: &Job<'_>,
     work: &mut Workspace<'_, S>,
@@ -32,7 +32,7 @@ pub(super) fn absorb<S: Simd>(
         let (s, stage) = (simd.floats_of(work.s), simd.floats_of(work.stage));
         job.k.scores(tile, range, ahead, queries, (s, key_width), stage);
     }
-    if job.changes_scores() {
+    if C::MAY && job.changes_scores() {
         let s = simd.floats_of(work.s).get_mut(..rows * key_width).unwrap_or(&mut []);
         job.change_scores(visible, tile, at(), s, work.room);
     }
@@ -53,7 +53,7 @@ pub(super) fn absorb<S: Simd>(
             o[0] = simd.mul_add(o[0], correction[0], *sum);
         }
     }
-    if job.adds_values() {
+    if C::MAY && job.adds_values() {
         let (p, o) = (simd.floats_of(work.s), simd.floats_of(work.o.as_flattened_mut()));
         job.add_values(visible, tile, at(), p, o, work.room);
     }

@@ -40,6 +40,39 @@ macro_rules! of_out {
     };
 }
 
+/// How the rows of a key/value head are cut into query tiles: so many rows each, the first from a place before row 0 on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    tile_rows: NonZero<usize>,
+    head_rows: usize,
+    before: usize,
+}
+
+impl Grid {
+    /// `head_rows` rows, the first `lead` of which share a tile with no others.
+    pub(crate) fn new(tile_rows: usize, head_rows: usize, lead: usize) -> Self {
+        let tile_rows = NonZero::new(tile_rows).unwrap_or(NonZero::<usize>::MIN);
+        let of_last = lead.min(head_rows) % tile_rows;
+        let before = if of_last == 0 { 0 } else { tile_rows.get() - of_last };
+        Grid { tile_rows, head_rows, before }
+    }
+
+    fn tiles(&self) -> usize {
+        let rows = self.head_rows + self.before;
+        (rows / self.tile_rows + usize::from(rows % self.tile_rows != 0)).max(1)
+    }
+
+    fn tile_of(&self, row: usize) -> usize {
+        (row + self.before) / self.tile_rows
+    }
+
+    fn rows_of(&self, tile: usize) -> Range<usize> {
+        let start = tile * self.tile_rows.get();
+        let end = (start + self.tile_rows.get()).saturating_sub(self.before);
+        start.saturating_sub(self.before)..end.min(self.head_rows)
+    }
+}
+
 /// The right to write some rows of an output: those of every `count`-th query tile, from `index` on.
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
@@ -47,9 +80,7 @@ pub(crate) struct Claim<'a> {
     strides: Strides,
     sums: Sums,
     shape: Shape,
-    /// Rows of a query tile, and query tiles of a key/value head.
-    tile_rows: NonZero<usize>,
-    tiles: NonZero<usize>,
+    grid: Grid,
     index: usize,
     count: NonZero<usize>,
     output: PhantomData<&'a mut [f32]>,
@@ -64,11 +95,11 @@ impl<'a> Claim<'a> {
     pub(crate) fn output(
         shape: Shape,
         level: Level,
-        tile_rows: NonZero<usize>,
+        grid: Grid,
         o: AnyViewMut<'a>,
         lse: Option<&'a mut [f32]>,
     ) -> Result<Self, Error> {
-        let mut claim = Self::rows(shape, level, tile_rows, o, Tensor::O)?;
+        let mut claim = Self::rows(shape, level, grid, o, Tensor::O)?;
         if let Some(lse) = lse {
             check_len(Tensor::Lse, shape.rows(), lse.len())?;
             claim.sums = Sums::Lse(lse.as_mut_ptr());
@@ -80,12 +111,12 @@ impl<'a> Claim<'a> {
     pub(crate) fn state(
         shape: Shape,
         level: Level,
-        tile_rows: NonZero<usize>,
+        grid: Grid,
         o: ViewMut<'a>,
         m: &'a mut [f32],
         l: &'a mut [f32],
     ) -> Result<Self, Error> {
-        let mut claim = Self::rows(shape, level, tile_rows, o.into(), Tensor::State)?;
+        let mut claim = Self::rows(shape, level, grid, o.into(), Tensor::State)?;
         check_len(Tensor::State, shape.rows(), m.len())?;
         check_len(Tensor::State, shape.rows(), l.len())?;
         claim.sums = Sums::State { m: m.as_mut_ptr(), l: l.as_mut_ptr() };
@@ -95,15 +126,13 @@ impl<'a> Claim<'a> {
     fn rows(
         shape: Shape,
         level: Level,
-        tile_rows: NonZero<usize>,
+        grid: Grid,
         o: AnyViewMut<'a>,
         tensor: Tensor,
     ) -> Result<Self, Error> {
         if o.dims() != shape.o() {
             return Err(Error::Shape { tensor, expected: shape.o(), given: o.dims() });
         }
-        let head_rows = shape.heads.group() * shape.q_len;
-        let tiles = head_rows / tile_rows + usize::from(head_rows % tile_rows != 0);
         let (o, strides) = match o.0 {
             StoredMut::F32(view, moves) => {
                 (Out::F32(view.data.as_mut_ptr(), moves.at(level)), view.strides)
@@ -120,8 +149,7 @@ impl<'a> Claim<'a> {
             strides,
             sums: Sums::Dropped,
             shape,
-            tile_rows,
-            tiles: NonZero::new(tiles).unwrap_or(NonZero::<usize>::MIN),
+            grid,
             index: 0,
             count: NonZero::<usize>::MIN,
             output: PhantomData,
@@ -155,14 +183,21 @@ impl<'a> Claim<'a> {
     /// `(b * kv_heads + g) * tiles + t`. Items are dealt out to the shares in rounds, there and back
     /// (0 1 2, 2 1 0, 0 1 2 ...): under a causal mask later tiles cost more, and so no share gets the
     /// dear end of every round.
-    pub(crate) fn items(&self) -> impl Iterator<Item = usize> + use<> {
+    fn items(&self) -> impl Iterator<Item = usize> + use<> {
         let Shape { batch, q_len, heads, .. } = self.shape;
-        let items = if q_len == 0 { 0 } else { batch * heads.kv * self.tiles.get() };
+        let items = if q_len == 0 { 0 } else { batch * heads.kv * self.grid.tiles() };
         let (index, count) = (self.index, self.count);
         let rounds = items / count + usize::from(items % count != 0);
         (0..rounds)
             .map(move |round| round * count.get() + deal(round, index, count))
             .filter(move |&item| item < items)
+    }
+
+    /// The query tiles of this share: their key/value head, counted through all sequences, and their rows.
+    pub(crate) fn tiles(&self) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        // Never 0; saying so here removes the division checks.
+        let (grid, tiles) = (self.grid, self.grid.tiles().max(1));
+        self.items().map(move |item| (item / tiles, grid.rows_of(item % tiles)))
     }
 
     /// Whether an item was dealt to this share.
@@ -247,9 +282,9 @@ impl<'a> Claim<'a> {
         if !exist || rows.is_empty() {
             return false;
         }
-        let tile = rows.start / self.tile_rows;
-        let item = (b * heads.kv + g) * self.tiles.get() + tile;
-        (rows.end - 1) / self.tile_rows == tile && self.owns(item)
+        let tile = self.grid.tile_of(rows.start);
+        let item = (b * heads.kv + g) * self.grid.tiles() + tile;
+        self.grid.tile_of(rows.end - 1) == tile && self.owns(item)
     }
 
     /// Writes what is wanted of the sums of a row.

@@ -81,6 +81,12 @@ pub trait Pattern: Sync {
         false
     }
 
+    /// How many queries, those at the first positions, see much more than the ones behind them: they are better computed
+    /// apart from those. A hint, which changes no bit.
+    fn lead(&self) -> usize {
+        0
+    }
+
     /// Whether it fits attention of this shape.
     ///
     /// # Errors
@@ -129,6 +135,9 @@ impl<P: Pattern + ?Sized> Pattern for &P {
     fn differs_by_head(&self) -> bool {
         (**self).differs_by_head()
     }
+    fn lead(&self) -> usize {
+        (**self).lead()
+    }
     fn check(&self, shape: &Shape) -> Result<(), Error> {
         (**self).check(shape)
     }
@@ -174,6 +183,9 @@ impl<A: Pattern, B: Pattern> Pattern for And<A, B> {
     }
     fn differs_by_head(&self) -> bool {
         self.0.differs_by_head() || self.1.differs_by_head()
+    }
+    fn lead(&self) -> usize {
+        self.0.lead().max(self.1.lead())
     }
     fn check(&self, shape: &Shape) -> Result<(), Error> {
         self.0.check(shape)?;
@@ -223,6 +235,9 @@ impl<A: Pattern, B: Pattern> Pattern for Or<A, B> {
     }
     fn differs_by_head(&self) -> bool {
         self.0.differs_by_head() || self.1.differs_by_head()
+    }
+    fn lead(&self) -> usize {
+        self.0.lead().max(self.1.lead())
     }
     fn check(&self, shape: &Shape) -> Result<(), Error> {
         self.0.check(shape)?;

@@ -99,6 +99,9 @@ impl Pattern for Globals<'_> {
     fn needs_positions(&self) -> bool {
         true
     }
+    fn lead(&self) -> usize {
+        self.0.iter().zip(0..).take_while(|(position, n)| *position == n).count()
+    }
 }
 
 /// Tokens of the same chunk, `floor(position / size)` (Llama 4, which has it causal: [`Pattern::and`], or a mask).

@@ -261,3 +261,45 @@ fn every_error_is_a_sentence_with_its_numbers() {
         assert!(numbers.iter().all(|number| text.contains(number)), "{text}");
     }
 }
+
+#[test]
+fn a_plain_entry_takes_nothing_that_changes_scores() {
+    use flashlet::entry::{
+        Fixed, Job, Lanes, TILE_K, Tiling, attend, attend_plain, decode, decode_plain,
+    };
+    use flashlet::simd::Scalar;
+    use flashlet::{Alibi, Level, Softcap, T5Bias};
+    fn changing(job: Job<'_>) {
+        attend::<Scalar, Fixed<8>, Fixed<8>, 4, 4, TILE_K>(Scalar, job);
+    }
+    fn plain(job: Job<'_>) {
+        attend_plain::<Scalar, Fixed<8>, Fixed<8>, 4, 4, TILE_K>(Scalar, job);
+    }
+    fn changing_step(job: Job<'_>) {
+        decode::<Scalar, TILE_K>(Scalar, job);
+    }
+    fn plain_step(job: Job<'_>) {
+        decode_plain::<Scalar, TILE_K>(Scalar, job);
+    }
+    let entry = |call: fn(Job<'_>)| {
+        let tiling = Tiling { lanes: Lanes::Queries, vectors: 4, scalars: 4, rows: 16 };
+        Entry::new("attend", Level::Scalar, [8, 8], TILE_K, tiling, call)
+    };
+    let step = |call: fn(Job<'_>)| {
+        let tiling = Tiling { lanes: Lanes::Keys, vectors: 2, scalars: 4, rows: 32 };
+        Entry::new("decode", Level::Scalar, [8, 8], TILE_K, tiling, call)
+    };
+    let case = Case::random(shape(20, 100, Heads::new(2, 1, 8)), Rule::causal(80), 2);
+    let expected = case.run_entry(entry(changing));
+    case.run_entry(entry(plain).plain()).assert_same(&expected, "attend");
+    case.run_entry(step(changing_step)).assert_same(&expected, "decode");
+    case.run_entry(step(plain_step).plain()).assert_same(&expected, "plain decode");
+    let plan = case.plan_of(entry(plain).plain());
+    let (table, slopes) = ([0.0; 64], [0.5; 2]);
+    assert_eq!(plan.modify(&Softcap::new(1.0).unwrap()).err(), Some(Error::PlainEntry));
+    assert_eq!(plan.modify(&Alibi::new(&slopes)).err(), Some(Error::PlainEntry));
+    assert_eq!(plan.bias(&T5Bias::causal(&table)).err(), Some(Error::PlainEntry));
+    let view = View::packed(&table, [1, 8, 1, 8]).unwrap();
+    let keys = flashlet::RelativeKeys::new(view, 0);
+    assert_eq!(plan.relative_keys(&keys).err(), Some(Error::PlainEntry));
+}

@@ -379,3 +379,40 @@ fn contradictory_patterns_give_empty_rows() {
             && output.lse.iter().all(|x| *x == f32::NEG_INFINITY)
     );
 }
+
+#[test]
+fn leading_global_tokens_are_computed_apart_to_the_same_bits() {
+    // The same pairs twice: with tokens that lead, and as a table, which says of none that it does.
+    let globals: Vec<u32> = (0..19).chain([40, 77]).collect();
+    let window = Mask::full() & Window::span(9, 4);
+    let longformer = window.or(Globals::new(&globals).unwrap());
+    assert_eq!(longformer.lead(), 19);
+    for (heads, offset) in
+        [(Heads::new(2, 2, 32), 0), (Heads::new(6, 2, 8), 0), (Heads::new(3, 1, 8), 7)]
+    {
+        let (q_len, kv_len) = (150, 170);
+        let rule = Rule { offset: Some(offset), ..Rule::full() };
+        let case = Case::random(shape(q_len, kv_len, heads), rule, 14);
+        let listed = globals.clone();
+        let is_global = move |x: i64| listed.iter().any(|global| i64::from(*global) == x);
+        let sees: Definition<'_> = Box::new(move |i, j| {
+            let (p, j) = (i as i64 + offset, j as i64);
+            (-4..=9).contains(&(p - j)) || is_global(p) || is_global(j)
+        });
+        let cells: Vec<bool> =
+            (0..q_len * kv_len).map(|at| sees(at / kv_len, at % kv_len)).collect();
+        let table = Table::bools(&cells, q_len, kv_len);
+        for entry in entries_for(heads) {
+            let output = case.run(&plan(&case, entry, &longformer));
+            output.assert_same(&case.run(&plan(&case, entry, &table)), entry.name());
+            assert_certified(&case, &entry, &sees, &output, "leading");
+            let plan = plan(&case, entry, &longformer);
+            let mut parts = case.unwritten();
+            let mut scratch = vec![f32::NAN; 3 * plan.scratch_len()];
+            let outputs = parts.as_outputs(case.shape);
+            let call = plan.bind(case.inputs(), outputs, &mut scratch).unwrap();
+            call.parts(3).unwrap().for_each(|part| part.run());
+            parts.assert_same(&output, entry.name());
+        }
+    }
+}
