@@ -1,8 +1,9 @@
 //! A plan bound to tensors: checked, ready to run, in one piece or in parts.
 
 use crate::dispatch::Claim;
-use crate::error::Error;
+use crate::error::{Error, Tensor};
 use crate::job::{Bound, Job};
+use crate::shape::Shape;
 use crate::sinks::Sinks;
 use crate::view::{AnyView, AnyViewMut};
 use core::num::NonZero;
@@ -34,6 +35,32 @@ impl<'a> Inputs<'a> {
     #[must_use]
     pub fn kv_lens(self, kv_lens: impl Into<Option<&'a [usize]>>) -> Self {
         Inputs { kv_lens: kv_lens.into(), ..self }
+    }
+}
+
+impl Inputs<'_> {
+    /// Whether they have the shape that the plan says.
+    pub(crate) fn check(&self, shape: &Shape) -> Result<(), Error> {
+        let views = [(Tensor::Q, shape.q(), self.q.dims()), (Tensor::K, shape.k(), self.k.dims())];
+        for (tensor, expected, given) in
+            views.into_iter().chain([(Tensor::V, shape.v(), self.v.dims())])
+        {
+            if expected != given {
+                return Err(Error::Shape { tensor, expected, given });
+            }
+        }
+        let Some(lens) = self.kv_lens else {
+            return Ok(());
+        };
+        if lens.len() != shape.batch {
+            return Err(Error::KvLens { batch: shape.batch, given: lens.len() });
+        }
+        for (sequence, &visible) in lens.iter().enumerate() {
+            if visible > shape.kv_len {
+                return Err(Error::KvLen { sequence, visible, kv_len: shape.kv_len });
+            }
+        }
+        Ok(())
     }
 }
 

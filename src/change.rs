@@ -6,7 +6,7 @@
 //! A plan holds each behind a pointer, so that what it does not use is not linked.
 
 use crate::attend::QueryTile;
-use crate::dispatch::{Adder, AnyLookup, AnyModifier};
+use crate::dispatch::{Adder, AnyLookup, AnyModifier, Entry};
 use crate::elem::Sealed;
 use crate::job::Bound;
 use crate::mask::Visible;
@@ -73,10 +73,10 @@ impl Changes<'_> {
     }
 
     /// Floats of scratch beside those of an entry.
-    pub(crate) const fn room_len(&self, level: Level, heads: Heads) -> usize {
+    pub(crate) const fn room_len(&self, entry: &Entry, heads: Heads) -> usize {
         match (self.keys, self.values) {
             (None, None) => 0,
-            _ => relative::room_len(level, heads),
+            _ => relative::room_len(entry, heads),
         }
     }
 }

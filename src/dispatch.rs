@@ -20,6 +20,7 @@ pub(crate) use moves::MoveTable;
 pub(crate) use sinks::SinkTable;
 
 use crate::entry::Job;
+use crate::error::Error;
 use crate::products::Precision;
 use crate::shape::Heads;
 use crate::simd::{Level, has_bf16_products};
@@ -196,6 +197,19 @@ impl Entry {
         match self.dims {
             Some([dim, v_dim]) => dim == heads.dim && v_dim == heads.v_dim,
             None => true,
+        }
+    }
+
+    /// Whether this processor can run it, for these heads.
+    pub(crate) fn check(&self, heads: Heads) -> Result<(), Error> {
+        if !self.is_available() {
+            return Err(Error::Level { level: self.level() });
+        }
+        match self.dims() {
+            Some(expected) if !self.fits(heads) => {
+                Err(Error::EntryDims { expected, given: [heads.dim, heads.v_dim] })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -53,7 +53,7 @@ impl Bound<'_> {
     /// [`Attention::scratch_len`](crate::Attention::scratch_len).
     pub(crate) const fn scratch_len(&self) -> usize {
         let (entry, heads) = (&self.entry, self.shape.heads);
-        entry.scratch_len(heads).saturating_add(self.changes.room_len(entry.level(), heads))
+        entry.scratch_len(heads).saturating_add(self.changes.room_len(entry, heads))
     }
 
     /// The level that its entry needs.
@@ -162,7 +162,7 @@ impl<'a> Job<'a> {
     #[inline(never)]
     fn split_scratch(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
         let scratch = core::mem::take(&mut self.scratch);
-        let room = self.changes.room_len(self.level(), self.shape.heads);
+        let room = self.changes.room_len(&self.entry, self.shape.heads);
         scratch.split_at_mut(scratch.len().saturating_sub(room))
     }
 }

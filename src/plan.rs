@@ -4,7 +4,7 @@ use crate::bias::Lookup;
 use crate::call::{Call, Inputs, Outputs};
 use crate::change::Changes;
 use crate::dispatch::{Claim, Entry, Grid};
-use crate::error::{Error, Tensor};
+use crate::error::Error;
 use crate::job::Bound;
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
@@ -259,7 +259,7 @@ impl<'m> Attention<'m> {
 
     /// Floats of scratch beside those of the entry.
     const fn room_len(&self) -> usize {
-        self.changes.room_len(self.entry.level(), self.shape.heads)
+        self.changes.room_len(&self.entry, self.shape.heads)
     }
 
     /// The entry that will run.
@@ -380,44 +380,5 @@ impl Heads {
     #[must_use]
     pub const fn scratch_len_in_place(self, level: Level) -> usize {
         Entry::most_scratch(level, self, Room::InPlace)
-    }
-}
-
-impl Entry {
-    fn check(&self, heads: Heads) -> Result<(), Error> {
-        if !self.is_available() {
-            return Err(Error::Level { level: self.level() });
-        }
-        match self.dims() {
-            Some(expected) if !self.fits(heads) => {
-                Err(Error::EntryDims { expected, given: [heads.dim, heads.v_dim] })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Inputs<'_> {
-    fn check(&self, shape: &Shape) -> Result<(), Error> {
-        let views = [(Tensor::Q, shape.q(), self.q.dims()), (Tensor::K, shape.k(), self.k.dims())];
-        for (tensor, expected, given) in
-            views.into_iter().chain([(Tensor::V, shape.v(), self.v.dims())])
-        {
-            if expected != given {
-                return Err(Error::Shape { tensor, expected, given });
-            }
-        }
-        let Some(lens) = self.kv_lens else {
-            return Ok(());
-        };
-        if lens.len() != shape.batch {
-            return Err(Error::KvLens { batch: shape.batch, given: lens.len() });
-        }
-        for (sequence, &visible) in lens.iter().enumerate() {
-            if visible > shape.kv_len {
-                return Err(Error::KvLen { sequence, visible, kv_len: shape.kv_len });
-            }
-        }
-        Ok(())
     }
 }

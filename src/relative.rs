@@ -10,7 +10,7 @@
 use crate::attend::QueryTile;
 use crate::change::{KeyTerm, Lines, Pairs, ValueTerm};
 use crate::decode::products::Weights;
-use crate::dispatch::Adder;
+use crate::dispatch::{Adder, Entry};
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
 use crate::job::Bound;
@@ -128,17 +128,19 @@ impl Table<'_> {
 }
 
 /// Floats of scratch for the relative terms of as many rows as a vector has lanes.
-pub(crate) const fn room_len(level: Level, heads: Heads) -> usize {
+pub(crate) const fn room_len(entry: &Entry, heads: Heads) -> usize {
+    let (level, tile_k) = (entry.level(), entry.tile_k());
     let (lanes, k_dim) = (max(level.lanes(), 1), heads.dim.saturating_add(DEEP - 1) / DEEP * DEEP);
-    let (line, values) = (line(lanes), heads.v_dim.saturating_add(lanes - 1) / lanes * lanes);
+    let (line, values) =
+        (line(tile_k, lanes), heads.v_dim.saturating_add(lanes - 1) / lanes * lanes);
     // Queries, scores and a vector of table rows; or weights, sums and a vector of channels of table rows.
     let of_keys = k_dim.saturating_mul(2).saturating_add(line);
     max(of_keys, values.saturating_add(2 * line)).saturating_mul(lanes)
 }
 
 /// A tile's keys, one further for each row of a vector, and the vector behind the last.
-const fn line(lanes: usize) -> usize {
-    (TILE_K + 2 * lanes).next_multiple_of(lanes)
+const fn line(tile_k: usize, lanes: usize) -> usize {
+    tile_k.saturating_add(3 * lanes - 1) / lanes * lanes
 }
 
 /// The distances of some rows and keys: `len` of them one after the other, of which row `r` has those from `shift(r)` on.
@@ -171,6 +173,41 @@ impl Span {
         usize::try_from(before).unwrap_or(0).min(MAX_LANES)
     }
 
+    /// Copies the weights of some rows to lines of `width` floats, each to where its row's distances begin; 0 for what a row
+    /// may not see, and beside it.
+    fn take_weights(
+        &self,
+        level: Level,
+        pairs: &Pairs<'_>,
+        p: &Lines<'_>,
+        rows: &Range<usize>,
+        (to, width): (&mut [f32], usize),
+    ) {
+        to.fill(0.0);
+        let before = rows.start - pairs.rows.start;
+        let first = match p.along {
+            Lanes::Queries => (p.idle + before) % level.lanes().max(1),
+            Lanes::Keys => 0,
+        };
+        let mut shifted: [&mut [f32]; MAX_LANES] = core::array::from_fn(|_| &mut [][..]);
+        let lines = rows.clone().zip(to.chunks_exact_mut(width.max(1)));
+        for (shifted, (row, line)) in shifted.iter_mut().skip(first).zip(lines) {
+            let from = line.get_mut(self.shift(pairs, row)..).unwrap_or(&mut []);
+            *shifted = from.get_mut(..pairs.keys.len()).unwrap_or(&mut []);
+        }
+        p.take_rows(level, before, &mut shifted);
+        for start in pairs.keys.clone().step_by(TILE_K) {
+            let keys = start..pairs.keys.end.min(start + TILE_K);
+            let (at, mut bits) = (start - pairs.keys.start, [0; TILE_K]);
+            let Some(bits) = bits.get_mut(..keys.len()) else { continue };
+            pairs.visible.see(&keys, rows, bits);
+            for (n, shifted) in shifted.iter_mut().skip(first).enumerate() {
+                let weights = shifted.get_mut(at..).unwrap_or(&mut []).iter_mut().zip(&*bits);
+                weights.filter(|(_, bits)| **bits >> n & 1 == 0).for_each(|(w, _)| *w = 0.0);
+            }
+        }
+    }
+
     /// The first and the last place of the table's rows, of a line.
     fn ends(&self) -> (usize, usize) {
         (self.at, self.at + self.rows.len() - 1)
@@ -196,7 +233,7 @@ impl KeyTerm for RelativeKeys<'_> {
     fn add(&self, bound: &Bound<'_>, pairs: &Pairs<'_>, lines: &mut Lines<'_>, room: &mut [f32]) {
         let (level, k_dim) = (bound.level(), bound.shape.heads.dim.next_multiple_of(DEEP));
         let (lanes, keys) = (level.lanes().max(1), pairs.keys.len());
-        let (line, queries) = (line(lanes), self.queries.unwrap_or(bound.q));
+        let (line, queries) = (line(bound.entry.tile_k(), lanes), self.queries.unwrap_or(bound.q));
         let Some((q, rest)) = room.split_at_mut_checked(lanes * k_dim) else { return };
         let Some((scores, stage)) = rest.split_at_mut_checked(lanes * line) else { return };
         let table = Staged::table(self.table.rows, level);
@@ -242,36 +279,13 @@ impl ValueTerm for RelativeValues<'_> {
     ) {
         let (level, v_dim) = (bound.level(), bound.shape.heads.v_dim);
         let lanes = level.lanes().max(1);
-        let (line, width) = (line(lanes), v_dim.next_multiple_of(lanes));
+        let (line, width) = (line(bound.entry.tile_k(), lanes), v_dim.next_multiple_of(lanes));
         let Some((weights, rest)) = room.split_at_mut_checked(lanes * line) else { return };
         let Some((sums, stage)) = rest.split_at_mut_checked(lanes * width) else { return };
         let table = Staged::table(self.table.rows, level);
-        let mut bits = [u64::MAX; TILE_K];
-        let Some(bits) = bits.get_mut(..pairs.keys.len()) else { return };
-        pairs.visible.see(&pairs.keys, &pairs.rows, bits);
         for rows in chunks(pairs, p, lanes) {
-            let (before, span) =
-                (rows.start - pairs.rows.start, Span::new(&self.table, pairs, &rows));
-            weights.fill(0.0);
-            let mut shifted: [&mut [f32]; MAX_LANES] = core::array::from_fn(|_| &mut [][..]);
-            let lane = (p.idle + before) % lanes;
-            let lines = shifted.iter_mut().skip(if p.along == Lanes::Queries { lane } else { 0 });
-            for ((shifted, row), line) in
-                lines.zip(rows.clone()).zip(weights.chunks_exact_mut(line.max(1)))
-            {
-                let from = line.get_mut(span.shift(pairs, row)..).unwrap_or(&mut []);
-                *shifted = from.get_mut(..pairs.keys.len()).unwrap_or(&mut []);
-            }
-            p.take_rows(level, before, &mut shifted);
-            for (n, shifted) in shifted.iter_mut().filter(|row| !row.is_empty()).enumerate() {
-                for (weight, _) in shifted
-                    .iter_mut()
-                    .zip(&*bits)
-                    .filter(|(_, bits)| **bits >> (before + n) & 1 == 0)
-                {
-                    *weight = 0.0;
-                }
-            }
+            let span = Span::new(&self.table, pairs, &rows);
+            span.take_weights(level, pairs, p, &rows, (&mut *weights, line));
             let (first, last) = span.ends();
             for weights in weights.chunks_exact_mut(line.max(1)) {
                 gather(weights.get_mut(..span.len).unwrap_or(&mut []), first, last);
@@ -291,7 +305,7 @@ impl ValueTerm for RelativeValues<'_> {
             );
             let sums = sums.chunks_exact(width.max(1)).take(rows.len());
             let sums = sums.map(|sums| sums.get(..v_dim).unwrap_or(&[]));
-            o.add_rows(Adder::of(level), (before, 0), 1.0, sums);
+            o.add_rows(Adder::of(level), (rows.start - pairs.rows.start, 0), 1.0, sums);
         }
     }
 }

@@ -319,3 +319,29 @@ fn wrong_tables_are_refused() {
     let at = [0, 1, 1, 3];
     assert_eq!(refused, Some(Error::NotFinite { tensor: Tensor::RelativeValues, at }));
 }
+
+#[test]
+fn a_longer_tile_of_keys_takes_them_too() {
+    use flashlet::entry::{Fixed, Job, Lanes, Tiling, attend, decode};
+    use flashlet::simd::Scalar;
+    const TILE_K: usize = 192;
+    fn many(job: Job<'_>) {
+        attend::<Scalar, Fixed<8>, Fixed<6>, 4, 4, TILE_K>(Scalar, job);
+    }
+    fn few(job: Job<'_>) {
+        decode::<Scalar, TILE_K>(Scalar, job);
+    }
+    let tiling = Tiling { lanes: Lanes::Queries, vectors: 4, scalars: 4, rows: 16 };
+    let many = Entry::new("many", Level::Scalar, [8, 6], TILE_K, tiling, many);
+    let tiling = Tiling { lanes: Lanes::Keys, vectors: 2, scalars: 4, rows: 32 };
+    let few = Entry::new("few", Level::Scalar, [8, 6], TILE_K, tiling, few);
+    let heads = Heads { q: 4, kv: 2, dim: 8, v_dim: 6 };
+    let case = Case::random(shape(33, 400, heads), Rule::causal(367), 15);
+    let terms = shaw(150, Some(2), [8, 6], Format::F32);
+    terms.with(&case.shape, |keys, values| {
+        let run = |entry: &Entry| case.run(&plan_with(&case.plan_of(*entry), keys, values));
+        let output = run(&many);
+        assert_holds(&case, &terms, &many, &output, "a long tile");
+        run(&few).assert_same(&output, "few");
+    });
+}
