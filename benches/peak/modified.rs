@@ -2,7 +2,9 @@
 
 use crate::call::numbers;
 use flashlet::math::TANH_ULPS;
-use flashlet::{Alibi, Attention, BiasTensor, Error, RelativeKeys, Softcap, Strides, T5Bias, View};
+use flashlet::{
+    Alibi, Attention, BiasTensor, Error, RelativeKeys, Softcap, Strides, T5Bias, Temperature, View,
+};
 use oracle::{Modified, Pair};
 
 /// A modifier, and the same by its formula.
@@ -23,8 +25,9 @@ pub(crate) const LEN: usize = 1024;
 /// Channels of their keys.
 const DIM: usize = 128;
 
-pub(crate) const ALL: [Formula; 6] = [
+pub(crate) const ALL: [Formula; 7] = [
     Formula { name: "softcap", plan: softcap, exact: capped },
+    Formula { name: "temperature", plan: temperature, exact: tempered },
     Formula { name: "alibi", plan: alibi, exact: biased },
     Formula { name: "bias", plan: bias, exact: added },
     Formula { name: "t5", plan: t5, exact: bucketed },
@@ -44,6 +47,19 @@ fn softcap(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {
 fn capped(_: Pair, _: usize, score: f64) -> Modified {
     let s = CAP * (score / CAP).tanh();
     Modified { s, slope: 1.0, error: (2.0 * TANH_ULPS + 5.0) * U * s.abs() }
+}
+
+/// Positions that share a temperature, and its scale: Llama 4 has 8192 and 0.1.
+const STEP: u64 = 128;
+const SCALE: f64 = 0.1;
+
+fn temperature(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {
+    plan.modify(Box::leak(Box::new(Temperature::new(STEP, SCALE)?)))
+}
+
+fn tempered(Pair { i, .. }: Pair, _: usize, score: f64) -> Modified {
+    let factor = 1.0 + SCALE * (1.0 + ((i as u64 + 1) / STEP) as f64).ln();
+    Modified { s: score * factor, slope: factor, error: 3.0 * U * (score * factor).abs() }
 }
 
 fn alibi(plan: &Attention<'static>) -> Result<Attention<'static>, Error> {

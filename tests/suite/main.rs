@@ -10,6 +10,7 @@ mod heads;
 mod inspect;
 mod masks;
 mod math;
+mod mixtures;
 mod modifiers;
 mod patterns;
 mod properties;

@@ -16,7 +16,8 @@ use oracle::{Arithmetic, Form, Format, Modified, Pair, Problem};
 const U: f64 = 1.0 / 16_777_216.0;
 
 /// A table `[distances, kv_heads, dim]`, or one that all heads share.
-struct Table {
+#[derive(Debug)]
+pub(crate) struct Table {
     stored: Stored,
     numbers: Vec<f32>,
     first: i64,
@@ -26,7 +27,13 @@ struct Table {
 }
 
 impl Table {
-    fn new(first: i64, distances: usize, heads: Option<usize>, dim: usize, format: Format) -> Self {
+    pub(crate) fn new(
+        first: i64,
+        distances: usize,
+        heads: Option<usize>,
+        dim: usize,
+        format: Format,
+    ) -> Self {
         let numbers = normal(distances * heads.unwrap_or(1) * dim, distances as u64);
         let stored = Stored::rounded(&numbers, format);
         Table { numbers: stored.widened(), stored, first, distances, heads, dim }
@@ -48,14 +55,14 @@ impl Table {
 
 /// Tables of keys and values, and queries of their own.
 #[derive(Default)]
-struct Terms {
-    keys: Option<Table>,
-    values: Option<Table>,
-    queries: Option<Vec<f32>>,
+pub(crate) struct Terms {
+    pub(crate) keys: Option<Table>,
+    pub(crate) values: Option<Table>,
+    pub(crate) queries: Option<Vec<f32>>,
 }
 
 impl Terms {
-    fn verdict(
+    pub(crate) fn verdict(
         &self,
         case: &Case,
         arithmetic: &Arithmetic,
@@ -93,7 +100,7 @@ impl Terms {
     }
 
     /// Calls `each` with the terms as a plan takes them.
-    fn with(
+    pub(crate) fn with(
         &self,
         shape: &Shape,
         each: impl FnOnce(Option<&RelativeKeys>, Option<&RelativeValues>),
@@ -112,7 +119,7 @@ impl Terms {
     }
 }
 
-fn plan_with<'m>(
+pub(crate) fn plan_with<'m>(
     plan: &Attention<'m>,
     keys: Option<&'m RelativeKeys<'m>>,
     values: Option<&'m RelativeValues<'m>>,
