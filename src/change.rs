@@ -76,7 +76,7 @@ impl Changes<'_> {
     pub(crate) const fn room_len(&self, entry: &Entry, heads: Heads) -> usize {
         match (self.keys, self.values) {
             (None, None) => 0,
-            _ => relative::room_len(entry, heads),
+            _ => relative::room_len(entry.level(), entry.tile_k(), heads),
         }
     }
 }

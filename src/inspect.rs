@@ -59,7 +59,8 @@ pub struct RowStatistics {
 }
 
 impl<'m> Attention<'m> {
-    /// The plan bound to inputs, to be asked what its rows look at.
+    /// The plan bound to inputs, to be asked what its rows look at. [`Attention::scratch_len`] floats are enough, unless the
+    /// plan's entry was made for shorter tiles than [`TILE_K`].
     ///
     /// # Errors
     /// As [`Attention::bind`].
@@ -71,10 +72,17 @@ impl<'m> Attention<'m> {
     where
         'm: 'a,
     {
-        let mut bound = self.bind_inputs(inputs, None, scratch.len())?;
+        let (mut bound, given) = (self.bind_inputs(inputs, None, scratch.len())?, scratch.len());
         // Scores in f32, of one row at a time.
         let heads = bound.shape.heads;
         bound.entry = Entry::choose(bound.level(), Precision::F32, heads, 1);
+        // A query, its scores, and a vector of keys.
+        let rows = bound.level().lanes().saturating_add(1);
+        let needed = heads.dim.next_multiple_of(DEEP).saturating_mul(rows).saturating_add(LINE);
+        let needed = needed.saturating_add(bound.changes.room_len(&bound.entry, heads));
+        if given < needed {
+            return Err(Error::Scratch { needed, given });
+        }
         Ok(Inspector { bound, scratch })
     }
 }

@@ -126,7 +126,7 @@ pub use relative::{RelativeKeys, RelativeValues};
 pub use shape::{Heads, Shape};
 pub use simd::Level;
 pub use state::State;
-pub use temperature::{Temperature, Tempered};
+pub use temperature::{Temperature, Tempered, Untempered};
 pub use tiling::TILE_K;
 pub use view::{AnyView, AnyViewMut, Strides, View, ViewMut};
 

@@ -40,8 +40,8 @@ pub trait Modifier: Sync {
     /// The new scores of some pairs.
     fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32;
 
-    /// Two numbers of each row, which [`At::of_row`] has for each pair. The second is left to a [`Temperature`] around
-    /// the modifier.
+    /// Two numbers of each row, which [`At::of_row`] has for each pair. Whoever may follow a [`Temperature`]
+    /// ([`Untempered`](crate::Untempered)) leaves it the second.
     ///
     /// [`Temperature`]: crate::Temperature
     fn of_row(&self, row: &Row) -> [f32; 2] {

@@ -9,13 +9,13 @@ use crate::job::Bound;
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
 use crate::products::Precision;
-use crate::relative::{RelativeKeys, RelativeValues};
+use crate::relative::{self, RelativeKeys, RelativeValues};
 use crate::shape::{Heads, Shape};
 use crate::simd::Level;
 use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::state::State;
-use crate::tiling::Room;
+use crate::tiling::{Room, TILE_K};
 use core::ops::Range;
 
 /// Softmax attention of one shape under one mask: `o = softmax(scale * q k^T) v` for every head.
@@ -370,10 +370,17 @@ impl<'m> Attention<'m> {
 
 impl Heads {
     /// Floats of scratch that are enough for these heads on `level`, whatever the lengths and
-    /// whatever the tensors are stored as: for arrays whose size must be known when compiling.
+    /// whatever the tensors are stored as: for arrays whose size must be known when compiling. What is relative wants more:
+    /// [`Heads::relative_scratch_len`].
     #[must_use]
     pub const fn scratch_len(self, level: Level) -> usize {
         Entry::most_scratch(level, self, Room::Staged)
+    }
+
+    /// Floats of scratch that a plan with relative keys or values wants beside those.
+    #[must_use]
+    pub const fn relative_scratch_len(self, level: Level) -> usize {
+        relative::room_len(level, TILE_K, self)
     }
 
     /// As [`Heads::scratch_len`], where keys and values are f32.

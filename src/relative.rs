@@ -10,7 +10,7 @@
 use crate::attend::QueryTile;
 use crate::change::{KeyTerm, Lines, Pairs, ValueTerm};
 use crate::decode::products::Weights;
-use crate::dispatch::{Adder, Entry};
+use crate::dispatch::Adder;
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
 use crate::job::Bound;
@@ -128,8 +128,7 @@ impl Table<'_> {
 }
 
 /// Floats of scratch for the relative terms of as many rows as a vector has lanes.
-pub(crate) const fn room_len(entry: &Entry, heads: Heads) -> usize {
-    let (level, tile_k) = (entry.level(), entry.tile_k());
+pub(crate) const fn room_len(level: Level, tile_k: usize, heads: Heads) -> usize {
     let (lanes, k_dim) = (max(level.lanes(), 1), heads.dim.saturating_add(DEEP - 1) / DEEP * DEEP);
     let (line, values) =
         (line(tile_k, lanes), heads.v_dim.saturating_add(lanes - 1) / lanes * lanes);
@@ -157,24 +156,23 @@ impl Span {
     fn new(table: &Table<'_>, pairs: &Pairs<'_>, rows: &Range<usize>) -> Self {
         let position = |row| pairs.row(row).position;
         let (first, last) = (position(rows.start), position(rows.end.saturating_sub(1)));
-        let further = usize::try_from(last.saturating_sub(first)).unwrap_or(0).min(MAX_LANES);
+        let further = to_index(last.saturating_sub(first)).min(MAX_LANES);
         let len = pairs.keys.len() + further;
         let start = (pairs.keys.start as i64).saturating_sub(last).saturating_sub(table.first);
         let [_, distances, _, _] = table.rows.dims();
-        let row = |n: i64| usize::try_from(n).unwrap_or(0).min(distances.saturating_sub(1));
+        let row = |n: i64| to_index(n).min(distances.saturating_sub(1));
         let (low, high) = (row(start), row(start.saturating_add(len as i64 - 1)));
-        let at = usize::try_from((low as i64).saturating_sub(start)).unwrap_or(0);
+        let at = to_index((low as i64).saturating_sub(start));
         Span { rows: low..high + 1, at: at.min(len.saturating_sub(1)), len, last_position: last }
     }
 
     /// Where a row's distances begin.
     fn shift(&self, pairs: &Pairs<'_>, row: usize) -> usize {
-        let before = self.last_position.saturating_sub(pairs.row(row).position);
-        usize::try_from(before).unwrap_or(0).min(MAX_LANES)
+        to_index(self.last_position.saturating_sub(pairs.row(row).position)).min(MAX_LANES)
     }
 
     /// Copies the weights of some rows to lines of `width` floats, each to where its row's distances begin; 0 for what a row
-    /// may not see, and beside it.
+    /// may not see, and beside it. Returns a bit for each row that sees something.
     fn take_weights(
         &self,
         level: Level,
@@ -182,7 +180,7 @@ impl Span {
         p: &Lines<'_>,
         rows: &Range<usize>,
         (to, width): (&mut [f32], usize),
-    ) {
+    ) -> u64 {
         to.fill(0.0);
         let before = rows.start - pairs.rows.start;
         let first = match p.along {
@@ -196,16 +194,19 @@ impl Span {
             *shifted = from.get_mut(..pairs.keys.len()).unwrap_or(&mut []);
         }
         p.take_rows(level, before, &mut shifted);
+        let mut seen = 0;
         for start in pairs.keys.clone().step_by(TILE_K) {
             let keys = start..pairs.keys.end.min(start + TILE_K);
             let (at, mut bits) = (start - pairs.keys.start, [0; TILE_K]);
             let Some(bits) = bits.get_mut(..keys.len()) else { continue };
             pairs.visible.see(&keys, rows, bits);
+            seen |= bits.iter().fold(0, |all, bits| all | bits);
             for (n, shifted) in shifted.iter_mut().skip(first).enumerate() {
                 let weights = shifted.get_mut(at..).unwrap_or(&mut []).iter_mut().zip(&*bits);
                 weights.filter(|(_, bits)| **bits >> n & 1 == 0).for_each(|(w, _)| *w = 0.0);
             }
         }
+        seen
     }
 
     /// The first and the last place of the table's rows, of a line.
@@ -285,7 +286,7 @@ impl ValueTerm for RelativeValues<'_> {
         let table = Staged::table(self.table.rows, level);
         for rows in chunks(pairs, p, lanes) {
             let span = Span::new(&self.table, pairs, &rows);
-            span.take_weights(level, pairs, p, &rows, (&mut *weights, line));
+            let seen = span.take_weights(level, pairs, p, &rows, (&mut *weights, line));
             let (first, last) = span.ends();
             for weights in weights.chunks_exact_mut(line.max(1)) {
                 gather(weights.get_mut(..span.len).unwrap_or(&mut []), first, last);
@@ -303,11 +304,22 @@ impl ValueTerm for RelativeValues<'_> {
                 (&mut *sums, width),
                 stage,
             );
+            for (n, sums) in sums.chunks_exact_mut(width.max(1)).take(rows.len()).enumerate() {
+                if seen >> n & 1 == 0 {
+                    // x + -0.0 is x, for -0.0 as well.
+                    sums.fill(-0.0);
+                }
+            }
             let sums = sums.chunks_exact(width.max(1)).take(rows.len());
             let sums = sums.map(|sums| sums.get(..v_dim).unwrap_or(&[]));
             o.add_rows(Adder::of(level), (rows.start - pairs.rows.start, 0), 1.0, sums);
         }
     }
+}
+
+/// The nearest number that counts something.
+fn to_index(n: i64) -> usize {
+    usize::try_from(n.max(0)).unwrap_or(usize::MAX)
 }
 
 /// What names a table's rows of a key/value head.

@@ -2,7 +2,7 @@
 
 use crate::change::Row;
 use crate::error::Error;
-use crate::modifier::{At, Modifier};
+use crate::modifier::{Alibi, At, Bias, Capped, Modifier, Natural, Softcap};
 use crate::shape::Shape;
 use crate::simd::Simd;
 
@@ -31,9 +31,12 @@ impl Temperature {
     /// Positions that share a factor, and how fast it grows.
     ///
     /// # Errors
-    /// [`Error::Temperature`] if the step is 0, or the scale is not finite.
+    /// [`Error::Temperature`] if the step is 0, or a factor might not be finite in f32.
     pub fn new(step: u64, scale: f64) -> Result<Self, Error> {
-        if step == 0 || !scale.is_finite() {
+        // No position has a logarithm of 44.
+        #[expect(clippy::cast_possible_truncation, reason = "whether it overflows is the question")]
+        let largest = (1.0 + 44.0 * scale) as f32;
+        if step == 0 || !largest.is_finite() {
             return Err(Error::Temperature { step, scale_bits: scale.to_bits() });
         }
         Ok(Temperature { step, scale })
@@ -50,7 +53,7 @@ impl Temperature {
 
     /// The temperature, and a modifier of the scores that it makes.
     #[must_use]
-    pub const fn then<M: Modifier>(self, modifier: M) -> Tempered<M> {
+    pub const fn then<M: Untempered>(self, modifier: M) -> Tempered<M> {
         Tempered(self, modifier)
     }
 }
@@ -68,11 +71,19 @@ impl Modifier for Temperature {
     }
 }
 
+/// A [`Modifier`] that may follow a temperature: it leaves the second number of a row to that.
+pub trait Untempered: Modifier {}
+
+impl Untempered for Softcap {}
+impl<B: Bias> Untempered for Capped<B> {}
+impl Untempered for Alibi<'_> {}
+impl<M: Untempered> Untempered for Natural<M> {}
+
 /// A temperature, and then a modifier: [`Temperature::then`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tempered<M>(Temperature, M);
 
-impl<M: Modifier> Modifier for Tempered<M> {
+impl<M: Untempered> Modifier for Tempered<M> {
     #[inline(always)]
     fn modify<S: Simd>(&self, simd: S, score: S::F32, at: At<S::F32>) -> S::F32 {
         let score = self.0.modify(simd, score, at);

@@ -185,3 +185,23 @@ fn there_must_be_such_a_row_and_room_for_its_weights() {
     let row = inspector.smooth_softmax().statistics(0, 0, 0).unwrap();
     assert_eq!([row.lse, row.entropy, row.sink_weight], [0.0, 0.0, 1.0]);
 }
+
+#[test]
+fn an_entry_of_short_tiles_is_asked_for_scratch_enough() {
+    use flashlet::entry::{Entry, Fixed, Job, Lanes, Tiling, attend};
+    use flashlet::simd::Scalar;
+    fn short(job: Job<'_>) {
+        attend::<Scalar, Fixed<8>, Fixed<8>, 1, 8, 24>(Scalar, job);
+    }
+    let tiling = Tiling { lanes: Lanes::Queries, vectors: 1, scalars: 8, rows: 4 };
+    let entry = Entry::new("short", Level::Scalar, [8, 8], 24, tiling, short);
+    let case = Case::random(shape(3, 60, Heads::new(1, 1, 8)), Rule::full(), 18);
+    let plan = case.plan_of(entry);
+    let given = plan.scratch_len_in_place();
+    let mut scratch = vec![f32::NAN; 112];
+    let refused = Error::Scratch { needed: 112, given };
+    assert_eq!(plan.inspect(case.inputs(), &mut scratch[..given]).err(), Some(refused));
+    let mut inspector = plan.inspect(case.inputs(), &mut scratch).unwrap();
+    let lse = inspector.statistics(0, 2, 0).unwrap().lse;
+    assert!((lse - case.run(&plan).lse[2]).abs() < 1e-5);
+}

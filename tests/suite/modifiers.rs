@@ -234,7 +234,10 @@ fn a_temperature_is_that_of_llama_4() {
     assert!(temperature.at(i64::MAX) > 1.0);
     let refused = |step, scale: f64| Error::Temperature { step, scale_bits: scale.to_bits() };
     assert_eq!(Temperature::new(0, 0.1).err(), Some(refused(0, 0.1)));
-    assert_eq!(Temperature::new(1, f64::INFINITY).err(), Some(refused(1, f64::INFINITY)));
+    for scale in [f64::INFINITY, f64::NAN, 1e38, -1e38] {
+        assert_eq!(Temperature::new(1, scale).err(), Some(refused(1, scale)));
+    }
+    assert!(Temperature::new(1, 1e36).unwrap().at(i64::MAX).is_finite());
     let plan = Attention::new(shape(1, 1, Heads::new(1, 1, 8)), Mask::full()).unwrap();
     assert_eq!(plan.modify(&temperature).err(), Some(Error::Offset));
 }

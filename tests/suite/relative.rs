@@ -9,7 +9,7 @@ use crate::states::{merge_in_order, pieces_of};
 use flashlet::entry::Entry;
 use flashlet::{
     Alibi, Attention, Error, Heads, Level, Mask, Precision, RelativeKeys, RelativeValues, Shape,
-    Softcap, Strides, Tensor, View,
+    Softcap, State, Strides, Tensor, View,
 };
 use oracle::{Arithmetic, Form, Format, Modified, Pair, Problem};
 
@@ -350,5 +350,48 @@ fn a_longer_tile_of_keys_takes_them_too() {
         let output = run(&many);
         assert_holds(&case, &terms, &many, &output, "a long tile");
         run(&few).assert_same(&output, "few");
+    });
+}
+
+#[test]
+fn a_row_that_sees_nothing_stays_empty_to_the_bit() {
+    let heads = Heads::new(1, 1, 8);
+    let case = Case::random(shape(2, 3, heads), Rule::causal(0), 16);
+    let mut terms = shaw(1, None, [8, 8], Format::F32);
+    let ones = vec![1.0; 24];
+    let table = terms.values.as_mut().unwrap();
+    (table.stored, table.numbers) = (Stored::rounded(&ones, Format::F32), ones);
+    terms.with(&case.shape, |keys, values| {
+        for entry in entries_for(heads) {
+            let plan = plan_with(&case.plan_of(entry), keys, values).keys(1..2).unwrap();
+            let mut storage = vec![f32::NAN; State::storage_len(&case.shape).unwrap()];
+            let mut scratch = vec![0.0; plan.scratch_len()];
+            let mut state = State::empty(&mut storage, &case.shape).unwrap();
+            plan.bind_state(case.inputs(), &mut state, &mut scratch).unwrap().run();
+            let nothing = (-0.0_f32).to_bits();
+            // m, l and o of query 0, and of query 1 behind each.
+            assert_eq!([storage[0], storage[2]], [f32::NEG_INFINITY, 0.0], "{}", entry.name());
+            assert!(storage[4..12].iter().all(|x| x.to_bits() == nothing), "{}", entry.name());
+            assert!(storage[12..].iter().all(|x| x.to_bits() != nothing), "{}", entry.name());
+        }
+    });
+}
+
+#[test]
+fn scratch_beside_that_of_heads_is_enough() {
+    let heads = Heads { q: 4, kv: 2, dim: 20, v_dim: 12 };
+    let case = Case::random(shape(30, 100, heads), Rule::causal(70), 17);
+    shaw(3, None, [20, 12], Format::F16).with(&case.shape, |keys, values| {
+        for level in Level::available() {
+            let plan = plan_with(&case.plan().level(level).unwrap(), keys, values);
+            let enough = heads.scratch_len(level) + heads.relative_scratch_len(level);
+            assert!(plan.scratch_len() <= enough, "{level}");
+            let mut scratch = vec![0.0; plan.scratch_len() - 1];
+            let (needed, given) = (plan.scratch_len_in_place(), scratch.len());
+            let mut output = case.unwritten();
+            let refused =
+                plan.bind(case.inputs(), output.as_outputs(case.shape), &mut scratch[..9]);
+            assert_eq!(refused.err(), Some(Error::Scratch { needed, given: 9 }), "{given}");
+        }
     });
 }

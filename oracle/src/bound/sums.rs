@@ -52,7 +52,9 @@ impl Sums {
             let (keys, joins) = (values.rows.len(), passage.tiles.len() + 2 * merges);
             let unit = weights.unit * (1.0 + gamma(2 * keys + 2 * joins));
             for (c, o) in sums.o.iter_mut().enumerate() {
-                let size = (0..keys).map(|n| weights.w[n] * values.beside(n, c).abs()).sum::<f64>();
+                let size =
+                    |n: usize| f64::from(values.rows[n][c]).abs() + values.beside(n, c).abs();
+                let size = (0..keys).map(|n| weights.w[n] * size(n)).sum::<f64>();
                 *o += UNDERFLOW * keys as f64 * unit + U64 * (2 * keys + 2) as f64 * size;
             }
         }
