@@ -124,16 +124,17 @@ fn windows() -> Vec<Case> {
     [512, 1024].map(case).into()
 }
 
-/// Patterns, and the prompt without one that they are held against.
+/// Patterns, and the prompts without one that they are held against.
 fn patterns() -> Vec<Case> {
     let shape = prompt(Heads::new(8, 8, 64), sparse::LEN);
-    let full = Case::new("prefill_f32_hd64_n8192_full".into(), Call::full(shape), Limit::Peak);
+    let dense = [("full", Call::full(shape)), ("causal", Call::causal(shape))]
+        .map(|(name, call)| Case::new(format!("prefill_f32_hd64_n8192_{name}"), call, Limit::Peak));
     let case = |sparse: Sparse| {
         let name = format!("prefill_f32_hd64_n8192_{}", sparse.name);
         let call = Call { mask: Mask::at(Offset::TOP_LEFT), ..Call::full(shape) };
         Case { sparse: Some(sparse), ..Case::new(name, call, Limit::Peak) }
     };
-    [full].into_iter().chain(sparse::all().into_iter().map(case)).collect()
+    dense.into_iter().chain(sparse::all().into_iter().map(case)).collect()
 }
 
 /// Modifiers of scores, to be held against `prefill_f32_hd128_n1024_full`.
