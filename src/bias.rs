@@ -5,7 +5,7 @@ use crate::dispatch::Adder;
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
 use crate::moves::RowsOfLanes;
-use crate::shape::Shape;
+use crate::shape::{Shape, index_of};
 use crate::simd::{Level, MAX_LANES, Rows, Scalar};
 use crate::tiling::TILE_K;
 use crate::view::{AnyView, Stored, Strides, of_any};
@@ -185,7 +185,7 @@ impl Lookup for T5Bias<'_> {
         while key < keys.end {
             // Keys of one bucket lie side by side.
             let (bucket, end) = self.run((key as i64).saturating_sub(row.position));
-            let end = usize::try_from(end.saturating_add(row.position)).unwrap_or(0);
+            let end = index_of(end.saturating_add(row.position));
             let end = end.max(key + 1).min(keys.end);
             let bias = self.table.get(bucket * heads + row.head).copied().unwrap_or(0.0);
             let some = biases.get_mut(key - keys.start..end - keys.start).unwrap_or(&mut []);
@@ -207,18 +207,16 @@ impl Lookup for T5Bias<'_> {
 const CHUNK: usize = TILE_K;
 
 /// Calls `each` with the biases of some rows for some keys, a block at a time: how many rows and keys come before it, and the
-/// biases of each of its rows. The first block has `first` rows, the others `lanes`.
+/// biases of each of its rows. Rows come as [`Pairs::chunks`] says.
 fn each_block(
     lookup: &dyn Lookup,
     pairs: &Pairs<'_>,
-    (first, lanes): (usize, usize),
+    (idle, lanes): (usize, usize),
     mut each: impl FnMut(usize, usize, &[&[f32]]),
 ) {
     let Pairs { rows, keys, .. } = pairs;
     let mut room = [[0.0; CHUNK]; MAX_LANES];
-    let (mut row, mut count) = (rows.start, first.clamp(1, MAX_LANES));
-    while row < rows.end {
-        let some_rows = row..rows.end.min(row + count);
+    for some_rows in pairs.chunks(idle, lanes) {
         for first in keys.clone().step_by(CHUNK) {
             let some = first..keys.end.min(first + CHUNK);
             let mut block: RowsOfLanes<'_, f32> = [&[]; MAX_LANES];
@@ -231,24 +229,22 @@ fn each_block(
                 });
             }
             let block = block.get(..some_rows.len()).unwrap_or(&[]);
-            each(row - rows.start, first - keys.start, block);
+            each(some_rows.start - rows.start, first - keys.start, block);
         }
-        (row, count) = (some_rows.end, lanes.clamp(1, MAX_LANES));
     }
 }
 
 /// Adds biases to the scores of some pairs.
 pub(crate) fn add(lookup: &dyn Lookup, adder: Adder, pairs: &Pairs<'_>, lines: Lines<'_>) {
-    // Never 0; saying so here removes the division checks.
-    let (lanes, mut lines) = (adder.level().lanes().max(1), lines);
-    each_block(lookup, pairs, (lanes - lines.idle % lanes, lanes), |row, key, block| {
+    let (lanes, mut lines) = (adder.level().lanes(), lines);
+    each_block(lookup, pairs, (lines.idle, lanes), |row, key, block| {
         lines.add_rows(adder, (row, key), LOG2_E, block.iter().copied());
     });
 }
 
 /// Clears bit `r` of `bits[j]` where the bias of row `r` hides key `j`.
 pub(crate) fn hide(lookup: &dyn Lookup, pairs: &Pairs<'_>, bits: &mut [u64]) {
-    each_block(lookup, pairs, (MAX_LANES, MAX_LANES), |row, first, block| {
+    each_block(lookup, pairs, (0, MAX_LANES), |row, first, block| {
         for (r, biases) in (row..).zip(block) {
             let bits = bits.get_mut(first..).unwrap_or(&mut []).iter_mut();
             for (bits, _) in bits.zip(*biases).filter(|(_, bias)| **bias == f32::NEG_INFINITY) {

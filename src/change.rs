@@ -66,12 +66,6 @@ pub(crate) trait ValueTerm: Sync {
 }
 
 impl Changes<'_> {
-    /// Whether there is any.
-    pub(crate) const fn is_some(&self) -> bool {
-        let Changes { keys, values, modifier, lookup } = self;
-        keys.is_some() || values.is_some() || modifier.is_some() || lookup.is_some()
-    }
-
     /// Floats of scratch beside those of an entry.
     pub(crate) const fn room_len(&self, entry: &Entry, heads: Heads) -> usize {
         match (self.keys, self.values) {
@@ -119,6 +113,22 @@ pub(crate) struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
+    /// Its rows, as many at once as a vector has lanes, behind `idle` lanes: none of them shares a vector with others.
+    pub(crate) fn chunks(
+        &self,
+        idle: usize,
+        lanes: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
+        // Never 0; saying so here removes the division checks.
+        let (Range { mut start, end }, lanes) = (self.rows.clone(), lanes.max(1));
+        let mut count = lanes - idle % lanes;
+        core::iter::from_fn(move || {
+            let rows = start..end.min(start + count);
+            (start, count) = (rows.end, lanes);
+            (!rows.is_empty()).then_some(rows)
+        })
+    }
+
     /// What a row is.
     pub(crate) fn row(&self, row: usize) -> Row {
         // Never 0; saying so here removes the division checks.
@@ -142,10 +152,8 @@ pub(crate) struct At<'k> {
 }
 
 impl At<'_> {
-    fn lines<'s>(&self, s: &'s mut [f32], which: usize) -> Lines<'s> {
-        let At { widths: [of_scores, of_outputs], along, idle, .. } = *self;
-        let width = if which == 0 { of_scores } else { of_outputs };
-        Lines { s, width, along, idle }
+    fn lines<'s>(&self, s: &'s mut [f32], width: usize) -> Lines<'s> {
+        Lines { s, width, along: self.along, idle: self.idle }
     }
 }
 
@@ -233,7 +241,7 @@ impl Bound<'_> {
         s: &mut [f32],
         room: &mut [f32],
     ) {
-        let (pairs, mut lines) = (self.pairs(visible, tile, &at), at.lines(s, 0));
+        let (pairs, mut lines) = (self.pairs(visible, tile, &at), at.lines(s, at.widths[0]));
         if let Some(keys) = self.changes.keys {
             keys.add(self, &pairs, &mut lines, room);
         }
@@ -258,7 +266,13 @@ impl Bound<'_> {
     ) {
         if let Some(values) = self.changes.values {
             let pairs = self.pairs(visible, tile, &at);
-            values.add(self, &pairs, &at.lines(p, 0), &mut at.lines(o, 1), room);
+            values.add(
+                self,
+                &pairs,
+                &at.lines(p, at.widths[0]),
+                &mut at.lines(o, at.widths[1]),
+                room,
+            );
         }
     }
 

@@ -168,8 +168,7 @@ impl<'a> Inspector<'a> {
         let query = tile.rows.start / heads.group().max(1);
         let k_dim = heads.dim.next_multiple_of(DEEP);
         let visible = bound.visible(tile.b, tile.g);
-        let room = bound.changes.room_len(&bound.entry, heads);
-        let (scratch, room) = self.scratch.split_at_mut(self.scratch.len().saturating_sub(room));
+        let (scratch, room) = bound.split_scratch(self.scratch);
         let parts = scratch.split_at_mut_checked(k_dim).and_then(|(q, rest)| {
             let (s, stage) = rest.split_at_mut_checked(LINE)?;
             Some((q, s, stage))

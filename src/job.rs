@@ -56,6 +56,16 @@ impl Bound<'_> {
         entry.scratch_len(heads).saturating_add(self.changes.room_len(entry, heads))
     }
 
+    /// The scratch of the entry, and the room of what changes scores: the end of it.
+    #[inline(never)]
+    pub(crate) fn split_scratch<'s>(
+        &self,
+        scratch: &'s mut [f32],
+    ) -> (&'s mut [f32], &'s mut [f32]) {
+        let room = self.changes.room_len(&self.entry, self.shape.heads);
+        scratch.split_at_mut(scratch.len().saturating_sub(room))
+    }
+
     /// The level that its entry needs.
     pub(crate) const fn level(&self) -> Level {
         self.entry.level()
@@ -123,7 +133,19 @@ impl Bound<'_> {
         to: &mut [f32],
         width: usize,
     ) {
-        of_any!(Stored, self.q.0, (view, moves) => {
+        self.flat_rows(self.q, tile, rows, to, width);
+    }
+
+    /// The same of other queries.
+    pub(crate) fn flat_rows(
+        &self,
+        queries: AnyView<'_>,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        of_any!(Stored, queries.0, (view, moves) => {
             let mover = moves.at(self.level());
             let places = self.shape.heads.rows_of(tile.g, rows);
             for ((i, h), to) in places.zip(to.chunks_exact_mut(width.max(1))) {
@@ -156,14 +178,8 @@ impl<'a> Job<'a> {
     /// The scratch of the entry, and the room of what changes scores.
     #[inline(always)]
     pub(crate) fn take_scratch<C: Changing>(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
-        if C::MAY { self.split_scratch() } else { (core::mem::take(&mut self.scratch), &mut []) }
-    }
-
-    #[inline(never)]
-    fn split_scratch(&mut self) -> (&'a mut [f32], &'a mut [f32]) {
         let scratch = core::mem::take(&mut self.scratch);
-        let room = self.changes.room_len(&self.entry, self.shape.heads);
-        scratch.split_at_mut(scratch.len().saturating_sub(room))
+        if C::MAY { self.split_scratch(scratch) } else { (scratch, &mut []) }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
 use crate::products::Precision;
 use crate::relative::{self, RelativeKeys, RelativeValues};
-use crate::shape::{Heads, Shape};
+use crate::shape::{Heads, Shape, index_of};
 use crate::simd::Level;
 use crate::sinks::Sinks;
 use crate::staged::Staged;
@@ -202,18 +202,12 @@ impl<'m> Attention<'m> {
         self.with_relative(Changes { values: Some(values), ..self.changes })
     }
 
+    /// The same plan with changes, which no plain entry makes.
     fn with_changes(&self, changes: Changes<'m>) -> Result<Self, Error> {
-        let plan = Attention { changes, ..self.clone() };
-        plan.check_entry()?;
-        Ok(plan)
-    }
-
-    /// A plain entry changes nothing.
-    fn check_entry(&self) -> Result<(), Error> {
-        if self.entry.is_plain() && self.changes.is_some() {
+        if self.entry.is_plain() {
             return Err(Error::PlainEntry);
         }
-        Ok(())
+        Ok(Attention { changes, ..self.clone() })
     }
 
     fn with_relative(&self, changes: Changes<'m>) -> Result<Self, Error> {
@@ -319,7 +313,7 @@ impl<'m> Attention<'m> {
         let Shape { q_len, kv_len, heads, .. } = self.shape;
         let first = self.mask.first_position(q_len, kv_len);
         let lead = self.only.0.map_or(0, |pattern| (pattern.lead() as i64).saturating_sub(first));
-        let lead = usize::try_from(lead).unwrap_or(0).min(q_len);
+        let lead = index_of(lead).min(q_len);
         let group = heads.group();
         Grid::new(self.entry.tiling().rows, q_len * group, lead * group)
     }

@@ -14,7 +14,7 @@ use crate::dispatch::Adder;
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
 use crate::job::Bound;
-use crate::shape::{Heads, Shape};
+use crate::shape::{Heads, Shape, index_of};
 use crate::simd::{DEEP, Level, MAX_LANES, Rows, Scalar};
 use crate::staged::{Ahead, Staged};
 use crate::tiling::{Lanes, TILE_K, max};
@@ -156,19 +156,19 @@ impl Span {
     fn new(table: &Table<'_>, pairs: &Pairs<'_>, rows: &Range<usize>) -> Self {
         let position = |row| pairs.row(row).position;
         let (first, last) = (position(rows.start), position(rows.end.saturating_sub(1)));
-        let further = to_index(last.saturating_sub(first)).min(MAX_LANES);
+        let further = index_of(last.saturating_sub(first)).min(MAX_LANES);
         let len = pairs.keys.len() + further;
         let start = (pairs.keys.start as i64).saturating_sub(last).saturating_sub(table.first);
         let [_, distances, _, _] = table.rows.dims();
-        let row = |n: i64| to_index(n).min(distances.saturating_sub(1));
+        let row = |n: i64| index_of(n).min(distances.saturating_sub(1));
         let (low, high) = (row(start), row(start.saturating_add(len as i64 - 1)));
-        let at = to_index((low as i64).saturating_sub(start));
+        let at = index_of((low as i64).saturating_sub(start));
         Span { rows: low..high + 1, at: at.min(len.saturating_sub(1)), len, last_position: last }
     }
 
     /// Where a row's distances begin.
     fn shift(&self, pairs: &Pairs<'_>, row: usize) -> usize {
-        to_index(self.last_position.saturating_sub(pairs.row(row).position)).min(MAX_LANES)
+        index_of(self.last_position.saturating_sub(pairs.row(row).position)).min(MAX_LANES)
     }
 
     /// Copies the weights of some rows to lines of `width` floats, each to where its row's distances begin; 0 for what a row
@@ -215,21 +215,6 @@ impl Span {
     }
 }
 
-/// Rows of a key/value head, as many at once as a vector has lanes: none of them shares a vector with others.
-fn chunks(
-    pairs: &Pairs<'_>,
-    lines: &Lines<'_>,
-    lanes: usize,
-) -> impl Iterator<Item = Range<usize>> + use<> {
-    let Range { mut start, end } = pairs.rows;
-    let mut count = lanes - lines.idle % lanes.max(1);
-    core::iter::from_fn(move || {
-        let rows = start..end.min(start + count);
-        (start, count) = (rows.end, lanes);
-        (!rows.is_empty()).then_some(rows)
-    })
-}
-
 impl KeyTerm for RelativeKeys<'_> {
     fn add(&self, bound: &Bound<'_>, pairs: &Pairs<'_>, lines: &mut Lines<'_>, room: &mut [f32]) {
         let (level, k_dim) = (bound.level(), bound.shape.heads.dim.next_multiple_of(DEEP));
@@ -238,15 +223,10 @@ impl KeyTerm for RelativeKeys<'_> {
         let Some((q, rest)) = room.split_at_mut_checked(lanes * k_dim) else { return };
         let Some((scores, stage)) = rest.split_at_mut_checked(lanes * line) else { return };
         let table = Staged::table(self.table.rows, level);
-        for rows in chunks(pairs, lines, lanes) {
+        for rows in pairs.chunks(lines.idle, lanes) {
             let span = Span::new(&self.table, pairs, &rows);
-            of_any!(Stored, queries.0, (view, moves) => {
-                for (row, to) in rows.clone().zip(q.chunks_exact_mut(k_dim.max(1))) {
-                    let of_row = pairs.row(row);
-                    let row = view.row(of_row.sequence, of_row.query, of_row.head);
-                    moves.at(level).flat(Rows::one(row), 0, bound.scale, to, k_dim);
-                }
-            });
+            let of_queries = QueryTile { b: pairs.visible.sequence(), ..tile(pairs) };
+            bound.flat_rows(queries, &of_queries, rows.clone(), q, k_dim);
             let (Some(q), Some(to)) =
                 (Rows::new(&*q, k_dim, rows.len(), k_dim), scores.get_mut(span.at..))
             else {
@@ -284,7 +264,7 @@ impl ValueTerm for RelativeValues<'_> {
         let Some((weights, rest)) = room.split_at_mut_checked(lanes * line) else { return };
         let Some((sums, stage)) = rest.split_at_mut_checked(lanes * width) else { return };
         let table = Staged::table(self.table.rows, level);
-        for rows in chunks(pairs, p, lanes) {
+        for rows in pairs.chunks(p.idle, lanes) {
             let span = Span::new(&self.table, pairs, &rows);
             let seen = span.take_weights(level, pairs, p, &rows, (&mut *weights, line));
             let (first, last) = span.ends();
@@ -315,11 +295,6 @@ impl ValueTerm for RelativeValues<'_> {
             o.add_rows(Adder::of(level), (rows.start - pairs.rows.start, 0), 1.0, sums);
         }
     }
-}
-
-/// The nearest number that counts something.
-fn to_index(n: i64) -> usize {
-    usize::try_from(n.max(0)).unwrap_or(usize::MAX)
 }
 
 /// What names a table's rows of a key/value head.

@@ -156,3 +156,8 @@ pub(crate) const fn len_of(dims: [usize; 4]) -> Result<usize, Error> {
     let empty = dims[0] == 0 || dims[1] == 0 || dims[2] == 0 || dims[3] == 0;
     Ok(if empty { 0 } else { len })
 }
+
+/// The index nearest to a number.
+pub(crate) fn index_of(n: i64) -> usize {
+    usize::try_from(n.max(0)).unwrap_or(usize::MAX)
+}

@@ -65,7 +65,7 @@ impl<'a> Sinks<'a> {
         let Some(z) = room.get_mut(..m.len()) else { return };
         let lanes = z.get_mut(idle..).unwrap_or(&mut []).chunks_mut(spread.max(1));
         for (lanes, (_, h)) in lanes.zip(heads.rows_of(g, rows)) {
-            lanes.fill(self.logits.get(h).map_or(self.otherwise, |logit| logit * LOG2_E));
+            lanes.fill(self.of_head(h).unwrap_or(f32::NEG_INFINITY));
         }
         self.table.join(level, z, (m, l, o));
     }

@@ -2,6 +2,7 @@
 
 use super::pattern::{Coverage, Pattern, Place, bits_of};
 use super::{Mask, Offset, Tile, UNBOUNDED};
+use crate::shape::index_of;
 use core::ops::Range;
 
 /// The mask of one sequence.
@@ -141,7 +142,7 @@ impl Pattern for Mask {
 }
 
 fn to_key(position: i64, start: usize, end: usize) -> usize {
-    usize::try_from(position.max(0)).unwrap_or(usize::MAX).clamp(start, end.max(start))
+    index_of(position).clamp(start, end.max(start))
 }
 
 fn intersect(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
