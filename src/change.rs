@@ -11,6 +11,7 @@ use crate::elem::Sealed;
 use crate::job::Bound;
 use crate::mask::Visible;
 use crate::moves::in_lanes;
+use crate::position::QueryTurn;
 use crate::relative;
 use crate::shape::Heads;
 use crate::simd::{Level, MAX_LANES};
@@ -42,6 +43,7 @@ impl Changing for Plain {
 /// What a plan does to scores.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Changes<'m> {
+    pub(crate) queries: Option<&'m dyn QueryTurn>,
     pub(crate) keys: Option<&'m dyn KeyTerm>,
     pub(crate) values: Option<&'m dyn ValueTerm>,
     pub(crate) modifier: Option<&'m dyn AnyModifier>,
@@ -77,8 +79,9 @@ impl Changes<'_> {
 
 impl fmt::Debug for Changes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Changes { keys, values, modifier, lookup } = self;
+        let Changes { queries, keys, values, modifier, lookup } = self;
         f.debug_struct("Changes")
+            .field("turned_queries", &queries.is_some())
             .field("relative_keys", &keys.is_some())
             .field("relative_values", &values.is_some())
             .field("modifier", &modifier.is_some())

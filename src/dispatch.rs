@@ -13,11 +13,16 @@ mod modifiers;
 mod moves;
 mod per_level;
 mod sinks;
+mod turns;
 pub(crate) use claim::{Claim, Grid, check_len};
 pub(crate) use lookups::{Adder, AnyLookup};
 pub(crate) use modifiers::AnyModifier;
 pub(crate) use moves::MoveTable;
 pub(crate) use sinks::SinkTable;
+pub(crate) use turns::{
+    AngleTable, Available, OntoTable, ROPES_BF16, ROPES_F16, ROPES_F32, rope_line,
+};
+pub(crate) use turns::{RopeTable, Rotate};
 
 use crate::entry::Job;
 use crate::error::Error;

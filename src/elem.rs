@@ -3,7 +3,7 @@
 //! A kernel never sees a stored number. Rows of them are moved into its scratch (`moves.rs`), widened
 //! exactly on the way; an output is rounded once, to nearest even.
 
-use crate::dispatch::MoveTable;
+use crate::dispatch::{MoveTable, ROPES_BF16, ROPES_F16, ROPES_F32, RopeTable};
 use crate::simd::{Block, DEEP, Simd};
 use crate::view::{AnyView, AnyViewMut, Stored, StoredMut, View, ViewMut};
 use half::{bf16, f16};
@@ -28,6 +28,8 @@ mod sealed {
     pub trait Sealed: Sized + 'static {
         /// The functions that move rows of it, for each level.
         const MOVES: &'static MoveTable<Self>;
+        /// The functions that turn heads of it, for each level.
+        const ROPES: &'static RopeTable<Self>;
         /// A view whose type says nothing of it.
         fn any(view: View<'_, Self>) -> AnyView<'_>;
         /// A view whose type says nothing of it.
@@ -38,7 +40,7 @@ pub(crate) use sealed::Sealed;
 
 /// `$load`, `$store` and `$columns` are the operations of `Simd` for `$type`, `$Variant` that of the views.
 macro_rules! elem {
-    ($type:ty, $Variant:ident, $load:ident, $store:ident, $columns:ident, |$x:ident| $bf16:expr) => {
+    ($type:ty, $Variant:ident, $ROPES:ident, $load:ident, $store:ident, $columns:ident, |$x:ident| $bf16:expr) => {
         impl Elem for $type {
             #[inline(always)]
             fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32 {
@@ -60,6 +62,7 @@ macro_rules! elem {
         }
         impl Sealed for $type {
             const MOVES: &'static MoveTable<Self> = &MoveTable::new();
+            const ROPES: &'static RopeTable<Self> = &RopeTable::new($ROPES);
             fn any(view: View<'_, Self>) -> AnyView<'_> {
                 AnyView(Stored::$Variant(view, Self::MOVES))
             }
@@ -70,9 +73,9 @@ macro_rules! elem {
     };
 }
 
-elem!(f32, F32, load, store, columns, |x| bf16::from_f32(x));
-elem!(f16, F16, load_f16, store_f16, columns_f16, |x| bf16::from_f32(widen(x)));
-elem!(bf16, Bf16, load_bf16, store_bf16, columns_bf16, |x| x);
+elem!(f32, F32, ROPES_F32, load, store, columns, |x| bf16::from_f32(x));
+elem!(f16, F16, ROPES_F16, load_f16, store_f16, columns_f16, |x| bf16::from_f32(widen(x)));
+elem!(bf16, Bf16, ROPES_BF16, load_bf16, store_bf16, columns_bf16, |x| x);
 
 /// The same number in f32, without branches, so that a loop over it becomes vectors.
 ///

@@ -22,9 +22,12 @@
 
 pub use crate::dispatch::Entry;
 pub use crate::job::Job;
+pub use crate::position::{Halves, Interleaved, Pairs, Turning};
 pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
 use crate::change::{Any, Plain};
+use crate::elem::Elem;
+use crate::position::Own;
 use crate::products::{F32Products, Products};
 use crate::simd::Simd;
 
@@ -131,4 +134,11 @@ pub fn decode<S: Simd, const TILE_K: usize>(simd: S, job: Job<'_>) {
 pub fn decode_plain<S: Simd, const TILE_K: usize>(simd: S, job: Job<'_>) {
     const { assert!(TILE_K > 0, "a tile holds something") };
     crate::decode::run::<S, Plain, TILE_K>(simd, Plain, job);
+}
+
+/// Turns the heads of a token in place: rotary positions for `R` channels. To be called from a function that enables the
+/// instructions of `S`.
+#[inline(always)]
+pub fn rotate<S: Simd, P: Pairs, R: Dim, T: Elem>(simd: S, turning: Turning<'_, T>) {
+    crate::position::run::<S, P, R, T, Own>(simd, turning);
 }

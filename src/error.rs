@@ -1,102 +1,11 @@
 //! What can be wrong with a caller's numbers; each error holds the numbers that disagree.
 
+mod names;
+
+pub use names::{Knob, List, Tensor};
+
 use crate::simd::Level;
 use core::fmt;
-
-/// Names the tensor that an [`Error`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Tensor {
-    /// Queries.
-    Q,
-    /// Keys.
-    K,
-    /// Values.
-    V,
-    /// Output.
-    O,
-    /// Log-sum-exp.
-    Lse,
-    /// A partial state.
-    State,
-    /// Logits of sinks, one a query head.
-    Sinks,
-    /// Slopes of linear biases, one a query head.
-    Slopes,
-    /// Biases of scores.
-    Bias,
-    /// Weights of a row, one a key.
-    Weights,
-    /// Keys by distance.
-    RelativeKeys,
-    /// Values by distance.
-    RelativeValues,
-}
-
-impl fmt::Display for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Tensor::Q => "q",
-            Tensor::K => "k",
-            Tensor::V => "v",
-            Tensor::O => "o",
-            Tensor::Lse => "lse",
-            Tensor::State => "state",
-            Tensor::Sinks => "sinks",
-            Tensor::Slopes => "slopes",
-            Tensor::Bias => "bias",
-            Tensor::Weights => "weights",
-            Tensor::RelativeKeys => "relative keys",
-            Tensor::RelativeValues => "relative values",
-        })
-    }
-}
-
-/// Names the list of a pattern that an [`Error`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum List {
-    /// Positions of global tokens.
-    Globals,
-    /// Where documents end among the queries.
-    QueryEnds,
-    /// Where documents end among the keys.
-    KeyEnds,
-    /// Where block rows end among the columns.
-    BlockRows,
-    /// Block columns.
-    BlockColumns,
-    /// Random blocks.
-    RandomBlocks,
-    /// Queries of a table.
-    TableQueries,
-    /// Keys of a table.
-    TableKeys,
-    /// Cells of a table.
-    TableCells,
-    /// Chunks.
-    Chunks,
-    /// Dilation.
-    Dilation,
-}
-
-impl fmt::Display for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            List::Globals => "the list of global tokens",
-            List::QueryEnds => "the list of documents' ends among queries",
-            List::KeyEnds => "the list of documents' ends among keys",
-            List::BlockRows => "the list of block rows",
-            List::BlockColumns => "the list of block columns",
-            List::RandomBlocks => "the list of random blocks",
-            List::TableQueries => "a table's column of queries",
-            List::TableKeys => "a table's row of keys",
-            List::TableCells => "a table",
-            List::Chunks => "a chunk",
-            List::Dilation => "a dilation",
-        })
-    }
-}
 
 /// Why a plan, a view or a call was refused. Nothing has been written then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,6 +180,51 @@ pub enum Error {
         /// Where: batch, distance, head, channel.
         at: [usize; 4],
     },
+    /// A parameter of rotary frequencies is out of range: the base above 1, others above 0, all finite, and
+    /// `high_freq_factor` above `low_freq_factor`.
+    Theta {
+        /// Which.
+        knob: Knob,
+        /// `f64::to_bits` of it.
+        bits: u64,
+    },
+    /// Pairs to turn are none, or too many.
+    RotDim {
+        /// Pairs asked for.
+        pairs: usize,
+        /// Most that there can be.
+        max: usize,
+    },
+    /// Channels that turn lie beyond the end of a head.
+    Rotary {
+        /// The first of them.
+        first: usize,
+        /// How many they are.
+        rot_dim: usize,
+        /// Channels of the head.
+        head_dim: usize,
+    },
+    /// Tensors that are turned together have different tokens.
+    Tokens {
+        /// Sequences, and tokens of each, of the first tensor.
+        expected: [usize; 2],
+        /// And of another.
+        given: [usize; 2],
+    },
+    /// A position that no table or no u32 has.
+    Position {
+        /// It.
+        position: u64,
+        /// The first one there is.
+        start: u64,
+        /// One past the last.
+        end: u64,
+    },
+    /// A table of angles has one axis of positions, the plan has more.
+    Axes {
+        /// How many.
+        axes: usize,
+    },
     /// There is no such row.
     Row {
         /// Sequence, query and query head asked for.
@@ -369,6 +323,25 @@ impl fmt::Display for Error {
             }
             Error::NotFinite { tensor, at } => {
                 write!(f, "{tensor} are not finite at {at:?} (batch, distance, head, channel)")
+            }
+            Error::Theta { knob, bits } => {
+                write!(f, "{knob} = {} is out of range", f64::from_bits(bits))
+            }
+            Error::RotDim { pairs, max } => {
+                write!(f, "{pairs} pairs of channels are outside 1..={max}")
+            }
+            Error::Rotary { first, rot_dim, head_dim } => {
+                write!(f, "{rot_dim} channels from channel {first} on do not fit a head of {head_dim}")
+            }
+            Error::Tokens { expected, given } => write!(
+                f,
+                "a tensor has {given:?} tokens, the first one {expected:?} (batch, len)"
+            ),
+            Error::Position { position, start, end } => {
+                write!(f, "there is no position {position}: they are {start}..{end}")
+            }
+            Error::Axes { axes } => {
+                write!(f, "a table of angles has one axis of positions, not {axes}")
             }
             Error::Row { row, limits } => {
                 write!(f, "there is no row {row:?} of {limits:?} (sequence, query, head)")

@@ -3,10 +3,12 @@
 use crate::attend::QueryTile;
 use crate::change::{Changes, Changing};
 use crate::dispatch::{Claim, Entry};
+use crate::elem::Sealed;
 use crate::mask::{Mask, Only, Visible};
 use crate::moves::in_lanes;
+use crate::position::QueryTurn;
 use crate::products::Precision;
-use crate::shape::Shape;
+use crate::shape::{Heads, Shape};
 use crate::simd::{Level, Rows, prefetch_row};
 use crate::sinks::Sinks;
 use crate::staged::Staged;
@@ -100,6 +102,9 @@ impl Bound<'_> {
         columns: &mut [f32],
         width: usize,
     ) {
+        if let Some(turn) = self.changes.queries {
+            return self.pack_turned(turn, tile, (idle, rows), room, columns, width);
+        }
         of_any!(Stored, self.q.0, (view, moves) => {
             let mover = moves.at(self.level());
             if let (Precision::Bf16Products, Some(pairs)) = (self.entry.precision(), mover.pairs()) {
@@ -112,6 +117,35 @@ impl Bound<'_> {
             let rows = places.map(|(i, h)| view.row(tile.b, i, h));
             mover.pack(&in_lanes(idle, rows), self.scale, columns, width);
         });
+    }
+
+    /// As [`Bound::pack_queries`], of turned queries: they are f32 in `room`, or pairs.
+    #[inline(never)]
+    fn pack_turned(
+        &self,
+        turn: &dyn QueryTurn,
+        tile: &QueryTile,
+        (idle, rows): (usize, Range<usize>),
+        room: &mut [f32],
+        columns: &mut [f32],
+        width: usize,
+    ) {
+        let (dim, mover) = (self.shape.heads.dim.max(1), f32::MOVES.at(self.level()));
+        if let (Precision::Bf16Products, Some(pairs)) = (self.entry.precision(), mover.pairs()) {
+            let (steps, count) = (dim.div_ceil(2), rows.len());
+            let mut row = [0.0; Heads::MAX_DIM];
+            for (r, to) in rows.zip(room.chunks_exact_mut(steps)) {
+                let places = &mut self.shape.heads.rows_of(tile.g, r..r + 1);
+                turn.turn(self.q, tile.b, places, &mut row, dim);
+                pairs.flat(Rows::one(row.get(..dim).unwrap_or(&[])), to, steps);
+            }
+            let rows = room.chunks_exact(steps).take(count);
+            return pairs.pack(&in_lanes(idle, rows), columns, width);
+        }
+        let count = rows.len();
+        turn.turn(self.q, tile.b, &mut self.shape.heads.rows_of(tile.g, rows), room, dim);
+        let rows = room.chunks_exact(dim).take(count);
+        mover.pack(&in_lanes(idle, rows), self.scale, columns, width);
     }
 
     /// Asks for the queries of a tile to come nearer: many rows at once, so that no wait follows another.
@@ -133,7 +167,28 @@ impl Bound<'_> {
         to: &mut [f32],
         width: usize,
     ) {
-        self.flat_rows(self.q, tile, rows, to, width);
+        match self.changes.queries {
+            Some(turn) => self.flat_turned(turn, tile, rows, to, width),
+            None => self.flat_rows(self.q, tile, rows, to, width),
+        }
+    }
+
+    /// As [`Bound::flat_queries`], of turned queries. Whoever multiplies pairs packs them.
+    #[inline(never)]
+    fn flat_turned(
+        &self,
+        turn: &dyn QueryTurn,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        let to = to.get_mut(..rows.len() * width).unwrap_or(&mut []);
+        to.fill(0.0);
+        turn.turn(self.q, tile.b, &mut self.shape.heads.rows_of(tile.g, rows), to, width);
+        for x in to {
+            *x *= self.scale;
+        }
     }
 
     /// The same of other queries.

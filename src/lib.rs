@@ -95,6 +95,7 @@ mod outer;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 mod plan;
+mod position;
 mod products;
 mod relative;
 mod score;
@@ -112,7 +113,7 @@ pub use bias::{BiasTensor, Lookup, T5Bias};
 pub use call::{Call, Inputs, Outputs, Part};
 pub use change::Row;
 pub use elem::Elem;
-pub use error::{Error, List, Tensor};
+pub use error::{Error, Knob, List, Tensor};
 pub use inspect::{Inspector, RowStatistics};
 pub use lse::{Base, Bits, Lse, Nats};
 pub use mask::{
@@ -121,6 +122,10 @@ pub use mask::{
 };
 pub use modifier::{Alibi, At, Bias, Capped, Modifier, Natural, Softcap};
 pub use plan::Attention;
+pub use position::{
+    Angles, Axes, InvFreq, Learned, Llama3, LongRope, Onto, Pairing, Phase, Positions, Rope,
+    Rotated, Scaling, Sinusoidal, Sinusoids, Spacing, Theta, TurnedQueries, Turns, Yarn,
+};
 pub use products::{Precision, Products};
 pub use relative::{RelativeKeys, RelativeValues};
 pub use shape::{Heads, Shape};

@@ -8,7 +8,7 @@ use crate::simd::{MAX_LANES, Rows, Simd, Strip, StripMut, load_columns, prefetch
 
 /// The first lanes of `row`, and zeros where it has no more.
 #[inline(always)]
-fn get<S: Simd, T: Elem>(simd: S, row: &[T]) -> S::F32 {
+pub(crate) fn get<S: Simd, T: Elem>(simd: S, row: &[T]) -> S::F32 {
     if row.len() >= S::LANES { T::load(simd, row) } else { T::load(simd, &padded(row)) }
 }
 
@@ -22,7 +22,7 @@ fn padded<T: Elem>(row: &[T]) -> [T; MAX_LANES] {
 
 /// Writes as many lanes as `row` takes.
 #[inline(always)]
-fn put<S: Simd, T: Elem>(simd: S, x: S::F32, row: &mut [T]) {
+pub(crate) fn put<S: Simd, T: Elem>(simd: S, x: S::F32, row: &mut [T]) {
     if row.len() >= S::LANES {
         return T::store(simd, x, row);
     }

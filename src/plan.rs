@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::job::Bound;
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
+use crate::position::TurnedQueries;
 use crate::products::Precision;
 use crate::relative::{self, RelativeKeys, RelativeValues};
 use crate::shape::{Heads, Shape, index_of};
@@ -200,6 +201,16 @@ impl<'m> Attention<'m> {
     pub fn relative_values(&self, values: &'m RelativeValues<'_>) -> Result<Self, Error> {
         values.check(&self.shape)?;
         self.with_relative(Changes { values: Some(values), ..self.changes })
+    }
+
+    /// The same plan whose queries turn on their way into its scratch, by rotary positions. Every entry does, also a plain one.
+    ///
+    /// # Errors
+    /// [`Error::Rotary`] if a head is too narrow; [`Error::ListLength`] and [`Error::Position`] of the positions.
+    pub fn turn_queries(&self, queries: &'m TurnedQueries<'_>) -> Result<Self, Error> {
+        queries.check(&self.shape)?;
+        let changes = Changes { queries: Some(queries), ..self.changes };
+        Ok(Attention { changes, ..self.clone() })
     }
 
     /// The same plan with changes, which no plain entry makes.

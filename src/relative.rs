@@ -219,14 +219,17 @@ impl KeyTerm for RelativeKeys<'_> {
     fn add(&self, bound: &Bound<'_>, pairs: &Pairs<'_>, lines: &mut Lines<'_>, room: &mut [f32]) {
         let (level, k_dim) = (bound.level(), bound.shape.heads.dim.next_multiple_of(DEEP));
         let (lanes, keys) = (level.lanes().max(1), pairs.keys.len());
-        let (line, queries) = (line(bound.entry.tile_k(), lanes), self.queries.unwrap_or(bound.q));
+        let line = line(bound.entry.tile_k(), lanes);
         let Some((q, rest)) = room.split_at_mut_checked(lanes * k_dim) else { return };
         let Some((scores, stage)) = rest.split_at_mut_checked(lanes * line) else { return };
         let table = Staged::table(self.table.rows, level);
         for rows in pairs.chunks(lines.idle, lanes) {
             let span = Span::new(&self.table, pairs, &rows);
             let of_queries = QueryTile { b: pairs.visible.sequence(), ..tile(pairs) };
-            bound.flat_rows(queries, &of_queries, rows.clone(), q, k_dim);
+            match self.queries {
+                Some(queries) => bound.flat_rows(queries, &of_queries, rows.clone(), q, k_dim),
+                None => bound.flat_queries(&of_queries, rows.clone(), q, k_dim),
+            }
             let (Some(q), Some(to)) =
                 (Rows::new(&*q, k_dim, rows.len(), k_dim), scores.get_mut(span.at..))
             else {

@@ -100,6 +100,11 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     /// NaN if `x` is NaN, whatever `t` is, unless that is infinite.
     fn scale_by_exponent(self, x: Self::F32, t: Self::F32) -> Self::F32;
 
+    /// `a[0] b[0] a[1] b[1] ...`, in two vectors.
+    fn zip(self, a: Self::F32, b: Self::F32) -> [Self::F32; 2];
+    /// Lanes `2n` and `2n + 1` of two vectors side by side change places.
+    fn swap_neighbours(self, x: [Self::F32; 2]) -> [Self::F32; 2];
+
     /// A square of zeros.
     fn square(self) -> Self::Square;
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.

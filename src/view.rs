@@ -153,6 +153,12 @@ impl<'a, T: Copy> View<'a, T> {
         is_here && self.strides == other.strides && other.dims[3] <= self.dims[3]
     }
 
+    /// From the first head of a token on; empty if there is no such token.
+    #[inline(always)]
+    pub(crate) fn from(&self, b: usize, i: usize) -> &'a [T] {
+        self.data.get(self.strides.offset(b, i, 0)..).unwrap_or(&[])
+    }
+
     /// The channels of one token in one head; empty if there is no such row.
     #[inline(always)]
     pub(crate) fn row(&self, b: usize, i: usize, h: usize) -> &'a [T] {
@@ -203,6 +209,12 @@ impl<'a, T: Copy> ViewMut<'a, T> {
         strides.check(dims, data.len())?;
         strides.check_apart(dims)?;
         Ok(ViewMut { data, dims, strides })
+    }
+
+    /// The channels of one token in one head; empty if there is no such row.
+    pub(crate) fn row_mut(&mut self, b: usize, i: usize, h: usize) -> &mut [T] {
+        let row = self.data.get_mut(self.strides.offset(b, i, h)..);
+        row.and_then(|row| row.get_mut(..self.dims[3])).unwrap_or(&mut [])
     }
 
     /// `[batch, len, heads, dim]`.

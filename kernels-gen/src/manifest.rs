@@ -3,6 +3,8 @@
 //! Any other size works too, on the generic path, with the same bits. A line costs 8 entries: two
 //! operations on four levels. Add one only for a model that people run.
 
+use flashlet::Pairing;
+
 /// A head size, and why it is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -28,6 +30,33 @@ pub const MANIFEST: &[Line<'_>] = &[
 /// The head sizes of the list whose products of bf16 pairs get entries of their own; others take the
 /// generic one. An entry is 20 kB of text, and few processors run it.
 pub const PAIRS: &[[usize; 2]] = &[[64, 64], [128, 128]];
+
+/// Rotary positions that get functions of their own: so many channels, in such pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RopeLine {
+    /// Channels that turn.
+    pub rot_dim: usize,
+    /// Which of them turn together.
+    pub pairing: Pairing,
+    /// The models that want it.
+    pub models: &'static str,
+}
+
+/// The rotary positions that get functions of their own, for each element and level. Any others turn too, to the same
+/// bits: a line makes small heads faster, whose cosines and sines then stay in registers from head to head.
+pub const ROPES: &[RopeLine] = &[
+    rope(32, Pairing::Halves, "Phi-1.5, Phi-2"),
+    rope(64, Pairing::Halves, "SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4"),
+    rope(96, Pairing::Halves, "Phi-3-mini, Phi-4-mini"),
+    rope(128, Pairing::Halves, "Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3"),
+    rope(256, Pairing::Halves, "Gemma-2, Gemma-3"),
+    rope(64, Pairing::Interleaved, "DeepSeek-V3, SmolLM2 in GGUF"),
+    rope(128, Pairing::Interleaved, "Llama-4, Llama-3.1 in GGUF"),
+];
+
+const fn rope(rot_dim: usize, pairing: Pairing, models: &'static str) -> RopeLine {
+    RopeLine { rot_dim, pairing, models }
+}
 
 const fn line([dim, v_dim]: [usize; 2], models: &str) -> Line<'_> {
     Line { dim, v_dim, models }

@@ -1,9 +1,9 @@
 //! From a head size and a level to an entry: its tile, its registers, its scratch, its name.
 
-use crate::manifest::{Line, MANIFEST, PAIRS};
+use crate::manifest::{Line, MANIFEST, PAIRS, RopeLine};
 use crate::tiles::Tiles;
-use flashlet::Level;
 use flashlet::entry::{Lanes, TILE_K, Tiling};
+use flashlet::{Level, Pairing};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -73,6 +73,19 @@ pub fn pair<'a>(level: Level, line: &Line<'a>, tile_k: usize, tiles: &Tiles) -> 
 #[must_use]
 pub fn width([dim, v_dim]: [usize; 2]) -> String {
     if dim == v_dim { dim.to_string() } else { format!("{dim}x{v_dim}") }
+}
+
+/// The elements that functions for rotary positions are generated for.
+pub const ELEMENTS: [&str; 3] = ["f32", "f16", "bf16"];
+
+/// The name of the function that turns heads of an element: its parameters in a fixed order.
+#[must_use]
+pub fn rope_name(line: &RopeLine, element: &str, level: Level) -> String {
+    let pairing = match line.pairing {
+        Pairing::Interleaved => "interleaved",
+        Pairing::Halves => "halves",
+    };
+    format!("rope_{element}_r{}_{pairing}_{level}", line.rot_dim)
 }
 
 impl Planned<'_> {

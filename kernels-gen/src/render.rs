@@ -3,6 +3,7 @@
 mod template;
 
 pub use template::RenderError;
+use template::{ElementView, RopeView, elements, ropes};
 pub(crate) use template::{LevelView, backend, render};
 
 use crate::plan::{entries, pairs};
@@ -33,11 +34,13 @@ pub fn files(tiles: &Tiles) -> Result<Vec<File>, RenderError> {
     struct Modules {
         header: String,
         levels: Vec<LevelView>,
+        ropes: Vec<RopeView>,
+        elements: Vec<ElementView>,
     }
     let header = header("cargo kernels");
     let view = |level| {
         let (entries, pairs) = (entries(level, tiles).collect(), pairs(level, tiles).collect());
-        LevelView::new(header.clone(), level, entries, pairs)
+        LevelView::new(header.clone(), level, entries, pairs).map(LevelView::with_ropes)
     };
     let mut levels: Vec<LevelView> = Level::ALL.into_iter().map(view).collect::<Result<_, _>>()?;
     levels.sort_by(|a, b| a.level.cmp(b.level));
@@ -46,7 +49,8 @@ pub fn files(tiles: &Tiles) -> Result<Vec<File>, RenderError> {
         let path = format!("generated/{}.rs", level.level);
         files.push(File { path, text: render("level.rs", level)? });
     }
-    let text = render("generated.rs", &Modules { header, levels })?;
+    let text =
+        render("generated.rs", &Modules { header, levels, ropes: ropes(), elements: elements() })?;
     files.push(File { path: "generated.rs".to_owned(), text });
     Ok(files)
 }

@@ -16,10 +16,13 @@
 //!
 //! [`certify`] compares a kernel's output with both and says how close it came.
 //!
+//! [`rope`] is the same for rotary positions: frequencies to 30 digits, rotated rows, and a bound for their elements.
+//!
 //! The files, in reading order: `problem.rs` (the data of one call), `attend.rs` (the definition),
 //! `arithmetic.rs` (what a kernel may choose), `rounding.rs` (what one operation may do to a number and a chain of
 //! them to a sum), `bound.rs` (the theorem; its sections 1 to 3 in `bound/`), `certify.rs` (the verdict).
 //! `tests/certified` tries to break the theorem.
+//! Apart from these, `double.rs` (numbers of 106 bits) and `rope.rs`.
 //!
 //! # Example
 //! Two keys with equal scores share the weight. The kernel returned 1.5 and ln 2, rounded to f32:
@@ -41,7 +44,9 @@ mod arithmetic;
 mod attend;
 mod bound;
 mod certify;
+mod double;
 mod problem;
+pub mod rope;
 mod rounding;
 
 pub use arithmetic::{Arithmetic, Format, Products};

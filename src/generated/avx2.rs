@@ -3,8 +3,12 @@
 
 #![expect(unsafe_code, reason = "entries with target features need a promise")]
 
-use crate::entry::{self, Entry, Fixed, Job, Lanes, TILE_K, Tiling};
+use crate::dispatch::Rotate;
+use crate::entry::{
+    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, TILE_K, Tiling, Turning, rotate,
+};
 use crate::simd::{Avx2, Level};
+use half::{bf16, f16};
 
 /// 32 rows: 11 of 16 registers.
 const KEYS_2X4_Q32: Tiling = Tiling {
@@ -218,4 +222,163 @@ fn attend_f32_hd192x128_q64_k96_avx2(job: Job<'_>) {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend_f32_hd256_q16_k96_avx2(job: Job<'_>) {
     entry::attend::<Avx2, Fixed<256>, Fixed<256>, 2, 6, TILE_K>(Avx2::here(), job);
+}
+
+/// Rotary positions of f32, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_F32: &[Rotate<f32>] = &[
+    rope_f32_r32_halves_avx2,
+    rope_f32_r64_halves_avx2,
+    rope_f32_r96_halves_avx2,
+    rope_f32_r128_halves_avx2,
+    rope_f32_r256_halves_avx2,
+    rope_f32_r64_interleaved_avx2,
+    rope_f32_r128_interleaved_avx2,
+];
+
+/// Phi-1.5, Phi-2.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f32_r32_halves_avx2(turning: Turning<'_, f32>) {
+    rotate::<Avx2, Halves, Fixed<32>, _>(Avx2::here(), turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f32_r64_halves_avx2(turning: Turning<'_, f32>) {
+    rotate::<Avx2, Halves, Fixed<64>, _>(Avx2::here(), turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f32_r96_halves_avx2(turning: Turning<'_, f32>) {
+    rotate::<Avx2, Halves, Fixed<96>, _>(Avx2::here(), turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f32_r128_halves_avx2(turning: Turning<'_, f32>) {
+    rotate::<Avx2, Halves, Fixed<128>, _>(Avx2::here(), turning);
+}
+
+/// Gemma-2, Gemma-3.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f32_r256_halves_avx2(turning: Turning<'_, f32>) {
+    rotate::<Avx2, Halves, Fixed<256>, _>(Avx2::here(), turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f32_r64_interleaved_avx2(turning: Turning<'_, f32>) {
+    rotate::<Avx2, Interleaved, Fixed<64>, _>(Avx2::here(), turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f32_r128_interleaved_avx2(turning: Turning<'_, f32>) {
+    rotate::<Avx2, Interleaved, Fixed<128>, _>(Avx2::here(), turning);
+}
+
+/// Rotary positions of f16, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_F16: &[Rotate<f16>] = &[
+    rope_f16_r32_halves_avx2,
+    rope_f16_r64_halves_avx2,
+    rope_f16_r96_halves_avx2,
+    rope_f16_r128_halves_avx2,
+    rope_f16_r256_halves_avx2,
+    rope_f16_r64_interleaved_avx2,
+    rope_f16_r128_interleaved_avx2,
+];
+
+/// Phi-1.5, Phi-2.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f16_r32_halves_avx2(turning: Turning<'_, f16>) {
+    rotate::<Avx2, Halves, Fixed<32>, _>(Avx2::here(), turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f16_r64_halves_avx2(turning: Turning<'_, f16>) {
+    rotate::<Avx2, Halves, Fixed<64>, _>(Avx2::here(), turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f16_r96_halves_avx2(turning: Turning<'_, f16>) {
+    rotate::<Avx2, Halves, Fixed<96>, _>(Avx2::here(), turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f16_r128_halves_avx2(turning: Turning<'_, f16>) {
+    rotate::<Avx2, Halves, Fixed<128>, _>(Avx2::here(), turning);
+}
+
+/// Gemma-2, Gemma-3.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f16_r256_halves_avx2(turning: Turning<'_, f16>) {
+    rotate::<Avx2, Halves, Fixed<256>, _>(Avx2::here(), turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f16_r64_interleaved_avx2(turning: Turning<'_, f16>) {
+    rotate::<Avx2, Interleaved, Fixed<64>, _>(Avx2::here(), turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_f16_r128_interleaved_avx2(turning: Turning<'_, f16>) {
+    rotate::<Avx2, Interleaved, Fixed<128>, _>(Avx2::here(), turning);
+}
+
+/// Rotary positions of bf16, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_BF16: &[Rotate<bf16>] = &[
+    rope_bf16_r32_halves_avx2,
+    rope_bf16_r64_halves_avx2,
+    rope_bf16_r96_halves_avx2,
+    rope_bf16_r128_halves_avx2,
+    rope_bf16_r256_halves_avx2,
+    rope_bf16_r64_interleaved_avx2,
+    rope_bf16_r128_interleaved_avx2,
+];
+
+/// Phi-1.5, Phi-2.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_bf16_r32_halves_avx2(turning: Turning<'_, bf16>) {
+    rotate::<Avx2, Halves, Fixed<32>, _>(Avx2::here(), turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_bf16_r64_halves_avx2(turning: Turning<'_, bf16>) {
+    rotate::<Avx2, Halves, Fixed<64>, _>(Avx2::here(), turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_bf16_r96_halves_avx2(turning: Turning<'_, bf16>) {
+    rotate::<Avx2, Halves, Fixed<96>, _>(Avx2::here(), turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_bf16_r128_halves_avx2(turning: Turning<'_, bf16>) {
+    rotate::<Avx2, Halves, Fixed<128>, _>(Avx2::here(), turning);
+}
+
+/// Gemma-2, Gemma-3.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_bf16_r256_halves_avx2(turning: Turning<'_, bf16>) {
+    rotate::<Avx2, Halves, Fixed<256>, _>(Avx2::here(), turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_bf16_r64_interleaved_avx2(turning: Turning<'_, bf16>) {
+    rotate::<Avx2, Interleaved, Fixed<64>, _>(Avx2::here(), turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rope_bf16_r128_interleaved_avx2(turning: Turning<'_, bf16>) {
+    rotate::<Avx2, Interleaved, Fixed<128>, _>(Avx2::here(), turning);
 }

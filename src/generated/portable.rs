@@ -2,8 +2,10 @@
 //! Entries of the level portable, whose vectors, and with them the tiles, the build's target
 //! decides. Names are those of four lanes.
 
-use crate::entry::{self, Entry, Fixed, Job, TILE_K, Tiling};
+use crate::dispatch::Rotate;
+use crate::entry::{self, Entry, Fixed, Halves, Interleaved, Job, TILE_K, Tiling, Turning, rotate};
 use crate::simd::{Level, Portable};
+use half::{bf16, f16};
 
 /// `[attend, decode]` for each head size.
 pub(crate) const ENTRIES: &[[Entry; 2]] = &[
@@ -194,4 +196,142 @@ fn attend_f32_hd256_q16_k96_portable(job: Job<'_>) {
     entry::attend::<Portable, Fixed<256>, Fixed<256>, { T.vectors }, { T.scalars }, TILE_K>(
         Portable, job,
     );
+}
+
+/// Rotary positions of f32, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_F32: &[Rotate<f32>] = &[
+    rope_f32_r32_halves_portable,
+    rope_f32_r64_halves_portable,
+    rope_f32_r96_halves_portable,
+    rope_f32_r128_halves_portable,
+    rope_f32_r256_halves_portable,
+    rope_f32_r64_interleaved_portable,
+    rope_f32_r128_interleaved_portable,
+];
+
+/// Phi-1.5, Phi-2.
+fn rope_f32_r32_halves_portable(turning: Turning<'_, f32>) {
+    rotate::<Portable, Halves, Fixed<32>, _>(Portable, turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+fn rope_f32_r64_halves_portable(turning: Turning<'_, f32>) {
+    rotate::<Portable, Halves, Fixed<64>, _>(Portable, turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+fn rope_f32_r96_halves_portable(turning: Turning<'_, f32>) {
+    rotate::<Portable, Halves, Fixed<96>, _>(Portable, turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+fn rope_f32_r128_halves_portable(turning: Turning<'_, f32>) {
+    rotate::<Portable, Halves, Fixed<128>, _>(Portable, turning);
+}
+
+/// Gemma-2, Gemma-3.
+fn rope_f32_r256_halves_portable(turning: Turning<'_, f32>) {
+    rotate::<Portable, Halves, Fixed<256>, _>(Portable, turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+fn rope_f32_r64_interleaved_portable(turning: Turning<'_, f32>) {
+    rotate::<Portable, Interleaved, Fixed<64>, _>(Portable, turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+fn rope_f32_r128_interleaved_portable(turning: Turning<'_, f32>) {
+    rotate::<Portable, Interleaved, Fixed<128>, _>(Portable, turning);
+}
+
+/// Rotary positions of f16, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_F16: &[Rotate<f16>] = &[
+    rope_f16_r32_halves_portable,
+    rope_f16_r64_halves_portable,
+    rope_f16_r96_halves_portable,
+    rope_f16_r128_halves_portable,
+    rope_f16_r256_halves_portable,
+    rope_f16_r64_interleaved_portable,
+    rope_f16_r128_interleaved_portable,
+];
+
+/// Phi-1.5, Phi-2.
+fn rope_f16_r32_halves_portable(turning: Turning<'_, f16>) {
+    rotate::<Portable, Halves, Fixed<32>, _>(Portable, turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+fn rope_f16_r64_halves_portable(turning: Turning<'_, f16>) {
+    rotate::<Portable, Halves, Fixed<64>, _>(Portable, turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+fn rope_f16_r96_halves_portable(turning: Turning<'_, f16>) {
+    rotate::<Portable, Halves, Fixed<96>, _>(Portable, turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+fn rope_f16_r128_halves_portable(turning: Turning<'_, f16>) {
+    rotate::<Portable, Halves, Fixed<128>, _>(Portable, turning);
+}
+
+/// Gemma-2, Gemma-3.
+fn rope_f16_r256_halves_portable(turning: Turning<'_, f16>) {
+    rotate::<Portable, Halves, Fixed<256>, _>(Portable, turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+fn rope_f16_r64_interleaved_portable(turning: Turning<'_, f16>) {
+    rotate::<Portable, Interleaved, Fixed<64>, _>(Portable, turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+fn rope_f16_r128_interleaved_portable(turning: Turning<'_, f16>) {
+    rotate::<Portable, Interleaved, Fixed<128>, _>(Portable, turning);
+}
+
+/// Rotary positions of bf16, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_BF16: &[Rotate<bf16>] = &[
+    rope_bf16_r32_halves_portable,
+    rope_bf16_r64_halves_portable,
+    rope_bf16_r96_halves_portable,
+    rope_bf16_r128_halves_portable,
+    rope_bf16_r256_halves_portable,
+    rope_bf16_r64_interleaved_portable,
+    rope_bf16_r128_interleaved_portable,
+];
+
+/// Phi-1.5, Phi-2.
+fn rope_bf16_r32_halves_portable(turning: Turning<'_, bf16>) {
+    rotate::<Portable, Halves, Fixed<32>, _>(Portable, turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+fn rope_bf16_r64_halves_portable(turning: Turning<'_, bf16>) {
+    rotate::<Portable, Halves, Fixed<64>, _>(Portable, turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+fn rope_bf16_r96_halves_portable(turning: Turning<'_, bf16>) {
+    rotate::<Portable, Halves, Fixed<96>, _>(Portable, turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+fn rope_bf16_r128_halves_portable(turning: Turning<'_, bf16>) {
+    rotate::<Portable, Halves, Fixed<128>, _>(Portable, turning);
+}
+
+/// Gemma-2, Gemma-3.
+fn rope_bf16_r256_halves_portable(turning: Turning<'_, bf16>) {
+    rotate::<Portable, Halves, Fixed<256>, _>(Portable, turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+fn rope_bf16_r64_interleaved_portable(turning: Turning<'_, bf16>) {
+    rotate::<Portable, Interleaved, Fixed<64>, _>(Portable, turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+fn rope_bf16_r128_interleaved_portable(turning: Turning<'_, bf16>) {
+    rotate::<Portable, Interleaved, Fixed<128>, _>(Portable, turning);
 }

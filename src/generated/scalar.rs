@@ -1,8 +1,12 @@
 // Written by `cargo kernels`: do not edit.
 //! Entries of the level scalar.
 
-use crate::entry::{self, Entry, Fixed, Job, Lanes, TILE_K, Tiling};
+use crate::dispatch::Rotate;
+use crate::entry::{
+    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, TILE_K, Tiling, Turning, rotate,
+};
 use crate::simd::{Level, Scalar};
+use half::{bf16, f16};
 
 /// 4 rows: 11 of 32 registers.
 const QUERIES_1X8_Q4: Tiling = Tiling {
@@ -218,4 +222,142 @@ fn attend_f32_hd256_q16_k96_scalar(job: Job<'_>) {
 /// Gemma-2, Gemma-3, Qwen3.5, Qwen3-Next. 1 x 8 tile, 11 of 32 registers, 8,608 B of scratch.
 fn decode_f32_hd256_q4_k96_scalar(job: Job<'_>) {
     entry::attend::<Scalar, Fixed<256>, Fixed<256>, 1, 8, TILE_K>(Scalar, job);
+}
+
+/// Rotary positions of f32, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_F32: &[Rotate<f32>] = &[
+    rope_f32_r32_halves_scalar,
+    rope_f32_r64_halves_scalar,
+    rope_f32_r96_halves_scalar,
+    rope_f32_r128_halves_scalar,
+    rope_f32_r256_halves_scalar,
+    rope_f32_r64_interleaved_scalar,
+    rope_f32_r128_interleaved_scalar,
+];
+
+/// Phi-1.5, Phi-2.
+fn rope_f32_r32_halves_scalar(turning: Turning<'_, f32>) {
+    rotate::<Scalar, Halves, Fixed<32>, _>(Scalar, turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+fn rope_f32_r64_halves_scalar(turning: Turning<'_, f32>) {
+    rotate::<Scalar, Halves, Fixed<64>, _>(Scalar, turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+fn rope_f32_r96_halves_scalar(turning: Turning<'_, f32>) {
+    rotate::<Scalar, Halves, Fixed<96>, _>(Scalar, turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+fn rope_f32_r128_halves_scalar(turning: Turning<'_, f32>) {
+    rotate::<Scalar, Halves, Fixed<128>, _>(Scalar, turning);
+}
+
+/// Gemma-2, Gemma-3.
+fn rope_f32_r256_halves_scalar(turning: Turning<'_, f32>) {
+    rotate::<Scalar, Halves, Fixed<256>, _>(Scalar, turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+fn rope_f32_r64_interleaved_scalar(turning: Turning<'_, f32>) {
+    rotate::<Scalar, Interleaved, Fixed<64>, _>(Scalar, turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+fn rope_f32_r128_interleaved_scalar(turning: Turning<'_, f32>) {
+    rotate::<Scalar, Interleaved, Fixed<128>, _>(Scalar, turning);
+}
+
+/// Rotary positions of f16, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_F16: &[Rotate<f16>] = &[
+    rope_f16_r32_halves_scalar,
+    rope_f16_r64_halves_scalar,
+    rope_f16_r96_halves_scalar,
+    rope_f16_r128_halves_scalar,
+    rope_f16_r256_halves_scalar,
+    rope_f16_r64_interleaved_scalar,
+    rope_f16_r128_interleaved_scalar,
+];
+
+/// Phi-1.5, Phi-2.
+fn rope_f16_r32_halves_scalar(turning: Turning<'_, f16>) {
+    rotate::<Scalar, Halves, Fixed<32>, _>(Scalar, turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+fn rope_f16_r64_halves_scalar(turning: Turning<'_, f16>) {
+    rotate::<Scalar, Halves, Fixed<64>, _>(Scalar, turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+fn rope_f16_r96_halves_scalar(turning: Turning<'_, f16>) {
+    rotate::<Scalar, Halves, Fixed<96>, _>(Scalar, turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+fn rope_f16_r128_halves_scalar(turning: Turning<'_, f16>) {
+    rotate::<Scalar, Halves, Fixed<128>, _>(Scalar, turning);
+}
+
+/// Gemma-2, Gemma-3.
+fn rope_f16_r256_halves_scalar(turning: Turning<'_, f16>) {
+    rotate::<Scalar, Halves, Fixed<256>, _>(Scalar, turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+fn rope_f16_r64_interleaved_scalar(turning: Turning<'_, f16>) {
+    rotate::<Scalar, Interleaved, Fixed<64>, _>(Scalar, turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+fn rope_f16_r128_interleaved_scalar(turning: Turning<'_, f16>) {
+    rotate::<Scalar, Interleaved, Fixed<128>, _>(Scalar, turning);
+}
+
+/// Rotary positions of bf16, in the order of `ROPE_LINES`.
+pub(crate) const ROPES_BF16: &[Rotate<bf16>] = &[
+    rope_bf16_r32_halves_scalar,
+    rope_bf16_r64_halves_scalar,
+    rope_bf16_r96_halves_scalar,
+    rope_bf16_r128_halves_scalar,
+    rope_bf16_r256_halves_scalar,
+    rope_bf16_r64_interleaved_scalar,
+    rope_bf16_r128_interleaved_scalar,
+];
+
+/// Phi-1.5, Phi-2.
+fn rope_bf16_r32_halves_scalar(turning: Turning<'_, bf16>) {
+    rotate::<Scalar, Halves, Fixed<32>, _>(Scalar, turning);
+}
+
+/// SmolLM2, Llama-3.2-1B, Qwen2.5-0.5B, gpt-oss, Qwen3-Next, GLM-4.
+fn rope_bf16_r64_halves_scalar(turning: Turning<'_, bf16>) {
+    rotate::<Scalar, Halves, Fixed<64>, _>(Scalar, turning);
+}
+
+/// Phi-3-mini, Phi-4-mini.
+fn rope_bf16_r96_halves_scalar(turning: Turning<'_, bf16>) {
+    rotate::<Scalar, Halves, Fixed<96>, _>(Scalar, turning);
+}
+
+/// Llama-3.1, Mistral, Mixtral, Qwen3, SmolLM3, OLMo-3.
+fn rope_bf16_r128_halves_scalar(turning: Turning<'_, bf16>) {
+    rotate::<Scalar, Halves, Fixed<128>, _>(Scalar, turning);
+}
+
+/// Gemma-2, Gemma-3.
+fn rope_bf16_r256_halves_scalar(turning: Turning<'_, bf16>) {
+    rotate::<Scalar, Halves, Fixed<256>, _>(Scalar, turning);
+}
+
+/// DeepSeek-V3, SmolLM2 in GGUF.
+fn rope_bf16_r64_interleaved_scalar(turning: Turning<'_, bf16>) {
+    rotate::<Scalar, Interleaved, Fixed<64>, _>(Scalar, turning);
+}
+
+/// Llama-4, Llama-3.1 in GGUF.
+fn rope_bf16_r128_interleaved_scalar(turning: Turning<'_, bf16>) {
+    rotate::<Scalar, Interleaved, Fixed<128>, _>(Scalar, turning);
 }

@@ -97,6 +97,24 @@ impl Simd for Portable {
         x * power
     }
     #[inline(always)]
+    fn zip(self, a: Vector, b: Vector) -> [Vector; 2] {
+        let (a, b) = (a.to_array(), b.to_array());
+        let mut both = [[0.0; LANES]; 2];
+        for n in 0..LANES {
+            both[2 * n / LANES][2 * n % LANES] = a[n];
+            both[2 * n / LANES][2 * n % LANES + 1] = b[n];
+        }
+        both.map(Vector::new)
+    }
+    #[inline(always)]
+    fn swap_neighbours(self, x: [Vector; 2]) -> [Vector; 2] {
+        let mut swapped = x.map(Vector::to_array);
+        for x in swapped.as_flattened_mut().as_chunks_mut::<2>().0 {
+            x.swap(0, 1);
+        }
+        swapped.map(Vector::new)
+    }
+    #[inline(always)]
     fn square(self) -> [Vector; LANES] {
         [Vector::splat(0.0); LANES]
     }

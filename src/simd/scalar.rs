@@ -67,6 +67,14 @@ impl Simd for Scalar {
         x * f32::from_bits((t.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
     }
     #[inline(always)]
+    fn zip(self, a: f32, b: f32) -> [f32; 2] {
+        [a, b]
+    }
+    #[inline(always)]
+    fn swap_neighbours(self, [a, b]: [f32; 2]) -> [f32; 2] {
+        [b, a]
+    }
+    #[inline(always)]
     fn square(self) -> [f32; 1] {
         [0.0]
     }

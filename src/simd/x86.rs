@@ -123,6 +123,15 @@ impl Simd for Avx2 {
             let power = _mm256_add_epi32(exponent, _mm256_set1_epi32(1.0_f32.to_bits() as i32));
             _mm256_mul_ps(x, _mm256_castsi256_ps(power))
         };
+        zip(a: __m256, b: __m256) -> [__m256; 2] = {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            [
+                _mm256_permute2f128_ps::<0x20>(low, high),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            ]
+        };
+        swap_neighbours(x: [__m256; 2]) -> [__m256; 2] =
+            [_mm256_permute_ps::<0b10_11_00_01>(x[0]), _mm256_permute_ps::<0b10_11_00_01>(x[1])];
         square() -> [__m256; 8] = [_mm256_setzero_ps(); 8];
         transpose(x: [__m256; 8]) -> [__m256; 8] = {
             // Pairs of rows, then quads of rows, then halves.
@@ -207,6 +216,13 @@ impl Simd for Avx512 {
         // One instruction instead of three; exact, so the bits are those of the other backends.
         scale_by_exponent(x: __m512, t: __m512) -> __m512 =
             _mm512_scalef_ps(x, _mm512_sub_ps(t, _mm512_set1_ps(ROUND)));
+        zip(a: __m512, b: __m512) -> [__m512; 2] = {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+            [_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b)]
+        };
+        swap_neighbours(x: [__m512; 2]) -> [__m512; 2] =
+            [_mm512_permute_ps::<0b10_11_00_01>(x[0]), _mm512_permute_ps::<0b10_11_00_01>(x[1])];
         square() -> [__m512; 16] = [_mm512_setzero_ps(); 16];
         transpose(x: [__m512; 16]) -> [__m512; 16] = {
             // Within each quarter: pairs of rows, then quads; then quarters, twice.

@@ -6,6 +6,8 @@ mod case;
 mod certified;
 mod compositions;
 mod errors;
+mod frequencies;
+mod golden;
 mod heads;
 mod inspect;
 mod masks;

@@ -1,7 +1,8 @@
 //! The templates, and how they see a level.
 
 use super::thousands;
-use crate::plan::{Op, Planned};
+use crate::manifest::{ROPES, RopeLine};
+use crate::plan::{ELEMENTS, Op, Planned, rope_name};
 use flashlet::Level;
 use flashlet::entry::{Lanes, Tiling};
 use minijinja::syntax::SyntaxConfig;
@@ -82,6 +83,50 @@ pub(crate) struct LevelView {
     /// Entries that multiply bf16 pairs, and what they enable.
     bf16: Vec<EntryView>,
     bf16_features: Option<String>,
+    /// Functions for rotary positions, for each element.
+    ropes: Vec<ElementView>,
+}
+
+/// An element, and its functions for rotary positions on a level.
+#[derive(Clone, Serialize)]
+pub(crate) struct ElementView {
+    /// `bf16`.
+    element: &'static str,
+    /// `ROPES_BF16`.
+    table: String,
+    functions: Vec<RopeView>,
+}
+
+/// Rotary positions.
+#[derive(Clone, Serialize)]
+pub(crate) struct RopeView {
+    name: String,
+    rot_dim: usize,
+    /// `Halves`: the variant of `Pairing`, and the type that stands for it.
+    pairing: String,
+    models: &'static str,
+}
+
+impl RopeView {
+    fn new(line: &RopeLine, name: String) -> Self {
+        let &RopeLine { rot_dim, pairing, models } = line;
+        RopeView { name, rot_dim, pairing: format!("{pairing:?}"), models }
+    }
+}
+
+/// The lines of the manifest, of no level.
+pub(crate) fn ropes() -> Vec<RopeView> {
+    ROPES.iter().map(|line| RopeView::new(line, String::new())).collect()
+}
+
+/// The elements, of no level.
+pub(crate) fn elements() -> Vec<ElementView> {
+    let of = |element: &'static str| ElementView {
+        element,
+        table: format!("ROPES_{}", element.to_uppercase()),
+        functions: Vec::new(),
+    };
+    ELEMENTS.map(of).into()
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -162,7 +207,20 @@ impl LevelView {
             bf16_features: features
                 .filter(|_| !bf16.is_empty())
                 .map(|features| format!("{features},avx512bf16")),
+            ropes: Vec::new(),
         })
+    }
+
+    /// With the functions for rotary positions.
+    pub(crate) fn with_ropes(self) -> Self {
+        let level = Level::ALL.into_iter().find(|level| level.name() == self.level);
+        let functions = |element| {
+            let name =
+                |line| level.map_or_else(String::new, |level| rope_name(line, element, level));
+            ROPES.iter().map(|line| RopeView::new(line, name(line))).collect()
+        };
+        let with = |view: ElementView| ElementView { functions: functions(view.element), ..view };
+        LevelView { ropes: elements().into_iter().map(with).collect(), ..self }
     }
 }
 

@@ -1,0 +1,168 @@
+//! What errors call things.
+
+use core::fmt;
+
+/// Names the tensor that an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tensor {
+    /// Queries.
+    Q,
+    /// Keys.
+    K,
+    /// Values.
+    V,
+    /// Output.
+    O,
+    /// Log-sum-exp.
+    Lse,
+    /// A partial state.
+    State,
+    /// Logits of sinks, one a query head.
+    Sinks,
+    /// Slopes of linear biases, one a query head.
+    Slopes,
+    /// Biases of scores.
+    Bias,
+    /// Weights of a row, one a key.
+    Weights,
+    /// Keys by distance.
+    RelativeKeys,
+    /// Values by distance.
+    RelativeValues,
+    /// What heads are turned onto.
+    Turned,
+    /// A table of learned positions.
+    Learned,
+    /// Embeddings of tokens.
+    Embeddings,
+}
+
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tensor::Q => "q",
+            Tensor::K => "k",
+            Tensor::V => "v",
+            Tensor::O => "o",
+            Tensor::Lse => "lse",
+            Tensor::State => "state",
+            Tensor::Sinks => "sinks",
+            Tensor::Slopes => "slopes",
+            Tensor::Bias => "bias",
+            Tensor::Weights => "weights",
+            Tensor::RelativeKeys => "relative keys",
+            Tensor::RelativeValues => "relative values",
+            Tensor::Turned => "what heads are turned onto",
+            Tensor::Learned => "the table of learned positions",
+            Tensor::Embeddings => "the embeddings",
+        })
+    }
+}
+
+/// Names the list of a pattern that an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum List {
+    /// Positions of global tokens.
+    Globals,
+    /// Where documents end among the queries.
+    QueryEnds,
+    /// Where documents end among the keys.
+    KeyEnds,
+    /// Where block rows end among the columns.
+    BlockRows,
+    /// Block columns.
+    BlockColumns,
+    /// Random blocks.
+    RandomBlocks,
+    /// Queries of a table.
+    TableQueries,
+    /// Keys of a table.
+    TableKeys,
+    /// Cells of a table.
+    TableCells,
+    /// Chunks.
+    Chunks,
+    /// Dilation.
+    Dilation,
+    /// Positions of tokens.
+    Positions,
+    /// Positions of the first token of each sequence.
+    Starts,
+    /// Places in a cache of the first token of each sequence.
+    Slots,
+    /// Axes of pairs.
+    PairAxes,
+    /// Sections of pairs.
+    Sections,
+    /// Divisors of frequencies.
+    PairFactors,
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            List::Globals => "the list of global tokens",
+            List::QueryEnds => "the list of documents' ends among queries",
+            List::KeyEnds => "the list of documents' ends among keys",
+            List::BlockRows => "the list of block rows",
+            List::BlockColumns => "the list of block columns",
+            List::RandomBlocks => "the list of random blocks",
+            List::TableQueries => "a table's column of queries",
+            List::TableKeys => "a table's row of keys",
+            List::TableCells => "a table",
+            List::Chunks => "a chunk",
+            List::Dilation => "a dilation",
+            List::Positions => "the list of positions",
+            List::Starts => "the list of first positions",
+            List::Slots => "the list of places in the cache",
+            List::PairAxes => "the list of the pairs' axes",
+            List::Sections => "the list of sections",
+            List::PairFactors => "the list of the pairs' factors",
+        })
+    }
+}
+
+/// Names the parameter of rotary frequencies that an [`Error`](crate::Error) is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Knob {
+    /// The base of the frequencies.
+    ThetaBase,
+    /// How much longer contexts become.
+    Factor,
+    /// Tokens that a model was trained for.
+    OriginalLen,
+    /// Turns of the pairs that stay.
+    BetaFast,
+    /// Turns of the pairs that are slowed down.
+    BetaSlow,
+    /// Turns below which a wave is slow.
+    LowFreqFactor,
+    /// Turns above which a wave is fast.
+    HighFreqFactor,
+    /// What cos and sin are multiplied by.
+    AttentionFactor,
+    /// DeepSeek's factors of the logarithm.
+    Mscale,
+    /// The divisor of one pair.
+    PairFactor,
+}
+
+impl fmt::Display for Knob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Knob::ThetaBase => "theta_base",
+            Knob::Factor => "factor",
+            Knob::OriginalLen => "original_len",
+            Knob::BetaFast => "beta_fast",
+            Knob::BetaSlow => "beta_slow",
+            Knob::LowFreqFactor => "low_freq_factor",
+            Knob::HighFreqFactor => "high_freq_factor",
+            Knob::AttentionFactor => "attention_factor",
+            Knob::Mscale => "mscale",
+            Knob::PairFactor => "the factor of a pair",
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! The frequencies of trained models to the bit: the rules of `theta.rs` in f32, in the order of operations of Hugging
+//! Face's `modeling_rope_utils`, whose tables models were trained with.
+
+use super::real::{Log, Real};
+use super::theta::{Llama3, LongRope, Scaling, Theta};
+use crate::error::Error;
+
+/// What [`Theta::inv_freq`] computes: radians a token of each pair, in f32, and what cos and sin are multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InvFreq<const PAIRS: usize> {
+    /// `1 / base^(2t / rot_dim)`, scaled.
+    pub inv_freq: [f32; PAIRS],
+    /// The attention factor, rounded once.
+    pub amplitude: f32,
+}
+
+impl Theta<'_> {
+    /// The frequencies of `PAIRS = rot_dim / 2` pairs as Hugging Face computes them, in f32; powers are rounded
+    /// correctly, which PyTorch's are but for a last bit now and then. A checkpoint that holds its `inv_freq` needs none
+    /// of this: [`Phase::F32Compatible`](crate::Phase::F32Compatible) takes it as it is.
+    ///
+    /// # Errors
+    /// As [`Theta::turns`].
+    pub const fn inv_freq<const PAIRS: usize>(&self) -> Result<InvFreq<PAIRS>, Error> {
+        let mut inv_freq = [0.0; PAIRS];
+        match self.fill_inv_freq(&mut inv_freq) {
+            Ok(amplitude) => Ok(InvFreq { inv_freq, amplitude }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Theta::inv_freq`], for as many pairs as there are; returns the amplitude.
+    ///
+    /// # Errors
+    /// As [`Theta::turns`]. Nothing is written then.
+    pub const fn fill_inv_freq(&self, inv_freq: &mut [f32]) -> Result<f32, Error> {
+        let rot_dim = attempt!(super::rot_dim_of(inv_freq.len()));
+        let base = attempt!(self.log2_base(rot_dim));
+        let amplitude = attempt!(self.amplitude());
+        // All that is to be checked of a scaling.
+        attempt!(super::theta::Rule::new(&self.scaling, base, rot_dim));
+        let ramp = match self.scaling {
+            Scaling::Yarn(yarn) => attempt!(yarn.ramp(base, rot_dim)),
+            _ => [Log::integer(0); 2],
+        };
+        let base = match self.scaling {
+            Scaling::DynamicNtk { factor, original_len, len } if len > original_len => {
+                Real::of_f32(self.dynamic_base(factor, original_len, len, rot_dim)).log2()
+            }
+            _ => base.exp2().rounded_to_f32().log2(),
+        };
+        let ([step, whole], mut t) = (self.step(rot_dim), 0);
+        while t < inv_freq.len() {
+            let exponent = (step as usize * t) as f32 / whole as f32;
+            let power = base.of(Real::of_f32(exponent)).exp2().to_f32();
+            inv_freq[t] = self.scale(power, t, ramp);
+            t += 1;
+        }
+        Ok(amplitude.to_f32())
+    }
+
+    /// The base of [`Scaling::DynamicNtk`]: the length is a tensor there, so all of it is f32.
+    const fn dynamic_base(&self, factor: f64, original_len: u32, len: u32, rot_dim: i32) -> f32 {
+        let stretch = factor as f32 * len as f32 / original_len as f32 - (factor - 1.0) as f32;
+        let others = if rot_dim == 2 { 1 } else { rot_dim - 2 };
+        let power = Real::of_f32(stretch).log2().times(rot_dim, others).exp2().to_f32();
+        self.base as f32 * power
+    }
+
+    /// One over the wavelength that `power` radians are, scaled.
+    const fn scale(&self, power: f32, t: usize, ramp: [Log; 2]) -> f32 {
+        let inv_freq = 1.0 / power;
+        match self.scaling {
+            Scaling::None | Scaling::Ntk { .. } | Scaling::DynamicNtk { .. } => inv_freq,
+            Scaling::Linear { factor } => inv_freq / factor as f32,
+            Scaling::Yarn(yarn) => {
+                let [start, end] = ramp;
+                let width = end.sub(start).to_f32();
+                let ramp = ((t as f32 - start.to_f32()) / width).clamp(0.0, 1.0);
+                let kept = 1.0 - ramp;
+                1.0 / (yarn.factor as f32 * power) * (1.0 - kept) + inv_freq * kept
+            }
+            Scaling::Llama3(llama) => by_wavelength(inv_freq, &llama),
+            Scaling::LongRope(LongRope {
+                short_factor, long_factor, original_len, len, ..
+            }) => {
+                let factors = if len > original_len { long_factor } else { short_factor };
+                1.0 / (factors[t] as f32 * power)
+            }
+        }
+    }
+}
+
+const fn by_wavelength(inv_freq: f32, llama: &Llama3) -> f32 {
+    let (factor, original) = (llama.factor as f32, llama.original_len as f32);
+    let (low, high) = (llama.low_freq_factor, llama.high_freq_factor);
+    // PyTorch divides a number by a tensor by multiplying it with the inverse.
+    let wavelength = 1.0 / inv_freq * core::f32::consts::TAU;
+    let slow = (llama.original_len as f64 / low) as f32;
+    let fast = (llama.original_len as f64 / high) as f32;
+    if wavelength > slow {
+        return inv_freq / factor;
+    }
+    if wavelength < fast {
+        return inv_freq;
+    }
+    let smooth = (1.0 / wavelength * original - low as f32) / (high - low) as f32;
+    (1.0 - smooth) * inv_freq / factor + smooth * inv_freq
+}

@@ -1,0 +1,109 @@
+//! From positions to angles: exact fractions of a turn, or the f32 radians that models were trained with.
+
+use crate::math::{sin_cos, sin_cos_of_radians};
+use crate::simd::MAX_LANES;
+
+/// Positions of one token, one an axis.
+pub(crate) type Place = [i64; MAX_AXES];
+
+/// Axes that positions may have: time, height, width and one more.
+pub(crate) const MAX_AXES: usize = 4;
+
+/// How angles are computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Phase<'f> {
+    /// `position * turns` modulo 2^64, which is modulo one turn: integers, so the same bits on every host, and sines
+    /// and cosines within [`SIN_COS_ERROR`](crate::math::SIN_COS_ERROR) at every position of 32 bits.
+    Exact(&'f [u64]),
+    /// `position * inv_freq` radians, both rounded to f32 and so is the product: the tables of PyTorch, candle and ONNX
+    /// Runtime, which models were trained with. At position 131,071 they are off by up to 0.008.
+    F32Compatible(&'f [f32]),
+}
+
+impl Phase<'_> {
+    /// Pairs that turn.
+    #[must_use]
+    pub const fn pairs(&self) -> usize {
+        match self {
+            Phase::Exact(turns) => turns.len(),
+            Phase::F32Compatible(inv_freq) => inv_freq.len(),
+        }
+    }
+
+    /// Those of at most `count` pairs from the `first` on.
+    pub(super) fn part(self, first: usize, count: usize) -> Self {
+        fn of<T>(all: &[T], first: usize, count: usize) -> &[T] {
+            let all = all.get(first..).unwrap_or(&[]);
+            all.get(..count).unwrap_or(all)
+        }
+        match self {
+            Phase::Exact(turns) => Phase::Exact(of(turns, first, count)),
+            Phase::F32Compatible(inv_freq) => Phase::F32Compatible(of(inv_freq, first, count)),
+        }
+    }
+
+    /// Cosines and sines of some pairs, times the amplitude, at a place. `axes` names the axis of each pair; without it all are
+    /// of the first.
+    #[inline(always)]
+    pub(crate) fn fill(
+        self,
+        place: &Place,
+        axes: &[u8],
+        amplitude: f32,
+        [cos, sin]: [&mut [f32]; 2],
+    ) {
+        match self {
+            Phase::Exact(turns) => exact(turns, place, axes, amplitude, cos, sin),
+            Phase::F32Compatible(inv_freq) => {
+                for (t, (inv_freq, (cos, sin))) in
+                    inv_freq.iter().zip(cos.iter_mut().zip(sin)).enumerate()
+                {
+                    let position = axis(place, axes.get(t).copied().unwrap_or(0));
+                    let [s, c] = sin_cos_of_radians(position as f32 * inv_freq);
+                    (*cos, *sin) = (c * amplitude, s * amplitude);
+                }
+            }
+        }
+    }
+}
+
+/// The pairs by vectors: loops over arrays of one length become instructions for whole vectors.
+#[inline(always)]
+fn exact(
+    turns: &[u64],
+    place: &Place,
+    axes: &[u8],
+    amplitude: f32,
+    cos: &mut [f32],
+    sin: &mut [f32],
+) {
+    let mut axes = axes.chunks(MAX_LANES);
+    let rows = cos.chunks_mut(MAX_LANES).zip(sin.chunks_mut(MAX_LANES));
+    for (turns, (cos, sin)) in turns.chunks(MAX_LANES).zip(rows) {
+        let mut positions = [place[0] as u64; MAX_LANES];
+        for (position, n) in positions.iter_mut().zip(axes.next().unwrap_or(&[])) {
+            *position = axis(place, *n) as u64;
+        }
+        let (mut padded, mut all_cos, mut all_sin) =
+            ([0; MAX_LANES], [0.0; MAX_LANES], [0.0; MAX_LANES]);
+        padded.iter_mut().zip(turns).for_each(|(to, turn)| *to = *turn);
+        for n in 0..MAX_LANES {
+            let [s, c] = sin_cos(phase(padded[n], positions[n]));
+            (all_cos[n], all_sin[n]) = (c * amplitude, s * amplitude);
+        }
+        cos.iter_mut().zip(all_cos).for_each(|(to, x)| *to = x);
+        sin.iter_mut().zip(all_sin).for_each(|(to, x)| *to = x);
+    }
+}
+
+/// The fraction of a turn, to the nearest 2^-32.
+#[inline(always)]
+pub(crate) const fn phase(turns: u64, position: u64) -> u32 {
+    (position.wrapping_mul(turns).wrapping_add(1 << 31) >> 32) as u32
+}
+
+#[inline(always)]
+fn axis(place: &Place, axis: u8) -> i64 {
+    place.get(usize::from(axis)).copied().unwrap_or(0)
+}
