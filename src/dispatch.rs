@@ -22,7 +22,9 @@ pub(crate) use sinks::SinkTable;
 pub(crate) use turns::{
     AngleTable, Available, OntoTable, ROPES_BF16, ROPES_F16, ROPES_F32, rope_line,
 };
-pub(crate) use turns::{RopeTable, Rotate};
+pub(crate) use turns::RopeTable;
+#[cfg(feature = "specialised")]
+pub(crate) use turns::Rotate;
 
 use crate::entry::Job;
 use crate::error::Error;

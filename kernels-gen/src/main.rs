@@ -186,6 +186,9 @@ fn build(arguments: &Build) -> miette::Result<ExitCode> {
     let captured = if wants_heads { build::captured(&spec)? } else { Vec::new() };
     let emitted = build::emit(&spec, arguments.out.as_deref())?;
     eprintln!("wrote {}", emitted.directory.display());
+    if let Some(rope) = &spec.rope {
+        eprintln!("rope: {rope}, {} bytes of flash", render::thousands(rope.bytes() as u64));
+    }
     if arguments.svg {
         eprintln!("drew {}", emitted.draw(&spec, &captured)?.display());
     }

@@ -31,6 +31,40 @@ impl Phase<'_> {
         }
     }
 
+    /// Cosines and sines of `FLOATS / rot_dim` positions from `start` on, for [`Rope::table`](crate::Rope::table): in a `static`, a
+    /// table that lies in flash. The bits of [`Rope::fill_table`](crate::Rope::fill_table).
+    ///
+    /// ```
+    /// use flashlet::{Pairing, Rope, Theta, Turns};
+    /// const TURNS: Turns<4> = match Theta::new(10_000.0).turns() {
+    ///     Ok(turns) => turns,
+    ///     Err(_) => panic!("no base"),
+    /// };
+    /// static TABLE: [f32; 100 * 8] = TURNS.phase().table(TURNS.amplitude, 0);
+    /// let rope = Rope::exact(&TURNS, Pairing::Halves)?.table(0, &TABLE)?;
+    /// # let _ = rope;
+    /// # Ok::<(), flashlet::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn table<const FLOATS: usize>(self, amplitude: f32, start: u32) -> [f32; FLOATS] {
+        let (mut table, pairs, mut n) = ([0.0; FLOATS], self.pairs(), 0);
+        while n < FLOATS && pairs > 0 {
+            let (row, column) = (n / (2 * pairs), n % (2 * pairs));
+            let [sin, cos] = self.sin_cos(column % pairs, start as i64 + row as i64);
+            table[n] = if column < pairs { cos } else { sin } * amplitude;
+            n += 1;
+        }
+        table
+    }
+
+    /// Sine and cosine of a pair, without an amplitude.
+    const fn sin_cos(self, t: usize, position: i64) -> [f32; 2] {
+        match self {
+            Phase::Exact(turns) => sin_cos(phase(turns[t], position as u64)),
+            Phase::F32Compatible(inv_freq) => sin_cos_of_radians(position as f32 * inv_freq[t]),
+        }
+    }
+
     /// Those of at most `count` pairs from the `first` on.
     pub(super) fn part(self, first: usize, count: usize) -> Self {
         fn of<T>(all: &[T], first: usize, count: usize) -> &[T] {

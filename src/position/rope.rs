@@ -78,7 +78,7 @@ impl<'f> Rope<'f> {
         turns: &'f Turns<PAIRS>,
         pairing: Pairing,
     ) -> Result<Self, Error> {
-        Self::new(Phase::Exact(&turns.turns), turns.amplitude, pairing)
+        Self::new(turns.phase(), turns.amplitude, pairing)
     }
 
     /// Any phases; `amplitude` multiplies cos and sin, 1 unless a scaling says otherwise.
@@ -157,7 +157,7 @@ impl<'f> Rope<'f> {
         Ok(())
     }
 
-    /// The same with a table that [`Rope::fill_table`] wrote, or [`table`](crate::rope_table) in a constant. Positions that it lacks are an error then.
+    /// The same with a table that [`Rope::fill_table`] wrote, or [`Phase::table`] in a constant. Positions that it lacks are an error then.
     ///
     /// # Errors
     /// As [`Rope::fill_table`].

@@ -1,5 +1,6 @@
 //! How fast each pair of channels turns: `theta_base`, and what models do to it for long contexts.
 
+use super::phase::Phase;
 use super::real::{Log, Real};
 use crate::error::{Error, Knob, List};
 
@@ -145,6 +146,14 @@ pub struct Turns<const PAIRS: usize> {
     pub turns: [u64; PAIRS],
     /// The attention factor, rounded once.
     pub amplitude: f32,
+}
+
+impl<const PAIRS: usize> Turns<PAIRS> {
+    /// They, as a [`Rope`](crate::Rope) and sinusoids take them.
+    #[must_use]
+    pub const fn phase(&self) -> Phase<'_> {
+        Phase::Exact(&self.turns)
+    }
 }
 
 impl Yarn {

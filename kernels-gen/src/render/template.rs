@@ -20,6 +20,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("emitted/rustfmt.toml", include_str!("../../templates/emitted/rustfmt.toml.jinja")),
     ("emitted/call.rs", include_str!("../../templates/emitted/call.rs.jinja")),
     ("emitted/lib.rs", include_str!("../../templates/emitted/lib.rs.jinja")),
+    ("emitted/rope.rs", include_str!("../../templates/emitted/rope.rs.jinja")),
+    ("emitted/rope_table.rs", include_str!("../../templates/emitted/rope_table.rs.jinja")),
     ("emitted/error.rs", include_str!("../../templates/emitted/error.rs.jinja")),
     ("emitted/level.rs", include_str!("../../templates/emitted/level.rs.jinja")),
     ("runner/Cargo.toml", include_str!("../../templates/runner/Cargo.toml.jinja")),
@@ -41,6 +43,9 @@ pub enum RenderError {
         /// Their lanes.
         lanes: usize,
     },
+    /// Rotary positions that no table holds.
+    #[error("the rope cannot be rendered")]
+    Rope(#[from] flashlet::Error),
     /// A template asks for something that is not there.
     #[error(transparent)]
     Template(#[from] minijinja::Error),
