@@ -3,16 +3,18 @@
 #
 #   scripts/cross.sh TARGET COMMAND [CARGO_ARGS...]
 #   scripts/cross.sh thumbv7em-none-eabihf build --package flashlet --no-default-features
+#   scripts/cross.sh s390x-unknown-linux-gnu run --package check
 #
 # 1. The current toolchain has TARGET: plain cargo.
-# 2. A toolchain at hand has the source of core: it builds core too (-Z build-std).
+# 2. A toolchain at hand has std's source: it builds std too, for bare machines core (-Z build-std).
 # 3. Neither: says how to get the one or the other, and fails.
 #
-# Output goes to target/cross, so that builds for this machine stay warm.
+# Programs for another Linux are linked by its gcc and run by qemu-user. Output goes to target/cross, so
+# that builds for this machine stay warm.
 set -euo pipefail
 
 if (($# < 2)); then
-    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 target=$1 command=$2
@@ -30,6 +32,12 @@ if [[ $target == wasm32-* ]]; then
     export "${variable}_RUSTFLAGS=-C target-feature=+simd128"
 fi
 
+host=$(rustc --version --verbose | sed -n 's/^host: //p')
+if [[ $target == *-unknown-linux-gnu && $target != "$host" ]]; then
+    gnu=${target/-unknown/}
+    export "${variable}_LINKER=$gnu-gcc" "${variable}_RUNNER=qemu-${gnu%%-*} -L /usr/$gnu"
+fi
+
 if [[ -d $(rustc --print target-libdir --target "$target" 2>/dev/null) ]]; then
     exec cargo "$command" --target "$target" "$@"
 fi
@@ -39,22 +47,25 @@ has_source() {
 }
 
 sysroot=$(rustc --print sysroot)
-host=$(rustc --version --verbose | sed -n 's/^host: //p')
-lld=$sysroot/lib/rustlib/$host/bin/rust-lld
+if [[ $target == *-linux-* ]]; then
+    # Backtraces would be a tenth of the time.
+    std=(-Z build-std=std -Z build-std-features=panic-unwind)
+else
+    std=(-Z "build-std=core,alloc,compiler_builtins" -Z build-std-features=compiler-builtins-mem)
+    # A distribution's toolchain has no linker for bare targets; rustup's has.
+    lld=$sysroot/lib/rustlib/$host/bin/rust-lld
+    [[ ! -x $lld ]] || export "${variable}_LINKER=$lld"
+fi
 for tools in "$sysroot/bin" /usr/bin; do
     if has_source "$tools/rustc"; then
-        # A distribution's toolchain has no linker for bare targets; rustup's has.
-        [[ -x $lld ]] && export "${variable}_LINKER=$lld"
         export RUSTC_BOOTSTRAP=1 RUSTC=$tools/rustc RUSTDOC=$tools/rustdoc
-        exec "$tools/cargo" "$command" --target "$target" \
-            -Z build-std=core,alloc,compiler_builtins \
-            -Z build-std-features=compiler-builtins-mem "$@"
+        exec "$tools/cargo" "$command" --target "$target" "${std[@]}" "$@"
     fi
 done
 
 cat >&2 <<HELP
-cross.sh: no core for $target. Either of these brings it:
+cross.sh: no std for $target. Either of these brings it:
   rustup target add $target
-  apt-get install rustc-web cargo-web rust-web-src   # Debian: builds core from source
+  apt-get install rustc-web cargo-web rust-web-src   # Debian: builds std from source
 HELP
 exit 1

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs what cross.sh, check-hosts.sh and instructions.sh need and this machine lacks: std's source
-# for targets rustup has not got, QEMU for the firmware, Node for the WASM module, valgrind for counts.
+# for targets rustup has not got, C linkers for those with an OS, QEMU for the firmware and for programs
+# of other machines, Node for the WASM module, valgrind for counts.
 #
 #   scripts/setup.sh
 set -euo pipefail
 
-has_cores() {
+has_targets() {
     local target
-    for target in thumbv7em-none-eabihf riscv32imafc-unknown-none-elf wasm32-unknown-unknown; do
+    for target in {aarch64,s390x}-unknown-linux-gnu wasm32-unknown-unknown \
+        thumbv7em-none-eabihf riscv32imafc-unknown-none-elf; do
         [[ -d $(rustc --print target-libdir --target "$target" 2>/dev/null) ]] || return 1
     done
 }
@@ -17,9 +19,18 @@ has_source() {
 }
 
 packages=()
-if ! has_cores && ! has_source rustc; then
+if ! has_targets && ! has_source rustc; then
     [[ -x /usr/bin/cargo ]] && has_source /usr/bin/rustc || packages+=(rustc-web cargo-web rust-web-src)
 fi
+# Another Linux, as gcc and as Debian call it: its linker and its C library.
+for names in aarch64:arm64 s390x:s390x; do
+    gnu=${names%:*}
+    if [[ $(uname -m) != "$gnu" ]]; then
+        command -v "$gnu-linux-gnu-gcc" >/dev/null || packages+=("gcc-$gnu-linux-gnu")
+        [[ -d /usr/$gnu-linux-gnu/include ]] || packages+=("libc6-dev-${names#*:}-cross")
+    fi
+done
+command -v qemu-aarch64 >/dev/null && command -v qemu-s390x >/dev/null || packages+=(qemu-user)
 command -v qemu-system-arm >/dev/null || packages+=(qemu-system-arm)
 command -v node >/dev/null || packages+=(nodejs)
 command -v valgrind >/dev/null || packages+=(valgrind)
