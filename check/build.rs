@@ -2,8 +2,9 @@
 //!
 //! For each case of the list below: reads the head from `data/real-heads`, asks the oracle for the
 //! exact result and for the certified bound of both arithmetics, and writes one file of numbers for
-//! each array and `cases.rs`, the table that refers to them. The crate that runs the cases computes
-//! nothing of this, so it fits a microcontroller.
+//! each array and `cases.rs`, the table that refers to them. The same for rotary positions, of which
+//! `build/rotary.rs` has the list. The crate that runs the cases computes nothing of this, so it fits
+//! a microcontroller.
 
 #[path = "build/embed.rs"]
 mod embed;
@@ -11,6 +12,12 @@ mod embed;
 mod expect;
 #[path = "build/head.rs"]
 mod head;
+#[path = "build/numbers.rs"]
+mod numbers;
+#[path = "build/rotary.rs"]
+mod rotary;
+
+use std::path::PathBuf;
 
 use embed::Embedder;
 use expect::Expected;
@@ -77,7 +84,9 @@ impl Sight {
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    let mut embedder = Embedder::new();
+    let dir = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    rotary::embed(&dir);
+    let mut embedder = Embedder::new(dir);
     for spec in CASES {
         let file = Head::read(spec.file);
         if spec.repeat == 1 && matches!(spec.queries, Queries::All) {

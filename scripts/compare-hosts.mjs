@@ -2,7 +2,8 @@
 //
 //   node scripts/compare-hosts.mjs LINES...     files of JSON lines, as `check --json` prints them
 //
-// Runs that fuse multiply-add must have the same bits everywhere, and so must runs that do not.
+// Runs that fuse multiply-add must have the same bits everywhere, and so must runs that do not. In
+// tables nothing fuses: all must have the same.
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
@@ -21,11 +22,23 @@ function groupBy(items, key) {
   return [...groups];
 }
 
-/** Hosts with their levels: `x86_64-linux scalar portable, wasm32 scalar`. */
+/** Hosts with their levels, if it is a matter of levels: `x86_64-linux scalar portable, wasm32 scalar`. */
 function hosts(runs) {
   return groupBy(runs, (run) => run.host)
-    .map(([host, runs]) => [host, ...runs.map((run) => run.level)].join(' '))
+    .map(([host, runs]) => [host, ...runs.flatMap((run) => run.level ?? [])].join(' '))
     .join(', ');
+}
+
+/** Names the runs of a case that must agree. */
+function classOf(run) {
+  if (run.kind === 'table') return 'all';
+  return run.fused ? 'fused' : 'unfused';
+}
+
+/** The largest error as a share of its bound; `-` where only bits count. */
+function worst(runs) {
+  const ratios = runs.flatMap((run) => run.err_over_bound ?? []);
+  return ratios.length > 0 ? Math.max(...ratios).toPrecision(3) : '-';
 }
 
 // A row for each digest of a case and class: agreement is one row.
@@ -33,13 +46,12 @@ const rows = [['case', 'class', 'digest', 'err/bound', 'computed by']];
 let classes = 0;
 let differing = 0;
 for (const [name, ofCase] of groupBy(runs, (run) => run.case)) {
-  for (const [fused, ofClass] of groupBy(ofCase, (run) => run.fused)) {
+  for (const [label, ofClass] of groupBy(ofCase, classOf)) {
     const digests = groupBy(ofClass, (run) => run.digest);
     classes += 1;
     differing += digests.length > 1;
     for (const [digest, same] of digests) {
-      const worst = Math.max(...same.map((run) => run.err_over_bound));
-      rows.push([name, fused ? 'fused' : 'unfused', digest, worst.toPrecision(3), hosts(same)]);
+      rows.push([name, label, digest, worst(same), hosts(same)]);
     }
   }
 }

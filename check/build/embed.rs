@@ -1,10 +1,11 @@
-//! Files of little-endian numbers, and the Rust table that refers to them.
+//! The Rust table of the cases, which refers to files of their numbers.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::expect::{Expected, Limits};
 use crate::head::Head;
+use crate::numbers::{numbers, write};
 use crate::{Sight, Spec, TILE_K};
 
 pub(crate) struct Embedder {
@@ -17,9 +18,8 @@ pub(crate) struct Embedder {
 }
 
 impl Embedder {
-    pub(crate) fn new() -> Self {
-        let dir = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
-        Self { dir: dir.into(), table: String::new(), cases: 0, max_o: 0, max_lse: 0 }
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir, table: String::new(), cases: 0, max_o: 0, max_lse: 0 }
     }
 
     /// Adds one case to the table and writes its numbers.
@@ -30,8 +30,8 @@ impl Embedder {
 
         let oracle::Shape { q_len, kv_len, q_heads, kv_heads, head_dim, v_dim, .. } = head.shape;
         let (name, dir) = (spec.name, &self.dir);
-        let f32s = |part: &str, numbers: &[f32]| f32s(dir, &format!("{name}.{part}"), numbers);
-        let f64s = |part: &str, numbers: &[f64]| f64s(dir, &format!("{name}.{part}"), numbers);
+        let f32s = |part: &str, all: &[f32]| numbers(dir, &format!("{name}.{part}"), all);
+        let f64s = |part: &str, all: &[f64]| numbers(dir, &format!("{name}.{part}"), all);
         let limits = |part: &str, limits: &Limits| {
             let o = f32s(&format!("{part}-o"), &limits.o);
             let lse = f32s(&format!("{part}-lse"), &limits.lse);
@@ -88,22 +88,4 @@ fn mask(sight: Sight, offset: usize) -> String {
             format!("Mask::window(Offset::at({offset}), Window::keys({keys})).sinks({sinks})")
         }
     }
-}
-
-/// Writes `numbers` to the file `name` and returns the expression that reads them.
-fn f32s(dir: &Path, name: &str, numbers: &[f32]) -> String {
-    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-    write(&dir.join(name), &bytes);
-    format!("floats!(f32, {}, {name:?})", numbers.len())
-}
-
-/// The same for f64.
-fn f64s(dir: &Path, name: &str, numbers: &[f64]) -> String {
-    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-    write(&dir.join(name), &bytes);
-    format!("floats!(f64, {}, {name:?})", numbers.len())
-}
-
-fn write(path: &Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }

@@ -3,6 +3,7 @@
 use oracle::{Arithmetic, Bound, Pair, Problem};
 
 use crate::head::Head;
+use crate::numbers::round_up;
 use crate::{Sight, TILE_K};
 
 /// Exact results and bounds of every row, laid out as the kernel writes them.
@@ -74,13 +75,6 @@ impl Limits {
         }
         self.lse[lse_at] = round_up(bound.lse);
     }
-}
-
-/// The smallest f32 that is not below `bound`.
-fn round_up(bound: f64) -> f32 {
-    assert!(bound.is_finite() && bound > 0.0, "no certificate: the bound is {bound}");
-    let nearest = bound as f32;
-    if f64::from(nearest) < bound { nearest.next_up() } else { nearest }
 }
 
 /// The file has a result of its own, computed by another program from the same inputs. The oracle

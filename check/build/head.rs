@@ -20,15 +20,8 @@ pub(crate) struct Head {
 impl Head {
     /// Reads `data/real-heads/{stem}.safetensors`. Its README defines the tensors.
     pub(crate) fn read(stem: &str) -> Self {
-        let path: PathBuf =
-            [env!("CARGO_MANIFEST_DIR"), "../data/real-heads", &format!("{stem}.safetensors")]
-                .iter()
-                .collect();
-        println!("cargo::rerun-if-changed={}", path.display());
-        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let file =
-            SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-
+        let bytes = read(stem);
+        let file = parse(stem, &bytes);
         let [q_len, q_heads, head_dim] = dims(&file, "q");
         let [kv_len, kv_heads, v_dim] = dims(&file, "v");
         let shape = oracle::Shape { batch: 1, q_len, kv_len, q_heads, kv_heads, head_dim, v_dim };
@@ -62,6 +55,47 @@ impl Head {
             lse: Vec::new(),
         }
     }
+}
+
+/// Queries and keys of one head as they were before they were turned.
+pub(crate) struct Projections {
+    /// `[len, q_heads, head_dim]`.
+    pub(crate) q: Vec<f32>,
+    /// `[len, kv_heads, head_dim]`.
+    pub(crate) k: Vec<f32>,
+    pub(crate) q_heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl Projections {
+    /// Reads them from `data/real-heads/{stem}.safetensors`.
+    pub(crate) fn read(stem: &str) -> Self {
+        let bytes = read(stem);
+        let file = parse(stem, &bytes);
+        let [_, q_heads, head_dim] = dims(&file, "q_pre_rope");
+        let [_, kv_heads, _] = dims(&file, "k_pre_rope");
+        Self {
+            q: numbers(&file, "q_pre_rope", Dtype::F32, f32::from_le_bytes),
+            k: numbers(&file, "k_pre_rope", Dtype::F32, f32::from_le_bytes),
+            q_heads,
+            kv_heads,
+            head_dim,
+        }
+    }
+}
+
+fn read(stem: &str) -> Vec<u8> {
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "../data/real-heads", &format!("{stem}.safetensors")]
+            .iter()
+            .collect();
+    println!("cargo::rerun-if-changed={}", path.display());
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn parse<'a>(stem: &str, bytes: &'a [u8]) -> SafeTensors<'a> {
+    SafeTensors::deserialize(bytes).unwrap_or_else(|e| panic!("{stem}: {e}"))
 }
 
 fn dims(file: &SafeTensors<'_>, name: &str) -> [usize; 3] {

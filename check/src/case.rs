@@ -2,6 +2,9 @@
 
 use flashlet::{Heads, Mask, Offset, Shape, Window};
 
+use crate::embedded::numbers;
+use crate::outcome::worst;
+
 /// One head, its mask, the exact result, and how far from it a correct kernel may stray.
 #[derive(Debug)]
 pub struct Case {
@@ -58,41 +61,6 @@ impl Case {
         let limits = self.limits(fused);
         worst(o, self.exact.o, limits.o).max(worst(lse, self.exact.lse, limits.lse))
     }
-}
-
-/// Largest `|got - exact| / limit`. A wrong length or a NaN counts as [`f32::MAX`], which unlike
-/// infinity is a number in JSON too.
-fn worst(got: &[f32], exact: &[f64], limits: &[f32]) -> f32 {
-    if got.len() != exact.len() {
-        return f32::MAX;
-    }
-    let ratios = got.iter().zip(exact).zip(limits).map(|((&got, &exact), &limit)| {
-        let error = (f64::from(got) - exact).abs() as f32;
-        match error / limit {
-            _ if error == 0.0 => 0.0,
-            ratio if ratio < f32::MAX => ratio,
-            _ => f32::MAX,
-        }
-    });
-    ratios.fold(0.0, f32::max)
-}
-
-/// Numbers of an embedded file, in the byte order of the host that runs.
-macro_rules! floats {
-    ($float:ty, $len:literal, $file:literal) => {
-        &const {
-            let (chunks, rest) = include_bytes!(concat!(env!("OUT_DIR"), "/", $file))
-                .as_chunks::<{ size_of::<$float>() }>();
-            assert!(chunks.len() == $len && rest.is_empty());
-            let mut floats = [0.0; $len];
-            let mut at = 0;
-            while at < $len {
-                floats[at] = <$float>::from_le_bytes(chunks[at]);
-                at += 1;
-            }
-            floats
-        }
-    };
 }
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));

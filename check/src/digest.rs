@@ -1,6 +1,6 @@
-//! A digest of floats by their bits, the same on little- and big-endian hosts.
+//! A digest of numbers by their bits, the same on little- and big-endian hosts.
 
-/// FNV-1a of 64 bits (Fowler, Noll, Vo), over the little-endian bytes of floats.
+/// FNV-1a of 64 bits (Fowler, Noll, Vo), over the little-endian bytes of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fnv1a(u64);
 
@@ -18,6 +18,12 @@ impl Fnv1a {
     #[must_use]
     pub fn floats(self, floats: &[f32]) -> Self {
         floats.iter().flat_map(|x| x.to_le_bytes()).fold(self, Self::byte)
+    }
+
+    /// The digest of everything so far, then `integers`.
+    #[must_use]
+    pub fn integers(self, integers: &[u64]) -> Self {
+        integers.iter().flat_map(|x| x.to_le_bytes()).fold(self, Self::byte)
     }
 
     /// The digest as a number.
@@ -50,10 +56,12 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_digested_as_their_little_endian_bytes() {
-        let text = f32::from_le_bytes(*b"chon");
-        let direct = b"chon".iter().copied().fold(Fnv1a::new(), Fnv1a::byte);
-        assert_eq!(Fnv1a::new().floats(&[text]), direct);
+    fn numbers_are_digested_as_their_little_endian_bytes() {
+        let direct = |text: &[u8]| text.iter().copied().fold(Fnv1a::new(), Fnv1a::byte);
+        let float = f32::from_le_bytes(*b"chon");
+        assert_eq!(Fnv1a::new().floats(&[float]), direct(b"chon"));
+        let integer = u64::from_le_bytes(*b"chongo w");
+        assert_eq!(Fnv1a::new().integers(&[integer]), direct(b"chongo w"));
     }
 
     #[test]

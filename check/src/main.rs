@@ -1,11 +1,12 @@
-//! `check [--json] [--host NAME]`: the real heads on this machine.
+//! `check [--json] [--host NAME]`: the real heads on this machine, and their rotary positions.
 //!
 //! Prints a table, or with `--json` a line a run, and fails if an error is above its certified
-//! bound or if two levels that fuse multiply-add alike differ by a bit.
+//! bound or if two levels differ by a bit where they must not.
 
 use std::process::ExitCode;
 
 use check::{Line, Verdict, Workspace, check_all};
+use flashlet::Level;
 
 const USAGE: &str = "usage: check [--json] [--host NAME]";
 
@@ -52,12 +53,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
 }
 
 fn print_row(line: &Line<'_>) {
-    let outcome = &line.outcome;
-    let class = if outcome.fused { "fused" } else { "unfused" };
-    println!(
-        "{:25} {:8} {class:8} {:11.3e}  {:016x}",
-        line.case, line.level, outcome.err_over_bound, outcome.digest
-    );
+    let level = line.level.map_or("-", Level::name);
+    let ratio = line.outcome.err_over_bound.map_or("-".into(), |ratio| format!("{ratio:.3e}"));
+    let (class, digest) = (line.class(), line.outcome.digest);
+    println!("{:25} {level:8} {class:8} {ratio:>11}  {digest:016x}", line.case);
 }
 
 fn summary(verdict: &Verdict) -> String {

@@ -1,8 +1,8 @@
-//! Runs one case at one level.
+//! Runs one case of attention at one level.
 
 use flashlet::{Attention, Error, Inputs, Level, Outputs, View, ViewMut};
 
-use crate::{CASES, Case, Fnv1a, case};
+use crate::{CASES, Case, Fnv1a, Outcome, case};
 
 /// Floats of scratch that suffice for every case at every level.
 const SCRATCH: usize = {
@@ -19,23 +19,12 @@ const SCRATCH: usize = {
     most
 };
 
-/// Everything that a run writes: no heap, so the caller keeps it on the stack or where it likes.
+/// Everything that a run of attention writes: no heap, so the caller keeps it on the stack or where it likes.
 #[derive(Debug)]
 pub struct Workspace {
     o: [f32; case::MAX_O],
     lse: [f32; case::MAX_LSE],
     scratch: [f32; SCRATCH],
-}
-
-/// What came out of a run.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    /// Whether the level fuses multiply-add: its bits differ from those of a level that does not.
-    pub fused: bool,
-    /// Largest error as a share of the certified bound: above 1 is wrong.
-    pub err_over_bound: f32,
-    /// Digest of the bits of the output, then of the log-sum-exp.
-    pub digest: u64,
 }
 
 impl Workspace {
@@ -76,8 +65,7 @@ pub fn run(case: &Case, level: Level, workspace: &mut Workspace) -> Result<Outco
 
     let (o, lse) = (&workspace.o[..case.exact.o.len()], &workspace.lse[..case.exact.lse.len()]);
     Ok(Outcome {
-        fused: level.is_fused(),
-        err_over_bound: case.err_over_bound(level.is_fused(), o, lse),
+        err_over_bound: Some(case.err_over_bound(level.is_fused(), o, lse)),
         digest: Fnv1a::new().floats(o).floats(lse).value(),
     })
 }

@@ -1,4 +1,4 @@
-//! The real heads of `check` on a Cortex-M4F: prints a line a run, and its exit code is the verdict.
+//! The real heads and rotary positions of `check` on a Cortex-M4F: prints a line a run, and its exit code is the verdict.
 //!
 //! ```text
 //! cd firmware && ../scripts/cross.sh thumbv7em-none-eabihf run --release

@@ -76,6 +76,14 @@ pub fn cos_sin(frequency: Double, position: i64) -> (f64, f64) {
     }
 }
 
+/// D: what an entry of a kernel's table, `A cos` or `A sin`, can miss; section 2 of the module derives it.
+pub fn table_bound(amplitude: f64, table_error: f64) -> f64 {
+    let a = amplitude.abs();
+    let roundings = if a == 1.0 { 0 } else { 1 + i32::from(f64::from(a as f32) != a) };
+    let underflow = if roundings == 0 { 0.0 } else { UNDERFLOW };
+    a * (table_error + ((1.0 + U).powi(roundings) - 1.0) * (1.0 + table_error)) + underflow
+}
+
 /// Which channels of the rotated ones make pair t.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
@@ -122,10 +130,7 @@ impl Element {
     /// What the result of a correct kernel can miss; section 2 of the module derives it. x and y must be f32 numbers.
     pub fn bound(&self, table_error: f64, output: Format) -> f64 {
         let a = self.amplitude.abs();
-        let roundings = if a == 1.0 { 0 } else { 1 + i32::from(f64::from(a as f32) != a) };
-        let underflow = if roundings == 0 { 0.0 } else { UNDERFLOW };
-        let d =
-            a * (table_error + ((1.0 + U).powi(roundings) - 1.0) * (1.0 + table_error)) + underflow;
+        let d = table_bound(a, table_error);
 
         let (x, y, z) = (self.x.abs(), self.y.abs(), self.exact().abs());
         let b = x * (a * self.cos.abs() + d) + y * (a * self.sin.abs() + d);
