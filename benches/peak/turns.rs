@@ -17,7 +17,7 @@ const DIM: usize = 128;
 const BASE: f64 = 500_000.0;
 
 /// Tokens that no cache holds, and tokens that half a mebibyte holds.
-const MANY: usize = 4096;
+const MANY: usize = 8192;
 const FEW: usize = 24;
 
 /// One turning.

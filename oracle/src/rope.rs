@@ -379,7 +379,7 @@ mod tests {
                 }
             }
         }
-        assert!(closest > 0.85, "{closest}");
+        assert!(closest > 0.8, "{closest}");
     }
 
     #[test]

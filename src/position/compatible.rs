@@ -94,7 +94,8 @@ impl Theta<'_> {
                 short_factor, long_factor, original_len, len, ..
             }) => {
                 let factors = if len > original_len { long_factor } else { short_factor };
-                1.0 / (factors[t] as f32 * power)
+                let factor = if t < factors.len() { factors[t] } else { 1.0 };
+                1.0 / (factor as f32 * power)
             }
         }
     }

@@ -102,7 +102,7 @@ impl Phase<'_> {
     }
 }
 
-/// The pairs by vectors: loops over arrays of one length become instructions for whole vectors.
+/// The pairs by vectors.
 #[inline(always)]
 fn exact(
     turns: &[u64],
@@ -112,22 +112,49 @@ fn exact(
     cos: &mut [f32],
     sin: &mut [f32],
 ) {
+    let (whole, rest) = turns.as_chunks::<MAX_LANES>();
+    let (whole_cos, rest_cos) = cos.as_chunks_mut::<MAX_LANES>();
+    let (whole_sin, rest_sin) = sin.as_chunks_mut::<MAX_LANES>();
     let mut axes = axes.chunks(MAX_LANES);
-    let rows = cos.chunks_mut(MAX_LANES).zip(sin.chunks_mut(MAX_LANES));
-    for (turns, (cos, sin)) in turns.chunks(MAX_LANES).zip(rows) {
-        let mut positions = [place[0] as u64; MAX_LANES];
-        for (position, n) in positions.iter_mut().zip(axes.next().unwrap_or(&[])) {
-            *position = axis(place, *n) as u64;
-        }
-        let (mut padded, mut all_cos, mut all_sin) =
-            ([0; MAX_LANES], [0.0; MAX_LANES], [0.0; MAX_LANES]);
-        padded.iter_mut().zip(turns).for_each(|(to, turn)| *to = *turn);
-        for n in 0..MAX_LANES {
-            let [s, c] = sin_cos(phase(padded[n], positions[n]));
-            (all_cos[n], all_sin[n]) = (c * amplitude, s * amplitude);
-        }
-        cos.iter_mut().zip(all_cos).for_each(|(to, x)| *to = x);
-        sin.iter_mut().zip(all_sin).for_each(|(to, x)| *to = x);
+    for (turns, (cos, sin)) in whole.iter().zip(whole_cos.iter_mut().zip(whole_sin)) {
+        let positions = positions(place, axes.next());
+        vector(turns, &positions, amplitude, cos, sin);
+    }
+    if !rest.is_empty() {
+        let (mut padded, mut cos, mut sin) = ([0; MAX_LANES], [0.0; MAX_LANES], [0.0; MAX_LANES]);
+        padded.iter_mut().zip(rest).for_each(|(to, turns)| *to = *turns);
+        vector(&padded, &positions(place, axes.next()), amplitude, &mut cos, &mut sin);
+        rest_cos.iter_mut().zip(cos).for_each(|(to, x)| *to = x);
+        rest_sin.iter_mut().zip(sin).for_each(|(to, x)| *to = x);
+    }
+}
+
+/// Positions of some pairs by their axes; without those all have the first.
+#[inline(always)]
+fn positions(place: &Place, axes: Option<&[u8]>) -> [u64; MAX_LANES] {
+    let mut positions = [place[0] as u64; MAX_LANES];
+    for (position, n) in positions.iter_mut().zip(axes.unwrap_or(&[])) {
+        *position = axis(place, *n) as u64;
+    }
+    positions
+}
+
+/// Loops over arrays of one length: they become instructions for whole vectors.
+#[inline(always)]
+fn vector(
+    turns: &[u64; MAX_LANES],
+    positions: &[u64; MAX_LANES],
+    amplitude: f32,
+    cos: &mut [f32; MAX_LANES],
+    sin: &mut [f32; MAX_LANES],
+) {
+    let mut phases = [0; MAX_LANES];
+    for n in 0..MAX_LANES {
+        phases[n] = phase(turns[n], positions[n]);
+    }
+    for n in 0..MAX_LANES {
+        let [s, c] = sin_cos(phases[n]);
+        (cos[n], sin[n]) = (c * amplitude, s * amplitude);
     }
 }
 

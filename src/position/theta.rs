@@ -400,10 +400,12 @@ impl<'a> Rule<'a> {
                 let ramp = turns.sub(low).div(high.sub(low));
                 f.mul(slowed.mul(Real::ONE.sub(ramp)).add(ramp))
             }
-            Rule::Over(factors) => match Real::new(factors[t]) {
+            // Checked to be there when the rule was made.
+            Rule::Over(factors) if t < factors.len() => match Real::new(factors[t]) {
                 Some(factor) => f.div(factor),
                 None => f,
             },
+            Rule::Over(_) => f,
         }
     }
 }
