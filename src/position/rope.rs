@@ -220,6 +220,11 @@ impl<'f> Rope<'f> {
         Ok(())
     }
 
+    /// The level that it turns on.
+    pub(crate) fn available(&self) -> Level {
+        self.level.level()
+    }
+
     /// Whether a tensor is of these tokens, and its heads are wide enough.
     pub(crate) fn check(&self, tokens: [usize; 2], dims: [usize; 4]) -> Result<(), Error> {
         let [batch, len, _, head_dim] = dims;
