@@ -129,9 +129,7 @@ impl Element {
 
     /// What the result of a correct kernel can miss; section 2 of the module derives it. x and y must be f32 numbers.
     pub fn bound(&self, table_error: f64, output: Format) -> f64 {
-        let a = self.amplitude.abs();
-        let d = table_bound(a, table_error);
-
+        let (a, d) = (self.amplitude.abs(), table_bound(self.amplitude, table_error));
         let (x, y, z) = (self.x.abs(), self.y.abs(), self.exact().abs());
         let b = x * (a * self.cos.abs() + d) + y * (a * self.sin.abs() + d);
         let products = d * (x + y) + U * b + 2.0 * UNDERFLOW;
