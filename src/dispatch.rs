@@ -19,10 +19,12 @@ pub(crate) use lookups::{Adder, AnyLookup};
 pub(crate) use modifiers::AnyModifier;
 pub(crate) use moves::MoveTable;
 pub(crate) use sinks::SinkTable;
+pub(crate) use turns::RopeTable;
+#[cfg(feature = "specialised")]
+pub(crate) use turns::Rotate;
 pub(crate) use turns::{
     AngleTable, Available, OntoTable, ROPES_BF16, ROPES_F16, ROPES_F32, rope_line,
 };
-pub(crate) use turns::{RopeTable, Rotate};
 
 use crate::entry::Job;
 use crate::error::Error;

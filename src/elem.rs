@@ -100,10 +100,53 @@ pub(crate) fn widen(x: f16) -> f32 {
     f32::from_bits(sign | magnitude)
 }
 
+/// The nearest f16, ties to even, without branches, so that a loop over it becomes vectors.
+///
+/// A result below 2^-14 is a multiple of 2^-24, the distance of the numbers from 1/2 on in f32: adding 1/2 rounds to
+/// it. Other magnitudes are rounded at their 13 last bits, and may carry over into infinity.
+#[inline(always)]
+pub(crate) fn narrow(x: f32) -> f16 {
+    const REBIAS: u32 = 112 << 23;
+    const INFINITY: u32 = 0x7c00;
+    let (sign, magnitude) = (x.to_bits() >> 16 & 0x8000, x.to_bits() & 0x7fff_ffff);
+    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
+    let normal = magnitude.wrapping_sub(REBIAS).wrapping_add(0xfff + (magnitude >> 13 & 1)) >> 13;
+    let quiet = INFINITY | 0x200 | magnitude >> 13 & 0x3ff;
+    let finite = if magnitude < REBIAS + (1 << 23) { subnormal } else { normal.min(INFINITY) };
+    let bits = sign | if magnitude > 0x7f80_0000 { quiet } else { finite };
+    f16::from_bits(bits as u16)
+}
+
+/// The nearest bf16, ties to even, without branches. A NaN gets the top bit of its fraction, or it might become an infinity.
+#[inline(always)]
+pub(crate) fn narrow_bf16(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let near = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    bf16::from_bits((if is_nan { bits | 0x40_0000 } else { near } >> 16) as u16)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::widen;
-    use half::f16;
+    use super::{narrow, narrow_bf16, widen};
+    use half::{bf16, f16};
+
+    #[test]
+    fn narrowing_rounds_as_the_crate_half_does() {
+        // All exponents and signs, the borders of each rounding, and a stride through everything.
+        let borders = (0..=u16::MAX).flat_map(|high| {
+            let high = u32::from(high) << 16;
+            [0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff]
+                .map(|low| high | low)
+        });
+        for bits in borders.chain((0..=u32::MAX).step_by(4099)) {
+            let x = f32::from_bits(bits);
+            let (ours, theirs) = (narrow(x), f16::from_f32(x));
+            assert_eq!(ours.to_bits(), theirs.to_bits(), "{bits:08x}: {ours} {theirs}");
+            let (ours, theirs) = (narrow_bf16(x), bf16::from_f32(x));
+            assert_eq!(ours.to_bits(), theirs.to_bits(), "{bits:08x}: {ours} {theirs}");
+        }
+    }
 
     #[test]
     fn every_f16_widens_exactly() {

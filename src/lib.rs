@@ -56,9 +56,13 @@
 //!   online                     m, l, o: the mathematics of flash attention on one screen
 //! decode                   the same for few queries, with keys in the lanes
 //! outer products           the one inner loop, and what it multiplies
+//! position                 rotary positions: theta real    how fast each pair turns, to a hundred bits
+//!                                            phase         from positions to angles, exact or as trained
+//!                                            rope turn     tokens, and the rotation itself
+//!                          and what is added to embeddings: absolute
 //! state lse sinks          partial results that merge, and logits that join them
 //! inspect                  what a row looks at
-//! math simd                2^x, and the lanes it is computed in: the only home of intrinsics
+//! math simd                2^x, sines, and the lanes it is computed in: the only home of intrinsics
 //! generated                entries written by `cargo kernels`
 //! ```
 //!

@@ -46,7 +46,7 @@ fn kernels_hold_their_intrinsics_inline() {
     let detection =
         |name: &&String| ["xgetbv", "cpuid", "simd5level"].iter().any(|part| name.contains(part));
     // Modules, as symbols spell them.
-    for word in ["core_arch", "6online", "5score", "8products", "4simd"] {
+    for word in ["core_arch", "6online", "5score", "8products", "4simd", "8position4turn"] {
         let found: Vec<_> =
             symbols.iter().filter(|name| name.contains(word) && !detection(name)).collect();
         assert!(found.is_empty(), "{word}: {found:?}");
@@ -56,7 +56,7 @@ fn kernels_hold_their_intrinsics_inline() {
 #[test]
 fn a_callers_binary_holds_no_panic_and_no_allocation() {
     let symbols = symbols();
-    for function in ["attend", "modified", "sparse", "split", "inspected"] {
+    for function in ["attend", "modified", "sparse", "split", "inspected", "turned", "embedded"] {
         assert!(symbols.iter().any(|name| name == function), "{function} is there");
     }
     assert!(symbols.iter().any(|name| name.contains("attend_f32_hd64")), "the kernels are there");

@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod sparse;
 mod tensors;
+mod turns;
 
 use cases::Case;
 use clap::{CommandFactory, Parser, error::ErrorKind};
@@ -31,6 +32,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 use tensors::Tensors;
+use turns::Turning;
 
 /// How close attention comes to what this machine can do at most.
 #[derive(Parser)]
@@ -66,21 +68,22 @@ fn level(name: &str) -> Result<Level, String> {
 
 impl Cli {
     /// The cases asked for. None is an error of the command line.
-    fn cases(&self) -> Vec<Case> {
-        let asked = |case: &Case| self.case.as_ref().is_none_or(|regex| regex.is_match(&case.name));
-        let cases: Vec<Case> = cases::all().into_iter().filter(asked).collect();
-        if cases.is_empty() {
+    fn cases(&self) -> (Vec<Case>, Vec<Turning>) {
+        let asked = |name: &str| self.case.as_ref().is_none_or(|regex| regex.is_match(name));
+        let cases: Vec<_> = cases::all().into_iter().filter(|case| asked(&case.name)).collect();
+        let turns: Vec<_> = turns::all().into_iter().filter(|case| asked(&case.name)).collect();
+        if cases.is_empty() && turns.is_empty() {
             let message = "--case matches no case";
             Cli::command().error(ErrorKind::InvalidValue, message).exit();
         }
-        cases
+        (cases, turns)
     }
 
-    /// The levels that a case is timed on.
-    fn levels(&self, case: &Case) -> Vec<Level> {
+    /// The levels that a case is timed on, which may ask for all of them.
+    fn levels(&self, on_every_level: bool) -> Vec<Level> {
         match self.level {
             Some(level) => vec![level],
-            None if self.all_levels || case.on_every_level => Level::available().collect(),
+            None if self.all_levels || on_every_level => Level::available().collect(),
             None => vec![Level::detect()],
         }
     }
@@ -96,8 +99,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (tensors, probes) = (Tensors::default(), Probes::default());
     let mut bench = Bench { effort: cli.effort(), tensors, probes };
     let (mut rows, mut failures, mut skipped) = (Vec::new(), Vec::new(), 0);
-    for case in cli.cases() {
-        for level in cli.levels(&case) {
+    let (cases, turns) = cli.cases();
+    for case in cases {
+        for level in cli.levels(case.on_every_level) {
             if !cli.json && stderr().is_terminal() {
                 eprintln!("{} {level}", case.name);
             }
@@ -107,6 +111,19 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             };
             let (row, failure) = bench.run(&case, &plan)?;
             failures.extend(failure.map(|verdict| format!("{} {level}: {verdict}", case.name)));
+            if cli.json {
+                print_json(&row)?;
+            }
+            rows.push(row);
+        }
+    }
+    for case in turns {
+        for level in cli.levels(false) {
+            let row = case.run(level, bench.effort, &mut bench.probes)?;
+            let share = row.err_over_bound();
+            if share > 1.0 {
+                failures.push(format!("{} {level}: {share} of the bound", case.name));
+            }
             if cli.json {
                 print_json(&row)?;
             }

@@ -2,7 +2,7 @@
 
 use crate::cases::{Case, Element, Limit};
 use flashlet::Level;
-use measure::bandwidth::read_gbs;
+use measure::bandwidth::{read_gbs, update_gbs};
 use measure::peak;
 use serde::Serialize;
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) struct Probed {
     pub(crate) peak_gflops: Option<f64>,
     /// Products of bf16 pairs.
     pub(crate) bf16_peak_gflops: Option<f64>,
-    /// Reading as many bytes as the keys and values have.
+    /// Reading as many bytes as the keys and values have; reading and writing those that turn.
     pub(crate) bandwidth_gbs: Option<f64>,
     /// Reading what fits the second-level cache,
     l2_gbs: Option<f64>,
@@ -69,6 +69,15 @@ impl Probes {
             probed.bandwidth_gbs = Some(self.read(case.kv_bytes()));
         }
         probed
+    }
+
+    /// Probes what limits work that reads and writes so many bytes where they lie.
+    pub(crate) fn update(&mut self, bytes: usize) -> Probed {
+        let floats = bytes / size_of::<f32>();
+        if self.memory.len() < floats {
+            self.memory.resize(floats, 1.0);
+        }
+        Probed { bandwidth_gbs: Some(update_gbs(&mut self.memory[..floats])), ..Probed::default() }
     }
 
     fn read(&mut self, bytes: usize) -> f64 {

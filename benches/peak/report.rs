@@ -1,8 +1,10 @@
 //! What was found, as JSON lines and as a table.
 
 use crate::cases::{Case, Limit, Products};
-use crate::probes::Probed;
+use crate::probes::{Probed, huge_pages};
+use crate::turns::Turned;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use flashlet::Level;
 use flashlet::entry::Entry;
 use measure::time::Time;
 use serde::Serialize;
@@ -87,6 +89,37 @@ impl Row {
             peak_rss_bytes: measured.peak_rss_bytes,
             err_over_bound: measured.err_over_bound,
         }
+    }
+
+    /// Rotary positions: bytes read and written.
+    pub(crate) fn of_turning(name: &str, level: Level, turned: Turned) -> Self {
+        let Turned { time, probed, bytes, flops, angle_bytes, err_over_bound } = turned;
+        let (billion, seconds) = (1e9, time.median);
+        let gbs = bytes as f64 / seconds / billion;
+        Row {
+            case: name.to_owned(),
+            level: level.name(),
+            entry: "rope",
+            ms: seconds * 1e3,
+            ms_best: time.best * 1e3,
+            samples: time.samples,
+            gflops: flops / seconds / billion,
+            gbs: Some(gbs),
+            probed,
+            share_of_peak: None,
+            share_of_bf16_peak: None,
+            share_of_bandwidth: probed.bandwidth_gbs.map(|bandwidth| gbs / bandwidth),
+            share_of_roofline: None,
+            huge_pages: huge_pages(),
+            scratch_bytes: angle_bytes,
+            peak_rss_bytes: None,
+            err_over_bound,
+        }
+    }
+
+    /// The largest share of its bound that an error takes.
+    pub(crate) fn err_over_bound(&self) -> f64 {
+        self.err_over_bound
     }
 
     fn cells(&self) -> [String; 10] {

@@ -6,7 +6,7 @@ use flashlet::{AnyView, Elem, Inputs, Outputs, Shape, Strides, View, ViewMut};
 use half::{bf16, f16};
 
 /// A number that can be made from f32 and told as f32.
-trait Number: Elem {
+pub(crate) trait Number: Elem {
     fn round(x: f32) -> Self;
     fn widen(self) -> f32;
 }

@@ -13,11 +13,13 @@
 //! list       every entry, and what it takes
 //! table      what was measured; tables for people, and JSON lines
 //! map        a picture of where one head looks
+//! angles     how far cosines and sines of rotary positions are off, and a picture of it
 //! build      all of it in turn for one preset
 //! tune       which tiles are the fastest here
 //! ```
 //! Up to `package` nothing here reads or writes a file.
 
+pub mod angles;
 pub mod build;
 pub mod compile;
 pub mod list;

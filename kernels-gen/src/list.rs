@@ -1,8 +1,9 @@
 //! Every entry that the manifest asks for, and what it takes: registers, scratch, machine code.
 
-use crate::plan::{Planned, entries, pairs};
+use crate::manifest::ROPES;
+use crate::plan::{Planned, elements, entries, pairs, rope_name};
 use crate::render::thousands;
-use crate::table::{json, known, table};
+use crate::table::{json, known, table as table_of};
 use crate::text::Text;
 use crate::tiles::Tiles;
 use flashlet::Level;
@@ -15,6 +16,7 @@ pub const LIMIT: u64 = 1_000_000;
 #[derive(Debug)]
 pub struct List {
     entries: Vec<Row>,
+    ropes: Vec<RopeRow>,
     totals: Vec<Total>,
 }
 
@@ -33,6 +35,17 @@ struct Row {
     /// For the widest head that it serves.
     scratch_bytes: usize,
     /// `None`: not compiled, or not for this target.
+    text_bytes: Option<u64>,
+    why: &'static str,
+}
+
+/// One function for rotary positions.
+#[derive(Debug, Serialize)]
+struct RopeRow {
+    rope: String,
+    level: &'static str,
+    rot_dim: usize,
+    /// As [`Row::text_bytes`].
     text_bytes: Option<u64>,
     why: &'static str,
 }
@@ -60,8 +73,9 @@ impl List {
                 None => entries.push(row),
             }
         }
-        let totals = text.map_or_else(Vec::new, |text| totals(&entries, text));
-        List { entries, totals }
+        let ropes: Vec<_> = Level::ALL.into_iter().flat_map(|level| ropes(level, text)).collect();
+        let totals = text.map_or_else(Vec::new, |text| totals(&entries, &ropes, text));
+        List { entries, ropes, totals }
     }
 
     /// As a table, with the totals below it.
@@ -69,7 +83,7 @@ impl List {
     pub fn table(&self) -> String {
         let header =
             ["entry", "tile q x k", "in lanes", "registers", "scratch, B", "text, B", "why"];
-        let mut table = table(header, 1..6);
+        let mut table = table_of(header, 1..6);
         for row in &self.entries {
             table.add_row([
                 row.entry.clone(),
@@ -81,16 +95,21 @@ impl List {
                 row.why.to_owned(),
             ]);
         }
-        let totals = self.totals.iter().map(Total::line);
-        table.trim_fmt() + "\n" + &totals.collect::<String>()
+        let mut ropes = table_of(["rotary positions", "channels", "text, B", "why"], 1..3);
+        for row in &self.ropes {
+            let (channels, text) = (row.rot_dim.to_string(), known(row.text_bytes));
+            ropes.add_row([row.rope.clone(), channels, text, row.why.to_owned()]);
+        }
+        let totals: String = self.totals.iter().map(Total::line).collect();
+        format!("{}\n\n{}\n{totals}", table.trim_fmt(), ropes.trim_fmt())
     }
 
-    /// One JSON object a line: the entries, then the totals.
+    /// One JSON object a line: the entries, the functions for rotary positions, then the totals.
     ///
     /// # Errors
     /// None in practice: there is nothing that JSON cannot say.
     pub fn json(&self) -> serde_json::Result<String> {
-        Ok(json(&self.entries)? + &json(&self.totals)?)
+        Ok(json(&self.entries)? + &json(&self.ropes)? + &json(&self.totals)?)
     }
 }
 
@@ -114,10 +133,23 @@ impl Row {
     }
 }
 
-fn totals(entries: &[Row], text: &Text) -> Vec<Total> {
+/// The functions of a level for rotary positions.
+fn ropes(level: Level, text: Option<&Text>) -> impl Iterator<Item = RopeRow> {
+    let lines =
+        elements(level).iter().flat_map(|element| ROPES.iter().map(move |line| (line, element)));
+    lines.map(move |(line, element)| {
+        let rope = rope_name(line, element, level);
+        let text_bytes = text.and_then(|text| text.functions.get(&rope).copied());
+        RopeRow { level: level.name(), rot_dim: line.rot_dim, text_bytes, why: line.models, rope }
+    })
+}
+
+fn totals(entries: &[Row], ropes: &[RopeRow], text: &Text) -> Vec<Total> {
     let of_level = |level: Level| {
-        let sizes = entries.iter().filter(|row| row.level == level.name());
-        let sizes: Vec<u64> = sizes.filter_map(|row| row.text_bytes).collect();
+        let entries = entries.iter().map(|row| (row.level, row.text_bytes));
+        let all = entries.chain(ropes.iter().map(|row| (row.level, row.text_bytes)));
+        let sizes: Vec<u64> =
+            all.filter(|row| row.0 == level.name()).filter_map(|row| row.1).collect();
         let (entries, text_bytes) = (sizes.len(), sizes.iter().sum());
         Total { total: level.name(), entries, text_bytes, limit_bytes: None }
     };

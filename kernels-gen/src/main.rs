@@ -6,7 +6,7 @@ use kernels_gen::plan::{Op, width};
 use kernels_gen::spec::{REFERENCE, Spec};
 use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{self, Fault};
-use kernels_gen::{build, list, render, table, tune};
+use kernels_gen::{angles, build, list, render, table, tune};
 use miette::IntoDiagnostic;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -32,6 +32,8 @@ enum Command {
     Tune(Tune),
     /// Write and compile a no_std crate for one model: its types, its scratch, its entries alone.
     Build(Build),
+    /// Draw how far cosines and sines of rotary positions are off, by position.
+    Angles(Angles),
 }
 
 #[derive(Args)]
@@ -85,6 +87,19 @@ struct Build {
     svg: bool,
 }
 
+#[derive(Args)]
+struct Angles {
+    /// The base of the frequencies.
+    #[arg(long, default_value_t = 500_000.0)]
+    base: f64,
+    /// Channels that turn, two a frequency.
+    #[arg(long, default_value_t = 128)]
+    rot_dim: usize,
+    /// Where the picture goes [default: docs/angles.svg of the workspace].
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
 fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
@@ -93,6 +108,7 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::List(arguments)) => list(&arguments),
         Some(Command::Tune(arguments)) => tune(&arguments),
         Some(Command::Build(arguments)) => build(&arguments),
+        Some(Command::Angles(arguments)) => angles(arguments),
     }
 }
 
@@ -186,6 +202,9 @@ fn build(arguments: &Build) -> miette::Result<ExitCode> {
     let captured = if wants_heads { build::captured(&spec)? } else { Vec::new() };
     let emitted = build::emit(&spec, arguments.out.as_deref())?;
     eprintln!("wrote {}", emitted.directory.display());
+    if let Some(rope) = &spec.rope {
+        eprintln!("rope: {rope}, {} bytes of flash", render::thousands(rope.bytes() as u64));
+    }
     if arguments.svg {
         eprintln!("drew {}", emitted.draw(&spec, &captured)?.display());
     }
@@ -205,6 +224,14 @@ fn build(arguments: &Build) -> miette::Result<ExitCode> {
         eprintln!("{exceeded} of {} rows exceed their certified bound", rows.len());
         return Ok(ExitCode::FAILURE);
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn angles(arguments: Angles) -> miette::Result<ExitCode> {
+    let angles = angles::Angles::new(arguments.base, arguments.rot_dim)?;
+    let out = arguments.out.unwrap_or_else(|| build::workspace().join("docs/angles.svg"));
+    tree::write(&out, &angles.svg(&angles.curve(angles::SAMPLES)?)?)?;
+    eprintln!("drew {}", out.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 #[error("cannot draw the attention map: {0}")]
 pub struct MapError(String);
 
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(crate) type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// Pixels of the map's side, about: cells are whole pixels.
 const SIDE: usize = 660;
@@ -21,11 +21,11 @@ const LEFT: i32 = 76;
 const MARGIN: i32 = 14;
 const BOTTOM: i32 = 64;
 const RIGHT: i32 = 150;
-const TEXT: RGBColor = RGBColor(38, 38, 51);
+pub(crate) const TEXT: RGBColor = RGBColor(38, 38, 51);
 /// A key that the query may not see.
 const UNSEEN: RGBColor = RGBColor(236, 237, 240);
 /// From no weight to all of it.
-const SCALE: [RGBColor; 6] = [
+pub(crate) const SCALE: [RGBColor; 6] = [
     RGBColor(255, 255, 255),
     RGBColor(254, 224, 166),
     RGBColor(250, 159, 90),

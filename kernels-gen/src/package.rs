@@ -3,9 +3,9 @@
 use crate::manifest::Line;
 use crate::plan::{Planned, pair};
 use crate::render::{File, LevelView, RenderError, header, render, thousands};
-use crate::spec::{Kind, Spec};
+use crate::spec::{Frequencies, Kind, Spec, SpecRope};
 use crate::tiles::Tiles;
-use flashlet::Level;
+use flashlet::{Level, Rope};
 use serde::Serialize;
 
 /// How the manifest of an emitted crate starts.
@@ -25,7 +25,7 @@ pub struct Origin {
 /// # Errors
 /// [`RenderError::Vectors`].
 pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, RenderError> {
-    let view = PackageView::new(spec, origin, tiles);
+    let view = PackageView::new(spec, origin, tiles)?;
     let file = |path: &str, template| {
         render(template, &view).map(|text| File { path: path.to_owned(), text })
     };
@@ -39,6 +39,12 @@ pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, R
         file("runner/rustfmt.toml", "emitted/rustfmt.toml")?,
         file("runner/src/main.rs", "runner/main.rs")?,
     ];
+    if let Some(rope) = &spec.rope {
+        files.push(file("src/rope.rs", "emitted/rope.rs")?);
+        if rope.table.is_some() {
+            files.push(file("src/rope_table.rs", "emitted/rope_table.rs")?);
+        }
+    }
     for &level in &spec.levels {
         let view = ModuleFile {
             level: LevelView::new(
@@ -49,6 +55,7 @@ pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, R
             )?,
             positional: view.positional,
             causal: view.causal,
+            rope: view.rope.is_some(),
             scratch_bytes: scratch_bytes(spec, level, tiles),
         };
         let text = render("emitted/level.rs", view)?;
@@ -108,6 +115,7 @@ struct PackageView {
     sight: SightView,
     /// What the crate's call takes from flashlet.
     imports: String,
+    rope: Option<RopeView>,
     /// Whether there is no unsafe code.
     is_safe: bool,
     modules: Vec<ModuleView>,
@@ -154,11 +162,66 @@ struct ModuleFile {
     level: LevelView,
     positional: bool,
     causal: bool,
+    rope: bool,
     scratch_bytes: String,
 }
 
+/// Rotary positions as the crate holds them.
+#[derive(Serialize)]
+struct RopeView {
+    words: String,
+    bytes: String,
+    rot_dim: usize,
+    first: usize,
+    /// `Halves`: the variant of `Pairing`.
+    pairing: String,
+    is_exact: bool,
+    /// Literals, some a line.
+    frequencies: Vec<String>,
+    amplitude: String,
+    table: Option<usize>,
+    no_rope_every: Option<usize>,
+    /// Literals of the table, a line a position.
+    rows: Vec<String>,
+}
+
+impl RopeView {
+    fn new(rope: &SpecRope) -> Result<Self, flashlet::Error> {
+        let literals = match &rope.frequencies {
+            Frequencies::Exact(turns) => turns.iter().map(|turn| format!("{turn:#018x}")).collect(),
+            Frequencies::F32Compatible(inv_freq) => floats(inv_freq),
+        };
+        Ok(RopeView {
+            words: rope.to_string(),
+            bytes: thousands(rope.bytes() as u64),
+            rot_dim: rope.rot_dim(),
+            first: rope.first,
+            pairing: format!("{:?}", rope.pairing),
+            is_exact: matches!(rope.frequencies, Frequencies::Exact(_)),
+            frequencies: literals.chunks(4).map(|line| line.join(", ")).collect(),
+            amplitude: format!("{:?}", rope.amplitude),
+            table: rope.table,
+            no_rope_every: rope.no_rope_every,
+            rows: rows(rope)?,
+        })
+    }
+}
+
+/// The rows of a table, as literals.
+fn rows(rope: &SpecRope) -> Result<Vec<String>, flashlet::Error> {
+    let angles = Rope::new(rope.phase(), rope.amplitude, rope.pairing)?;
+    let mut table = vec![0.0; rope.table.unwrap_or(0) * rope.rot_dim()];
+    angles.fill_table(0, &mut table)?;
+    Ok(table.chunks(rope.rot_dim()).map(|row| floats(row).join(", ")).collect())
+}
+
+/// The shortest literals that are these numbers.
+fn floats(numbers: &[f32]) -> Vec<String> {
+    numbers.iter().map(|x| format!("{x:?}")).collect()
+}
+
 impl PackageView {
-    fn new(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Self {
+    fn new(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Self, RenderError> {
         let quoted = |text: String| toml::Value::String(text).to_string();
         let sight = spec.mask.sight();
         let heads = HeadsView::new(spec);
@@ -166,7 +229,7 @@ impl PackageView {
             "Attention of {}: {} query heads on {} key/value heads of {} channels; {}",
             spec.model, heads.q, heads.kv, heads.width, spec.mask
         );
-        PackageView {
+        Ok(PackageView {
             header: header(&origin.command),
             command: origin.command.clone(),
             name: spec.name.clone(),
@@ -181,7 +244,7 @@ impl PackageView {
             max_kv: spec.max_kv,
             tile_k: spec.tile_k,
             scale: format!("{:?}", spec.scale()),
-            own_scale: spec.scale.is_some(),
+            own_scale: spec.scale() != 1.0 / (spec.heads.dim as f64).sqrt(),
             mask: spec.mask.to_string(),
             mask_statements: spec.mask.statements(),
             pattern_steps: spec.mask.pattern_steps(),
@@ -198,10 +261,11 @@ impl PackageView {
                 globals: format!("&{:?}", sight.globals),
             },
             imports: imports(spec),
+            rope: spec.rope.as_ref().map(RopeView::new).transpose()?,
             is_safe: spec.levels.iter().all(|level| !is_x86(*level)),
             modules: spec.levels.iter().map(|level| ModuleView::new(spec, *level, tiles)).collect(),
             example: example(spec),
-        }
+        })
     }
 }
 
@@ -242,6 +306,7 @@ fn imports(spec: &Spec) -> String {
     const WIDTH: usize = 100;
     let mut names = vec!["Attention", "Inputs", "Outputs", "Shape", "View", "ViewMut"];
     names.extend(spec.mask.names());
+    names.extend(spec.rope.as_ref().map(|_| "TurnedQueries"));
     names.sort_unstable();
     let line = names.join(", ");
     if "use flashlet::{};".len() + line.len() <= WIDTH {

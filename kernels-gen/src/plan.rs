@@ -78,6 +78,16 @@ pub fn width([dim, v_dim]: [usize; 2]) -> String {
 /// The elements that functions for rotary positions are generated for.
 pub const ELEMENTS: [&str; 3] = ["f32", "f16", "bf16"];
 
+/// The elements that a level has functions for. Where stored numbers of 16 bits are widened by several instructions, those take the
+/// time, and knowing the width saves none.
+#[must_use]
+pub fn elements(level: Level) -> &'static [&'static str] {
+    match level {
+        Level::Scalar | Level::Portable => &ELEMENTS[..1],
+        Level::Avx2 | Level::Avx512 => &ELEMENTS,
+    }
+}
+
 /// The name of the function that turns heads of an element: its parameters in a fixed order.
 #[must_use]
 pub fn rope_name(line: &RopeLine, element: &str, level: Level) -> String {

@@ -20,10 +20,12 @@ mod error;
 mod mask;
 mod pattern;
 mod raw;
+mod rope;
 
 pub use error::SpecError;
 pub use mask::{Kind, SpecMask, SpecWindow};
 pub use pattern::SpecPattern;
+pub use rope::{Frequencies, SpecRope};
 
 use flashlet::{Heads, Level};
 use raw::Raw;
@@ -44,6 +46,8 @@ pub struct Spec {
     pub heads: Heads,
     /// Which keys a query sees.
     pub mask: SpecMask,
+    /// How queries and keys turn by their positions, if they do.
+    pub rope: Option<SpecRope>,
     /// Most queries of a call.
     pub max_q: usize,
     /// Most keys of a call.
@@ -80,10 +84,11 @@ impl Spec {
         check::check(file, text, raw)
     }
 
-    /// The factor of the scores.
+    /// The factor of the scores, with what YaRN makes of it.
     #[must_use]
     pub fn scale(&self) -> f64 {
-        self.scale.unwrap_or_else(|| 1.0 / (self.heads.dim as f64).sqrt())
+        let scale = self.scale.unwrap_or_else(|| 1.0 / (self.heads.dim as f64).sqrt());
+        scale * self.rope.as_ref().map_or(1.0, |rope| rope.softmax_factor)
     }
 
     /// Files of captured heads, as paths from the working directory.

@@ -1,5 +1,7 @@
 //! The command line.
 
+use kernels_gen::manifest::{MANIFEST, PAIRS, ROPES};
+use serde_json::Value;
 use std::process::{Command, Output};
 
 fn kernels(arguments: &[&str]) -> Output {
@@ -17,18 +19,25 @@ fn check_is_content_with_the_tree() {
 fn list_prints_one_json_object_an_entry() {
     let output = kernels(&["list", "--json", "--no-build"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    let rows: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let (ropes, rows): (Vec<_>, Vec<_>) = rows.partition(|row: &Value| row["rope"].is_string());
     // One for many queries on each of four levels, and one for few; on three of them one for few that
     // serves any head; and those of bf16 pairs.
-    use kernels_gen::manifest::{MANIFEST, PAIRS};
     assert_eq!(rows.len(), 5 * MANIFEST.len() + 3 + PAIRS.len());
+    // Rotary positions of one element on each of two levels, of three on the others.
+    assert_eq!(ropes.len(), (2 + 2 * 3) * ROPES.len());
+    for key in ["rope", "level", "rot_dim", "why"] {
+        assert!(ropes.iter().all(|row| !row[key].is_null()), "{key}");
+    }
     for key in ["entry", "level", "tile_q", "tile_k", "registers", "scratch_bytes", "why"] {
         assert!(rows.iter().all(|row| !row[key].is_null()), "{key}");
     }
     let names = kernels(&["list", "--no-build"]).stdout;
     let names = String::from_utf8(names).unwrap();
-    assert!(rows.iter().all(|row| names.contains(row["entry"].as_str().unwrap())));
+    let listed = |row: &Value, key| names.contains(row[key].as_str().unwrap());
+    assert!(
+        rows.iter().all(|row| listed(row, "entry")) && ropes.iter().all(|row| listed(row, "rope"))
+    );
 }
 
 #[test]

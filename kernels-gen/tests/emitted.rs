@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const SPECS: [&str; 7] = [
+const SPECS: [&str; 9] = [
     r#"name = "causal"
        levels = ["scalar"]
        heads = { q = 6, kv = 2, dim = 16 }
@@ -45,6 +45,30 @@ const SPECS: [&str; 7] = [
        heads = { q = 4, kv = 2, dim = 16 }
        mask = { kind = "causal", window = { keys = 8 }, sinks = 1, chunk = 50, prefix = 3 }
        lengths = { queries = 200, keys = 200 }"#,
+    r#"name = "roped"
+       levels = ["scalar", "portable", "avx2", "avx512"]
+       heads = { q = 6, kv = 2, dim = 24 }
+       mask = { kind = "causal" }
+       lengths = { queries = 40, keys = 40 }
+       [rope]
+       theta_base = 10000.0
+       pairing = "interleaved"
+       rot_dim = 16
+       first = 4
+       table = 40
+       no_rope_every = 4
+       [rope.scaling]
+       kind = "yarn"
+       factor = 40.0
+       original_len = 4096
+       mscale = 1.0
+       mscale_all_dim = 1.0"#,
+    r#"name = "compatible"
+       levels = ["portable"]
+       heads = { q = 2, kv = 1, dim = 32 }
+       mask = { kind = "full" }
+       lengths = { queries = 64, keys = 64 }
+       rope = { theta_base = 500000.0, pairing = "halves", phase = "f32-compatible" }"#,
 ];
 
 fn specs() -> impl Iterator<Item = Spec> {
@@ -77,6 +101,11 @@ fn an_emitted_crate_compiles_without_std_and_sees_what_its_preset_says() {
             fs::create_dir(&tests).unwrap();
             let text = means(&spec.name, spec.levels[0].name(), sees, takes_position);
             fs::write(tests.join("sight.rs"), text).unwrap();
+        }
+        if spec.rope.is_some() {
+            let tests = emitted.directory.join("tests");
+            fs::create_dir(&tests).unwrap();
+            fs::write(tests.join("rope.rs"), turns(&spec)).unwrap();
         }
         cargo(&["test"], &emitted.directory, &directory.path().join("target"));
     }
@@ -113,6 +142,56 @@ fn a_query_sees_what_the_preset_says() {{
 "
     )
     .replace('`', "\"")
+}
+
+/// A test of an emitted crate: queries that turn inside give the bits of queries that turned before, appended keys those of keys
+/// turned in place, on each of its levels.
+fn turns(spec: &Spec) -> String {
+    let levels = spec.levels.iter().filter(|level| level.is_available());
+    let causal = spec.mask.kind == kernels_gen::spec::Kind::Causal;
+    let (position, last) = if causal { ("0, ", "") } else { ("", "39, ") };
+    let of_level = |level| {
+        format!(
+            r"
+#[test]
+fn {level}_turns() {{
+    let mut scratch = {level}::Scratch::new();
+    let numbers = |n: usize| ((n * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
+    let queries: Vec<Query> =
+        (0..40).map(|i| from_fn(|h| from_fn(|c| numbers(i * 977 + h * 31 + c)))).collect();
+    let keys: Vec<Key> =
+        (0..40).map(|j| from_fn(|h| from_fn(|c| numbers(j * 613 + h * 17 + c + 5)))).collect();
+    let values: Vec<Value> = (0..40).map(|j| [[numbers(j); V_DIM]; KV_HEADS]).collect();
+    let (mut turned, mut all, mut cache) = (queries.clone(), keys.clone(), keys.clone());
+    {level}::rotate(&mut turned, &mut all, 0).unwrap();
+    {level}::append(&keys[..30], &mut cache, 0).unwrap();
+    {level}::append(&keys[30..], &mut cache, 30).unwrap();
+    assert_eq!(cache, all);
+    assert!({level}::append(&keys[..1], &mut cache, 40).is_err());
+    let (mut before, mut inside) = ([[[0.0; V_DIM]; Q_HEADS]; 40], [[[1.0; V_DIM]; Q_HEADS]; 40]);
+    {level}::prefill(&turned, &all, &values, {position}&mut before, &mut scratch).unwrap();
+    {level}::prefill_turned(&queries, &all, &values, 0, &mut inside, &mut scratch).unwrap();
+    assert_eq!(before, inside);
+    let mut step = [[0.0; V_DIM]; Q_HEADS];
+    {level}::decode_turned(&queries[39], &all, &values, {last}&mut step, &mut scratch).unwrap();
+    assert_eq!(step, before[39]);
+}}
+"
+        )
+    };
+    let modules: Vec<_> = levels.clone().map(|level| level.name()).collect();
+    let tests: String = levels.map(|level| of_level(level.name())).collect();
+    let (name, modules) = (&spec.name, modules.join(", "));
+    let mut text = format!(
+        "use core::array::from_fn;\nuse {name}::{{KV_HEADS, Key, Q_HEADS, Query, V_DIM, Value, {modules}}};\n{tests}"
+    );
+    if spec.rope.as_ref().is_some_and(|rope| rope.no_rope_every.is_some()) {
+        text += "\n#[test]\nfn every_fourth_layer_has_no_positions() {\n    let all: Vec<_> = (0..8).map(";
+        text += &format!(
+            "{name}::rope::rotates).collect();\n    assert_eq!(all, [true, true, true, false].repeat(2));\n}}\n"
+        );
+    }
+    text
 }
 
 /// The mask of a preset by its definition, and whether a step says its position.

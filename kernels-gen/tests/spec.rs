@@ -183,3 +183,40 @@ fn a_missing_file_of_heads_is_shown_where_it_is_named() {
     assert!(report.contains("cannot read nowhere.safetensors"), "{report}");
     assert!(report.contains("6 | run = ") && report.contains("named here"), "{report}");
 }
+
+/// The good preset with a rope.
+fn roped(rope: &str) -> String {
+    format!("{GOOD}rope = {{ theta_base = 10000.0, pairing = \"halves\", {rope} }}\n")
+}
+
+#[test]
+fn rotary_positions_are_read_with_what_their_scaling_makes_of_them() {
+    let spec = Spec::parse("reference.toml", REFERENCE).unwrap();
+    let rope = spec.rope.unwrap();
+    let words = "64 channels (halves), exact angles in a table of 2048 positions";
+    assert_eq!((rope.to_string().as_str(), rope.bytes()), (words, 2048 * 64 * 4));
+    let yarn = "scaling = { kind = \"yarn\", factor = 40.0, original_len = 4096, mscale = 1.0, mscale_all_dim = 1.0 }";
+    let spec = Spec::parse("yarn.toml", &roped(&format!("rot_dim = 8, {yarn}"))).unwrap();
+    assert!((spec.scale() - 0.25 * 1.873_854_2).abs() < 1e-7, "{}", spec.scale());
+    let rope = spec.rope.unwrap();
+    assert_eq!((rope.amplitude, rope.bytes(), rope.rot_dim()), (1.0, 4 * 8, 8));
+    let spec = Spec::parse("compatible.toml", &roped("phase = \"f32-compatible\"")).unwrap();
+    assert_eq!(spec.rope.unwrap().bytes(), 8 * 4);
+}
+
+#[test]
+fn what_turns_lies_within_a_head_and_its_parameters_in_their_ranges() {
+    let report = |name: &str, rope: &str| {
+        let error = Spec::parse("tiny.toml", &roped(rope)).expect_err(rope);
+        expect_file![format!("spec/{name}.txt")].assert_eq(&render(&error));
+    };
+    report("rot_dim_too_large", "rot_dim = 16, first = 2");
+    report("rot_dim_odd", "rot_dim = 7");
+    report("table_of_nothing", "table = 0");
+    report("scaling_out_of_range", "scaling = { kind = \"linear\", factor = 0.0 }");
+    report("scaling_unknown", "scaling = { kind = \"linaer\", factor = 2.0 }");
+    report(
+        "factors_too_few",
+        "scaling = { kind = \"longrope\", factor = 2.0, original_len = 16, short_factor = [1.0], long_factor = [2.0] }",
+    );
+}

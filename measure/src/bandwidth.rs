@@ -28,6 +28,34 @@ pub fn read_gbs(data: &[f32]) -> f64 {
     size_of_val(data) as f64 / seconds / 1e9
 }
 
+/// Billions of bytes a second that one core reads and writes when it changes every number of `data` where it lies: both
+/// directions count.
+#[must_use]
+pub fn update_gbs(data: &mut [f32]) -> f64 {
+    let bytes = 2 * size_of_val(data);
+    let updating = || {
+        on(Level::detect(), Update(data));
+    };
+    bytes as f64 / time_at_least(FEWEST, BUDGET, updating).best / 1e9
+}
+
+/// Changes the sign of every number of its data, up to a rest of less than a block.
+struct Update<'a>(&'a mut [f32]);
+
+impl Work for Update<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let factor = simd.splat(-1.0);
+        for block in self.0.chunks_exact_mut(SUMS * S::LANES) {
+            for numbers in block.chunks_exact_mut(S::LANES) {
+                simd.store(simd.mul(simd.load(numbers), factor), numbers);
+            }
+        }
+    }
+}
+
 /// Seconds of a reading in so many streams.
 fn streams<const STREAMS: usize>(data: &[f32]) -> f64 {
     let reading = || {

@@ -10,6 +10,9 @@ use crate::position::{
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Level, Portable, Scalar};
 
+/// Whether portable functions have vectors. Without them they do what scalar ones do, to the bit, in more code.
+const VECTORS: bool = Portable::HAS_VECTORS;
+
 /// A level that this processor has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Available(Level);
@@ -93,7 +96,10 @@ impl<T: Elem> RopeTable<T> {
         let [scalar, portable, avx2, avx512] = lines;
         RopeTable(PerLevel([
             Ropes { lines: scalar, any: scalar_in_place() },
-            Ropes { lines: portable, any: portable_in_place() },
+            Ropes {
+                lines: portable,
+                any: if VECTORS { portable_in_place() } else { scalar_in_place() },
+            },
             Ropes { lines: avx2, any: avx2_in_place() },
             Ropes { lines: avx512, any: avx512_in_place() },
         ]))
@@ -116,8 +122,12 @@ pub(crate) struct OntoTable<T: 'static, U: 'static>(PerLevel<[RotateOnto<T, U>; 
 type RotateOnto<T, U> = for<'a, 'b> unsafe fn(Turning<'a, U, Other<'b, T>>);
 
 impl<T: Elem, U: Elem> OntoTable<T, U> {
-    const NEW: &'static Self =
-        &OntoTable(PerLevel([scalar_onto(), portable_onto(), avx2_onto(), avx512_onto()]));
+    const NEW: &'static Self = &OntoTable(PerLevel([
+        scalar_onto(),
+        if VECTORS { portable_onto() } else { scalar_onto() },
+        avx2_onto(),
+        avx512_onto(),
+    ]));
 
     pub(crate) fn turn(token: &Token<'_>, turning: Turning<'_, U, Other<'_, T>>) {
         let rotate = Self::NEW.0.of(token.level)[usize::from(token.pairing == Pairing::Halves)];

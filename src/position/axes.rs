@@ -33,11 +33,12 @@ impl<const PAIRS: usize> Axes<PAIRS> {
     /// [`Error::ListLength`] for no sections or more than four, [`Error::ZeroBlock`] if they hold no pairs.
     pub const fn sections(sections: &[usize]) -> Result<Self, Error> {
         let count = attempt!(check(sections));
-        let (mut of_pair, mut t, mut axis, mut left) = ([0; PAIRS], 0, 0, sections[0]);
+        let (mut of_pair, mut t, mut axis) = ([0; PAIRS], 0, 0);
+        let mut left = pairs_of(sections, axis);
         while t < PAIRS {
             while left == 0 {
-                axis = (axis + 1) % count;
-                left = sections[axis];
+                axis = if axis + 1 < count { axis + 1 } else { 0 };
+                left = pairs_of(sections, axis);
             }
             of_pair[t] = axis as u8;
             left -= 1;
@@ -78,6 +79,10 @@ impl<const PAIRS: usize> Axes<PAIRS> {
         }
         Axes { of_pair, count: 2 }
     }
+}
+
+const fn pairs_of(sections: &[usize], axis: usize) -> usize {
+    if axis < sections.len() { sections[axis] } else { 0 }
 }
 
 const fn check(sections: &[usize]) -> Result<usize, Error> {

@@ -1,6 +1,7 @@
 //! The frequencies of trained models to the bit: the rules of `theta.rs` in f32, in the order of operations of Hugging
 //! Face's `modeling_rope_utils`, whose tables models were trained with.
 
+use super::phase::Phase;
 use super::real::{Log, Real};
 use super::theta::{Llama3, LongRope, Scaling, Theta};
 use crate::error::Error;
@@ -12,6 +13,14 @@ pub struct InvFreq<const PAIRS: usize> {
     pub inv_freq: [f32; PAIRS],
     /// The attention factor, rounded once.
     pub amplitude: f32,
+}
+
+impl<const PAIRS: usize> InvFreq<PAIRS> {
+    /// They, as a [`Rope`](crate::Rope) and sinusoids take them.
+    #[must_use]
+    pub const fn phase(&self) -> Phase<'_> {
+        Phase::F32Compatible(&self.inv_freq)
+    }
 }
 
 impl Theta<'_> {
@@ -85,7 +94,8 @@ impl Theta<'_> {
                 short_factor, long_factor, original_len, len, ..
             }) => {
                 let factors = if len > original_len { long_factor } else { short_factor };
-                1.0 / (factors[t] as f32 * power)
+                let factor = if t < factors.len() { factors[t] } else { 1.0 };
+                1.0 / (factor as f32 * power)
             }
         }
     }

@@ -31,6 +31,40 @@ impl Phase<'_> {
         }
     }
 
+    /// Cosines and sines of `FLOATS / rot_dim` positions from `start` on, for [`Rope::table`](crate::Rope::table): in a `static`, a
+    /// table that lies in flash. The bits of [`Rope::fill_table`](crate::Rope::fill_table).
+    ///
+    /// ```
+    /// use flashlet::{Pairing, Rope, Theta, Turns};
+    /// const TURNS: Turns<4> = match Theta::new(10_000.0).turns() {
+    ///     Ok(turns) => turns,
+    ///     Err(_) => panic!("no base"),
+    /// };
+    /// static TABLE: [f32; 100 * 8] = TURNS.phase().table(TURNS.amplitude, 0);
+    /// let rope = Rope::exact(&TURNS, Pairing::Halves)?.table(0, &TABLE)?;
+    /// # let _ = rope;
+    /// # Ok::<(), flashlet::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn table<const FLOATS: usize>(self, amplitude: f32, start: u32) -> [f32; FLOATS] {
+        let (mut table, pairs, mut n) = ([0.0; FLOATS], self.pairs(), 0);
+        while n < FLOATS && pairs > 0 {
+            let (row, column) = (n / (2 * pairs), n % (2 * pairs));
+            let [sin, cos] = self.sin_cos(column % pairs, start as i64 + row as i64);
+            table[n] = if column < pairs { cos } else { sin } * amplitude;
+            n += 1;
+        }
+        table
+    }
+
+    /// Sine and cosine of a pair, without an amplitude.
+    const fn sin_cos(self, t: usize, position: i64) -> [f32; 2] {
+        match self {
+            Phase::Exact(turns) => sin_cos(phase(turns[t], position as u64)),
+            Phase::F32Compatible(inv_freq) => sin_cos_of_radians(position as f32 * inv_freq[t]),
+        }
+    }
+
     /// Those of at most `count` pairs from the `first` on.
     pub(super) fn part(self, first: usize, count: usize) -> Self {
         fn of<T>(all: &[T], first: usize, count: usize) -> &[T] {
@@ -68,7 +102,7 @@ impl Phase<'_> {
     }
 }
 
-/// The pairs by vectors: loops over arrays of one length become instructions for whole vectors.
+/// The pairs by vectors.
 #[inline(always)]
 fn exact(
     turns: &[u64],
@@ -78,22 +112,49 @@ fn exact(
     cos: &mut [f32],
     sin: &mut [f32],
 ) {
+    let (whole, rest) = turns.as_chunks::<MAX_LANES>();
+    let (whole_cos, rest_cos) = cos.as_chunks_mut::<MAX_LANES>();
+    let (whole_sin, rest_sin) = sin.as_chunks_mut::<MAX_LANES>();
     let mut axes = axes.chunks(MAX_LANES);
-    let rows = cos.chunks_mut(MAX_LANES).zip(sin.chunks_mut(MAX_LANES));
-    for (turns, (cos, sin)) in turns.chunks(MAX_LANES).zip(rows) {
-        let mut positions = [place[0] as u64; MAX_LANES];
-        for (position, n) in positions.iter_mut().zip(axes.next().unwrap_or(&[])) {
-            *position = axis(place, *n) as u64;
-        }
-        let (mut padded, mut all_cos, mut all_sin) =
-            ([0; MAX_LANES], [0.0; MAX_LANES], [0.0; MAX_LANES]);
-        padded.iter_mut().zip(turns).for_each(|(to, turn)| *to = *turn);
-        for n in 0..MAX_LANES {
-            let [s, c] = sin_cos(phase(padded[n], positions[n]));
-            (all_cos[n], all_sin[n]) = (c * amplitude, s * amplitude);
-        }
-        cos.iter_mut().zip(all_cos).for_each(|(to, x)| *to = x);
-        sin.iter_mut().zip(all_sin).for_each(|(to, x)| *to = x);
+    for (turns, (cos, sin)) in whole.iter().zip(whole_cos.iter_mut().zip(whole_sin)) {
+        let positions = positions(place, axes.next());
+        vector(turns, &positions, amplitude, cos, sin);
+    }
+    if !rest.is_empty() {
+        let (mut padded, mut cos, mut sin) = ([0; MAX_LANES], [0.0; MAX_LANES], [0.0; MAX_LANES]);
+        padded.iter_mut().zip(rest).for_each(|(to, turns)| *to = *turns);
+        vector(&padded, &positions(place, axes.next()), amplitude, &mut cos, &mut sin);
+        rest_cos.iter_mut().zip(cos).for_each(|(to, x)| *to = x);
+        rest_sin.iter_mut().zip(sin).for_each(|(to, x)| *to = x);
+    }
+}
+
+/// Positions of some pairs by their axes; without those all have the first.
+#[inline(always)]
+fn positions(place: &Place, axes: Option<&[u8]>) -> [u64; MAX_LANES] {
+    let mut positions = [place[0] as u64; MAX_LANES];
+    for (position, n) in positions.iter_mut().zip(axes.unwrap_or(&[])) {
+        *position = axis(place, *n) as u64;
+    }
+    positions
+}
+
+/// Loops over arrays of one length: they become instructions for whole vectors.
+#[inline(always)]
+fn vector(
+    turns: &[u64; MAX_LANES],
+    positions: &[u64; MAX_LANES],
+    amplitude: f32,
+    cos: &mut [f32; MAX_LANES],
+    sin: &mut [f32; MAX_LANES],
+) {
+    let mut phases = [0; MAX_LANES];
+    for n in 0..MAX_LANES {
+        phases[n] = phase(turns[n], positions[n]);
+    }
+    for n in 0..MAX_LANES {
+        let [s, c] = sin_cos(phases[n]);
+        (cos[n], sin[n]) = (c * amplitude, s * amplitude);
     }
 }
 

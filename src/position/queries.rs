@@ -2,9 +2,10 @@
 
 use super::positions::Positions;
 use super::rope::{Rope, Row};
-use crate::dispatch::OntoTable;
+use crate::elem::Sealed as _;
 use crate::error::Error;
 use crate::shape::Shape;
+use crate::simd::Rows;
 use crate::view::{AnyView, Stored, of_any};
 
 /// A rope for the queries of an attention, and their positions: [`Attention::turn_queries`](crate::Attention::turn_queries).
@@ -66,7 +67,7 @@ impl QueryTurn for TurnedQueries<'_> {
         width: usize,
     ) {
         let [batch, len, _, dim] = queries.dims();
-        let mut room = Row::new();
+        let (mut room, level) = (Row::new(), self.rope.available());
         let mut rows = places.zip(to.chunks_exact_mut(width.max(1))).peekable();
         // The heads of a token come one after the other.
         while let Some(&((i, _), _)) = rows.peek() {
@@ -74,9 +75,10 @@ impl QueryTurn for TurnedQueries<'_> {
             let token = self.rope.token(b, i, angles);
             while let Some(((_, h), to)) = rows.next_if(|((of, _), _)| *of == i) {
                 let to = to.get_mut(..dim).unwrap_or(&mut []);
-                of_any!(Stored, queries.0, (view, _) => {
-                    OntoTable::turn(&token, token.onto(view.row(b, i, h), to));
+                of_any!(Stored, queries.0, (view, moves) => {
+                    moves.at(level).flat(Rows::one(view.row(b, i, h)), 0, 1.0, to, dim);
                 });
+                f32::ROPES.turn(&token, token.one(to));
             }
         }
     }

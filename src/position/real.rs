@@ -240,7 +240,10 @@ impl Log {
 
     /// `self * p / q`, for `p` and `q` of at most 15 bits.
     pub(super) const fn times(self, p: i32, q: i32) -> Log {
-        Log(self.0 * p as i128 / q as i128)
+        match (self.0 * p as i128).checked_div(q as i128) {
+            Some(quotient) => Log(quotient),
+            None => Log(0),
+        }
     }
 
     /// The quotient; 0 if the divisor is 0 or the quotient has more than 20 bits.

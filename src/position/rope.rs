@@ -78,7 +78,7 @@ impl<'f> Rope<'f> {
         turns: &'f Turns<PAIRS>,
         pairing: Pairing,
     ) -> Result<Self, Error> {
-        Self::new(Phase::Exact(&turns.turns), turns.amplitude, pairing)
+        Self::new(turns.phase(), turns.amplitude, pairing)
     }
 
     /// Any phases; `amplitude` multiplies cos and sin, 1 unless a scaling says otherwise.
@@ -112,11 +112,9 @@ impl<'f> Rope<'f> {
             return Err(Error::ListLength { list, needed, given: PAIRS });
         }
         let limit = axes.count.min(super::phase::MAX_AXES);
-        match axes.of_pair.iter().position(|axis| usize::from(*axis) >= limit) {
-            Some(index) => {
-                let value = u32::from(axes.of_pair[index]);
-                Err(Error::Entry { list, index, value, limit })
-            }
+        let mut of_pair = axes.of_pair.iter().map(|axis| u32::from(*axis)).enumerate();
+        match of_pair.find(|(_, axis)| *axis as usize >= limit) {
+            Some((index, value)) => Err(Error::Entry { list, index, value, limit }),
             None => Ok(Rope { of_pair: &axes.of_pair, axes: limit, ..self }),
         }
     }
@@ -136,6 +134,15 @@ impl<'f> Rope<'f> {
         2 * self.phase.pairs()
     }
 
+    /// Positions whose angles are so many floats.
+    const fn positions_of(&self, floats: usize) -> usize {
+        // A rope has pairs; saying so here removes the division check.
+        match floats.checked_div(self.rot_dim()) {
+            Some(positions) => positions,
+            None => 0,
+        }
+    }
+
     /// Floats of a table of so many positions, or `None` if they are too many: `rot_dim` for each.
     #[must_use]
     pub const fn table_len(&self, positions: usize) -> Option<usize> {
@@ -149,7 +156,7 @@ impl<'f> Rope<'f> {
     /// [`Error::Axes`] where positions have several axes; [`Error::Position`] if the last is not below 2^32.
     pub fn fill_table(&self, start: u32, table: &mut [f32]) -> Result<(), Error> {
         let count = self.check_table(start, table.len())?;
-        let rows = table.chunks_exact_mut(self.rot_dim());
+        let rows = table.chunks_exact_mut(self.rot_dim().max(1));
         for (position, row) in (i64::from(start)..).zip(rows).take(count) {
             let (cos, sin) = row.split_at_mut(self.phase.pairs());
             self.compute(&[position; super::phase::MAX_AXES], [cos, sin]);
@@ -157,7 +164,7 @@ impl<'f> Rope<'f> {
         Ok(())
     }
 
-    /// The same with a table that [`Rope::fill_table`] wrote, or [`table`](crate::rope_table) in a constant. Positions that it lacks are an error then.
+    /// The same with a table that [`Rope::fill_table`] wrote, or [`Phase::table`] in a constant. Positions that it lacks are an error then.
     ///
     /// # Errors
     /// As [`Rope::fill_table`].
@@ -171,7 +178,7 @@ impl<'f> Rope<'f> {
     pub const fn angles(&self) -> Angles {
         match (self.table, self.phase) {
             (Some(Table { rows, .. }), _) => {
-                let positions = rows.len() / self.rot_dim();
+                let positions = self.positions_of(rows.len());
                 Angles::Table { positions, bytes: size_of_val(rows) }
             }
             (None, Phase::Exact(turns)) => Angles::Computed { bytes: size_of_val(turns) },
@@ -213,6 +220,11 @@ impl<'f> Rope<'f> {
         Ok(())
     }
 
+    /// The level that it turns on.
+    pub(crate) fn available(&self) -> Level {
+        self.level.level()
+    }
+
     /// Whether a tensor is of these tokens, and its heads are wide enough.
     pub(crate) fn check(&self, tokens: [usize; 2], dims: [usize; 4]) -> Result<(), Error> {
         let [batch, len, _, head_dim] = dims;
@@ -236,7 +248,7 @@ impl<'f> Rope<'f> {
         let Some([least, most]) = positions.range(tokens) else { return Ok(()) };
         let (start, end) = match self.table {
             Some(Table { start, rows }) => {
-                (u64::from(start), u64::from(start) + (rows.len() / self.rot_dim()) as u64)
+                (u64::from(start), u64::from(start) + self.positions_of(rows.len()) as u64)
             }
             None => (0, 1 << 32),
         };
@@ -252,7 +264,7 @@ impl<'f> Rope<'f> {
         if self.axes != 1 {
             return Err(Error::Axes { axes: self.axes });
         }
-        let count = floats / self.rot_dim();
+        let count = self.positions_of(floats);
         let end = u64::from(start) + count as u64;
         if end > 1 << 32 {
             return Err(Error::Position { position: end - 1, start: 0, end: 1 << 32 });

@@ -28,18 +28,13 @@ pub struct Token<'r> {
 }
 
 impl<'r> Token<'r> {
-    /// One head turned onto another.
-    pub(crate) fn onto<'a, T, U>(
-        &self,
-        from: &'a [T],
-        to: &'a mut [U],
-    ) -> Turning<'a, U, Other<'a, T>>
+    /// One head, turned where it lies.
+    pub(crate) fn one<'a, T>(&self, to: &'a mut [T]) -> Turning<'a, T>
     where
         'r: 'a,
     {
-        let Token { first, cos, sin, .. } = *self;
-        let (width, from) = (to.len(), Other { data: from, stride: 0 });
-        Turning { to, stride: 0, heads: 1, width, from, first, cos, sin }
+        let (Token { first, cos, sin, .. }, width) = (*self, to.len());
+        Turning { to, stride: 0, heads: 1, width, from: Own, first, cos, sin }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How fast each pair of channels turns: `theta_base`, and what models do to it for long contexts.
 
+use super::phase::Phase;
 use super::real::{Log, Real};
 use crate::error::{Error, Knob, List};
 
@@ -145,6 +146,14 @@ pub struct Turns<const PAIRS: usize> {
     pub turns: [u64; PAIRS],
     /// The attention factor, rounded once.
     pub amplitude: f32,
+}
+
+impl<const PAIRS: usize> Turns<PAIRS> {
+    /// They, as a [`Rope`](crate::Rope) and sinusoids take them.
+    #[must_use]
+    pub const fn phase(&self) -> Phase<'_> {
+        Phase::Exact(&self.turns)
+    }
 }
 
 impl Yarn {
@@ -391,10 +400,12 @@ impl<'a> Rule<'a> {
                 let ramp = turns.sub(low).div(high.sub(low));
                 f.mul(slowed.mul(Real::ONE.sub(ramp)).add(ramp))
             }
-            Rule::Over(factors) => match Real::new(factors[t]) {
+            // Checked to be there when the rule was made.
+            Rule::Over(factors) if t < factors.len() => match Real::new(factors[t]) {
                 Some(factor) => f.div(factor),
                 None => f,
             },
+            Rule::Over(_) => f,
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct Portable;
 
 impl Portable {
     /// Whether the build has vectors for `wide` to use.
-    pub(super) const HAS_VECTORS: bool = cfg!(any(
+    pub(crate) const HAS_VECTORS: bool = cfg!(any(
         target_feature = "sse2",
         target_feature = "simd128",
         all(target_arch = "aarch64", target_feature = "neon")
@@ -132,7 +132,7 @@ impl Simd for Portable {
     #[inline(always)]
     fn load_f16(self, from: &[f16]) -> Vector {
         match from.first_chunk::<LANES>() {
-            Some(from) => cast(from.map(crate::elem::widen)),
+            Some(from) => widened(Integers::new(from.map(|x| u32::from(x.to_bits())))),
             None => self.splat(0.0),
         }
     }
@@ -152,13 +152,13 @@ impl Simd for Portable {
     #[inline(always)]
     fn store_f16(self, x: Vector, to: &mut [f16]) {
         if let Some(to) = to.first_chunk_mut::<LANES>() {
-            *to = x.as_array().map(f16::from_f32);
+            *to = narrowed(x).to_array().map(|bits| f16::from_bits(bits as u16));
         }
     }
     #[inline(always)]
     fn store_bf16(self, x: Vector, to: &mut [bf16]) {
         if let Some(to) = to.first_chunk_mut::<LANES>() {
-            *to = x.as_array().map(bf16::from_f32);
+            *to = narrowed_bf16(x).to_array().map(|bits| bf16::from_bits(bits as u16));
         }
     }
     #[inline(always)]
@@ -169,4 +169,48 @@ impl Simd for Portable {
     fn floats_of(self, vectors: &mut [Vector]) -> &mut [f32] {
         flatten_vectors(vectors)
     }
+}
+
+/// [`crate::elem::widen`], vectors of bits at a time: no compiler makes them of the loop on every host.
+#[inline(always)]
+fn widened(bits: Integers) -> Vector {
+    const REBIAS: u32 = 112 << 23;
+    const TWO_23: f32 = 8_388_608.0;
+    let splat = Integers::splat;
+    let (sign, exponent) = ((bits & splat(0x8000)) << 16_u32, bits & splat(0x7c00));
+    let normal = ((bits & splat(0x7fff)) << 13_u32) + splat(REBIAS);
+    let special = normal + splat(REBIAS);
+    let fraction: Vector = cast((bits & splat(0x3ff)) | splat(TWO_23.to_bits()));
+    let subnormal = (fraction - Vector::splat(TWO_23)) * Vector::splat(f32::from_bits(103 << 23));
+    let is = |pattern: u32| -> Vector { cast(exponent.simd_eq(splat(pattern))) };
+    let magnitude = is(0).select(cast(subnormal), is(0x7c00).select(special, normal));
+    cast(magnitude | sign)
+}
+
+/// [`crate::elem::narrow`], vectors at a time.
+#[inline(always)]
+fn narrowed(x: Vector) -> Integers {
+    const REBIAS: u32 = 112 << 23;
+    const INFINITY: u32 = 0x7c00;
+    let (bits, splat): (Integers, _) = (cast(x), Integers::splat);
+    let sign = (bits >> 16_u32) & splat(0x8000);
+    let magnitude = bits & splat(0x7fff_ffff);
+    let half: Integers = cast(cast::<_, Vector>(magnitude) + Vector::splat(0.5));
+    let subnormal = half - splat(0.5_f32.to_bits());
+    let odd = (magnitude >> 13_u32) & splat(1);
+    let normal = (magnitude - splat(REBIAS) + splat(0xfff) + odd) >> 13_u32;
+    let quiet = splat(INFINITY | 0x200) | ((magnitude >> 13_u32) & splat(0x3ff));
+    let size: Vector = cast(magnitude);
+    let is_below = |limit: f32| size.simd_lt(Vector::splat(limit));
+    // 2^-14, the smallest normal f16.
+    let finite = is_below(6.103_515_6e-5).select(subnormal, normal);
+    sign | x.simd_eq(x).select(is_below(65_536.0).select(finite, splat(INFINITY)), quiet)
+}
+
+/// [`crate::elem::narrow_bf16`], vectors at a time.
+#[inline(always)]
+fn narrowed_bf16(x: Vector) -> Integers {
+    let (bits, splat): (Integers, _) = (cast(x), Integers::splat);
+    let near = bits + splat(0x7fff) + ((bits >> 16_u32) & splat(1));
+    x.simd_eq(x).select(near, bits | splat(0x40_0000)) >> 16_u32
 }

@@ -103,13 +103,13 @@ impl Simd for Scalar {
     #[inline(always)]
     fn store_f16(self, x: f32, to: &mut [f16]) {
         if let Some(to) = to.first_mut() {
-            *to = f16::from_f32(x);
+            *to = crate::elem::narrow(x);
         }
     }
     #[inline(always)]
     fn store_bf16(self, x: f32, to: &mut [bf16]) {
         if let Some(to) = to.first_mut() {
-            *to = bf16::from_f32(x);
+            *to = crate::elem::narrow_bf16(x);
         }
     }
     #[inline(always)]

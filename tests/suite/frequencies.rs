@@ -1,7 +1,10 @@
 //! Frequencies of rotary positions against golden numbers.
 
 use crate::golden::Golden;
-use flashlet::{Llama3, LongRope, Pairing, Phase, Rope, Scaling, Theta, Turns, Yarn};
+use flashlet::math::SIN_COS_ERROR;
+use flashlet::{
+    Llama3, LongRope, Pairing, Phase, Positions, Rope, Scaling, Theta, Turns, ViewMut, Yarn,
+};
 
 /// Radians a token, from the fraction of a turn.
 fn radians(turns: u64) -> f64 {
@@ -126,4 +129,23 @@ fn compatible_tables_are_pytorchs_but_for_a_last_bit_now_and_then() {
     }
     println!("{others} of {count} differ from PyTorch's");
     assert!(count > 1000 && others * 20 <= count, "{others} of {count}");
+}
+
+#[test]
+fn tables_hold_the_golden_angles() {
+    let golden = Golden::read();
+    assert!(golden.table.len() > 40);
+    for one in &golden.table {
+        let (cos, sin): (f64, f64) = (one.cos.parse().unwrap(), one.sin.parse().unwrap());
+        let mut turns = vec![0; one.rot_dim / 2];
+        Theta::new(one.theta_base).fill(&mut turns).unwrap();
+        let mut x = vec![0.0; one.rot_dim];
+        (x[one.t], x[one.t + one.rot_dim / 2]) = (1.0, 0.0);
+        let rope = Rope::new(Phase::Exact(&turns), 1.0, Pairing::Halves).unwrap();
+        let mut view = ViewMut::packed(&mut x, [1, 1, 1, one.rot_dim]).unwrap();
+        rope.rotate(Positions::shift(one.position), &mut [&mut view]).unwrap();
+        let errors = [f64::from(x[one.t]) - cos, f64::from(x[one.t + one.rot_dim / 2]) - sin];
+        let is_near = errors.iter().all(|error| error.abs() <= SIN_COS_ERROR);
+        assert!(is_near, "{} pair {} at {}: {errors:?}", one.theta_base, one.t, one.position);
+    }
 }

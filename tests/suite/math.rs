@@ -1,6 +1,8 @@
 //! The parts, measured over their whole domain (a stride here), on every backend.
 
-use flashlet::math::{TANH_ULPS, exp2, exp2_bf16, tanh};
+use flashlet::math::{
+    SIN_COS_ERROR, TANH_ULPS, exp2, exp2_bf16, sin_cos, sin_cos_of_radians, tanh,
+};
 use flashlet::simd::{Portable, Scalar, Simd};
 use flashlet::{Level, simd};
 
@@ -253,5 +255,84 @@ fn tanh_is_within_its_ulps_over_its_domain() {
         let expected = [0.0, 0.0, 1.0, -1.0, 1.0_f32].map(f32::to_bits);
         assert_eq!(bits, expected, "{level}");
         assert!(special[5].is_nan(), "{level}");
+    }
+}
+
+/// The largest error of sine and cosine over some phases, and where it is.
+fn worst_of_phases(phases: impl Iterator<Item = u32>) -> (f64, u32) {
+    let mut worst = (0.0, 0);
+    for phase in phases {
+        let [sin, cos] = sin_cos(phase);
+        assert!(sin.abs() <= 1.0 && cos.abs() <= 1.0, "{phase:#010x}");
+        let mirrored = sin_cos(phase.wrapping_neg());
+        assert!(mirrored[0] == -sin && mirrored[1].to_bits() == cos.to_bits(), "{phase:#010x}");
+        // Of the nearest quarter's residue: exact in f64.
+        let quarter = phase.wrapping_add(1 << 29) >> 30;
+        let rest = f64::from(phase.wrapping_sub(quarter << 30) as i32) / 2.0_f64.powi(32);
+        let (s, c) = (rest * std::f64::consts::TAU).sin_cos();
+        let [s, c] = [[s, c], [c, -s], [-s, -c], [-c, s]][quarter as usize];
+        let error = (f64::from(sin) - s).abs().max((f64::from(cos) - c).abs());
+        if error > worst.0 {
+            worst = (error, phase);
+        }
+    }
+    worst
+}
+
+/// What the head of `math/sin_cos.rs` says of the function itself.
+const SIN_COS_ALONE: f64 = 3.84e-8;
+
+#[test]
+fn sine_and_cosine_are_within_their_error_of_every_97th_phase() {
+    let (error, at) = worst_of_phases((0..=u32::MAX).step_by(97));
+    println!("{error:.4e} at {at:#010x}");
+    assert!((3.8e-8..=SIN_COS_ALONE).contains(&error), "{error:e} at {at:#010x}");
+    assert_eq!(
+        [0, 1 << 30, 1 << 31, 3 << 30].map(sin_cos),
+        [[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [-1.0, 0.0]]
+    );
+    const {
+        assert!(SIN_COS_ALONE + 2.0 * std::f64::consts::TAU / (1_u64 << 33) as f64 <= SIN_COS_ERROR)
+    };
+}
+
+/// `cargo test --release --test suite every_phase -- --ignored`: two minutes.
+#[test]
+#[ignore = "all 2^32 phases take minutes"]
+fn sine_and_cosine_are_within_their_error_of_every_phase() {
+    let shares = (0..64_u32).map(|share| share << 26..=(share << 26 | 0x3ff_ffff));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let shares: Vec<_> = shares.collect();
+    let worst = std::thread::scope(|scope| {
+        let workers: Vec<_> = shares
+            .chunks(shares.len().div_ceil(threads))
+            .map(|shares| scope.spawn(|| worst_of_phases(shares.iter().cloned().flatten())))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .fold((0.0, 0), |a, b| if a.0 > b.0 { a } else { b })
+    });
+    println!("{:.5e} at {:#010x}", worst.0, worst.1);
+    assert!((3.83e-8..=SIN_COS_ALONE).contains(&worst.0), "{worst:?}");
+}
+
+#[test]
+fn sines_of_radians_are_the_nearest_f32() {
+    // All exponents, and angles near multiples of a quarter turn, where a reduction cancels.
+    let near = (1..4000).map(|n| (f64::from(n) * std::f64::consts::FRAC_PI_2) as f32);
+    let wide = (0..=255_u32).flat_map(|exponent| (0..97).map(move |n| exponent << 23 | n * 86_453));
+    let angles = near.chain(wide.map(f32::from_bits)).filter(|angle| angle.is_finite());
+    let mut others = 0;
+    for angle in angles.flat_map(|angle| [angle, -angle]) {
+        let [sin, cos] = sin_cos_of_radians(angle);
+        let exact = f64::from(angle).sin_cos();
+        others += u32::from(sin != exact.0 as f32) + u32::from(cos != exact.1 as f32);
+        let is_near = |a: f32, b: f64| (f64::from(a) - b).abs() <= 6.1e-8 * b.abs();
+        assert!(is_near(sin, exact.0) && is_near(cos, exact.1), "{angle:e}: {sin:e} {cos:e}");
+    }
+    assert_eq!(others, 0, "not the nearest");
+    for angle in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        assert!(sin_cos_of_radians(angle).iter().all(|x| x.is_nan()), "{angle}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::thousands;
 use crate::manifest::{ROPES, RopeLine};
-use crate::plan::{ELEMENTS, Op, Planned, rope_name};
+use crate::plan::{ELEMENTS, Op, Planned, elements as of_level, rope_name};
 use flashlet::Level;
 use flashlet::entry::{Lanes, Tiling};
 use minijinja::syntax::SyntaxConfig;
@@ -20,6 +20,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("emitted/rustfmt.toml", include_str!("../../templates/emitted/rustfmt.toml.jinja")),
     ("emitted/call.rs", include_str!("../../templates/emitted/call.rs.jinja")),
     ("emitted/lib.rs", include_str!("../../templates/emitted/lib.rs.jinja")),
+    ("emitted/rope.rs", include_str!("../../templates/emitted/rope.rs.jinja")),
+    ("emitted/rope_table.rs", include_str!("../../templates/emitted/rope_table.rs.jinja")),
     ("emitted/error.rs", include_str!("../../templates/emitted/error.rs.jinja")),
     ("emitted/level.rs", include_str!("../../templates/emitted/level.rs.jinja")),
     ("runner/Cargo.toml", include_str!("../../templates/runner/Cargo.toml.jinja")),
@@ -41,6 +43,9 @@ pub enum RenderError {
         /// Their lanes.
         lanes: usize,
     },
+    /// Rotary positions that no table holds.
+    #[error("the rope cannot be rendered")]
+    Rope(#[from] flashlet::Error),
     /// A template asks for something that is not there.
     #[error(transparent)]
     Template(#[from] minijinja::Error),
@@ -214,10 +219,12 @@ impl LevelView {
     /// With the functions for rotary positions.
     pub(crate) fn with_ropes(self) -> Self {
         let level = Level::ALL.into_iter().find(|level| level.name() == self.level);
+        let has = |element| level.is_some_and(|level| of_level(level).contains(&element));
         let functions = |element| {
             let name =
                 |line| level.map_or_else(String::new, |level| rope_name(line, element, level));
-            ROPES.iter().map(|line| RopeView::new(line, name(line))).collect()
+            let lines = if has(element) { ROPES } else { &[] };
+            lines.iter().map(|line| RopeView::new(line, name(line))).collect()
         };
         let with = |view: ElementView| ElementView { functions: functions(view.element), ..view };
         LevelView { ropes: elements().into_iter().map(with).collect(), ..self }

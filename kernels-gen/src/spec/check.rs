@@ -1,7 +1,7 @@
 //! From the preset's form to facts: every number in its range.
 
 use super::raw::{LevelName, Raw, RawHeads, RawMask, RawWindow};
-use super::{Captured, Kind, Spec, SpecError, SpecMask, SpecPattern, SpecWindow};
+use super::{Captured, Kind, Spec, SpecError, SpecMask, SpecPattern, SpecWindow, rope};
 use flashlet::entry::TILE_K;
 use flashlet::{Attention, Heads, Level, Mask, Shape};
 use std::ops::Range;
@@ -14,13 +14,13 @@ const TILE_K_STEP: usize = 24;
 const TILE_K_MAX: usize = 192;
 
 /// Makes errors at places of one text.
-struct Text<'a> {
+pub(super) struct Text<'a> {
     file: &'a str,
     text: &'a str,
 }
 
 impl Text<'_> {
-    fn error(&self, span: Range<usize>, message: String, help: &str) -> SpecError {
+    pub(super) fn error(&self, span: Range<usize>, message: String, help: &str) -> SpecError {
         SpecError::at(self.file, self.text, span, message).help(help)
     }
 }
@@ -30,6 +30,8 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
     let heads = heads(&at, &raw.heads)?;
     let mask = mask(&at, &raw)?;
     let (max_q, max_kv) = lengths(&at, &raw, heads)?;
+    let rope =
+        raw.rope.as_ref().map(|rope| rope::check(&at, rope, heads.dim, max_kv)).transpose()?;
     let captured = raw.run.heads.into_iter().map(|path| {
         let span = path.span();
         Captured { path: path.into_inner(), span }
@@ -39,6 +41,7 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
         model: model(&at, raw.model.as_ref().unwrap_or(&raw.name))?,
         heads,
         mask,
+        rope,
         max_q,
         max_kv,
         tile_k: tile_k(&at, raw.tile_k.as_ref())?,

@@ -1,6 +1,7 @@
 //! The preset's form: its tables and keys, each with its place in the text.
 
 use super::Kind;
+use flashlet::Pairing;
 use serde::Deserialize;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -15,6 +16,7 @@ pub(super) struct Raw {
     pub(super) scale: Option<Spanned<f64>>,
     pub(super) heads: RawHeads,
     pub(super) mask: RawMask,
+    pub(super) rope: Option<RawRope>,
     pub(super) lengths: RawLengths,
     #[serde(default)]
     pub(super) run: RawRun,
@@ -57,6 +59,91 @@ pub(super) struct RawWindow {
     pub(super) keys: Option<usize>,
     pub(super) left: Option<usize>,
     pub(super) right: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { theta_base = 10000.0, pairing = \"halves\" }"
+)]
+pub(super) struct RawRope {
+    pub(super) theta_base: Spanned<f64>,
+    pub(super) pairing: RawPairing,
+    pub(super) rot_dim: Option<Spanned<usize>>,
+    pub(super) first: Option<Spanned<usize>>,
+    #[serde(default)]
+    pub(super) phase: RawPhase,
+    pub(super) table: Option<Spanned<usize>>,
+    pub(super) no_rope_every: Option<Spanned<usize>>,
+    pub(super) scaling: Option<Spanned<RawScaling>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawPairing {
+    Interleaved,
+    Halves,
+}
+
+impl RawPairing {
+    pub(super) fn pairing(self) -> Pairing {
+        match self {
+            RawPairing::Interleaved => Pairing::Interleaved,
+            RawPairing::Halves => Pairing::Halves,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawPhase {
+    #[default]
+    Exact,
+    F32Compatible,
+}
+
+impl RawPhase {
+    pub(super) fn is_compatible(self) -> bool {
+        matches!(self, RawPhase::F32Compatible)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum RawScaling {
+    Linear {
+        factor: f64,
+    },
+    Ntk {
+        factor: f64,
+    },
+    DynamicNtk {
+        factor: f64,
+        original_len: u32,
+    },
+    Yarn {
+        factor: f64,
+        original_len: u32,
+        beta_fast: Option<f64>,
+        beta_slow: Option<f64>,
+        truncate: Option<bool>,
+        attention_factor: Option<f64>,
+        mscale: Option<f64>,
+        mscale_all_dim: Option<f64>,
+    },
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_len: u32,
+    },
+    Longrope {
+        short_factor: Vec<f64>,
+        long_factor: Vec<f64>,
+        factor: f64,
+        original_len: u32,
+        attention_factor: Option<f64>,
+    },
 }
 
 #[derive(Deserialize)]
