@@ -19,6 +19,7 @@ mod queries;
 mod real;
 mod rope;
 mod rotated;
+mod scaling;
 mod theta;
 mod turn;
 
@@ -33,7 +34,8 @@ pub use queries::TurnedQueries;
 pub use rope::{Angles, Rope};
 pub(crate) use rotated::Token;
 pub use rotated::{Onto, Rotated};
-pub use theta::{Llama3, LongRope, Scaling, Spacing, Theta, Turns, Yarn};
+pub use scaling::{Llama3, LongRope, Scaling, Yarn};
+pub use theta::{Spacing, Theta, Turns};
 pub(crate) use turn::run;
 pub use turn::{Halves, Interleaved, Pairing, Pairs, Turning};
 pub(crate) use turn::{Other, Own};

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Names the tensor that an [`Error`] is about.
+/// Names the tensor that an [`Error`](crate::Error) is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tensor {
@@ -60,7 +60,7 @@ impl fmt::Display for Tensor {
     }
 }
 
-/// Names the list of a pattern that an [`Error`] is about.
+/// Names the list of a pattern that an [`Error`](crate::Error) is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum List {

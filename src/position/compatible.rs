@@ -3,7 +3,8 @@
 
 use super::phase::Phase;
 use super::real::{Log, Real};
-use super::theta::{Llama3, LongRope, Scaling, Theta};
+use super::scaling::{Llama3, LongRope, Rule, Scaling};
+use super::theta::Theta;
 use crate::error::Error;
 
 /// What [`Theta::inv_freq`] computes: radians a token of each pair, in f32, and what cos and sin are multiplied by.
@@ -47,7 +48,7 @@ impl Theta<'_> {
         let base = attempt!(self.log2_base(rot_dim));
         let amplitude = attempt!(self.amplitude());
         // All that is to be checked of a scaling.
-        attempt!(super::theta::Rule::new(&self.scaling, base, rot_dim));
+        attempt!(Rule::new(&self.scaling, base, rot_dim));
         let ramp = match self.scaling {
             Scaling::Yarn(yarn) => attempt!(yarn.ramp(base, rot_dim)),
             _ => [Log::integer(0); 2],

@@ -20,6 +20,7 @@ mod properties;
 mod real_heads;
 mod relative;
 mod rope;
+mod rope_errors;
 mod rope_laws;
 mod scratch;
 mod sinks;

@@ -321,7 +321,8 @@ fn sine_and_cosine_are_within_their_error_of_every_phase() {
 fn sines_of_radians_are_the_nearest_f32() {
     // All exponents, and angles near multiples of a quarter turn, where a reduction cancels.
     let near = (1..4000).map(|n| (f64::from(n) * std::f64::consts::FRAC_PI_2) as f32);
-    let wide = (0..=255_u32).flat_map(|exponent| (0..97).map(move |n| exponent << 23 | n * 86_453));
+    let wide =
+        (0..=255_u32).flat_map(|exponent| (0..97).map(move |n| (exponent << 23) | (n * 86_453)));
     let angles = near.chain(wide.map(f32::from_bits)).filter(|angle| angle.is_finite());
     let mut others = 0;
     for angle in angles.flat_map(|angle| [angle, -angle]) {

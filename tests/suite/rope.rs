@@ -2,8 +2,8 @@
 
 use crate::case::{FORMATS, assert_same_bits, normal};
 use flashlet::{
-    Angles, AnyView, Axes, Error, Level, Onto, Pairing, Phase, Positions, Rope, Rotated, Scaling,
-    Strides, Theta, View, ViewMut, Yarn,
+    Angles, Axes, Error, Level, Onto, Pairing, Phase, Positions, Rope, Rotated, Scaling, Strides,
+    Theta, View, ViewMut, Yarn,
 };
 use half::{bf16, f16};
 use oracle::{Format, rope as exact};
@@ -370,70 +370,4 @@ fn patches_turn_by_their_row_and_column() {
             assert!(error <= (x.abs() + y.abs()) * 2.5e-7, "{level} pair {t}: {error:e}");
         }
     }
-}
-
-#[test]
-fn what_cannot_turn_is_refused_and_left_alone() {
-    let turned = Turned::new(1e4, 8, Pairing::Halves, 4);
-    let rope = turned.rope(Level::Scalar);
-    let refuse = |positions: Positions<'_>, dims: [usize; 4], error: Error| {
-        let before = normal(dims.iter().product(), 12);
-        let mut after = before.clone();
-        let mut view = ViewMut::packed(&mut after, dims).unwrap();
-        assert_eq!(rope.rotate(positions, &mut [&mut view]).unwrap_err(), error);
-        assert_same_bits(&after, &before, error);
-    };
-    let fits = [2, 3, 1, 12];
-    refuse(Positions::from(0), [2, 3, 1, 11], Error::Rotary { first: 4, rot_dim: 8, head_dim: 11 });
-    let list = flashlet::List::Positions;
-    refuse(Positions::list(&[1, 2]), fits, Error::ListLength { list, needed: 6, given: 2 });
-    let list = flashlet::List::Starts;
-    refuse(Positions::starts(&[1]), fits, Error::ListLength { list, needed: 2, given: 1 });
-    let beyond = Error::Position { position: 1 << 32, start: 0, end: 1 << 32 };
-    refuse(Positions::from(u32::MAX - 1), fits, beyond);
-    refuse(Positions::starts(&[0, u32::MAX - 1]), fits, beyond);
-
-    let (mut a, mut b) = ([0.0_f32; 36], [0.0_f32; 24]);
-    let mut a = ViewMut::packed(&mut a, [1, 3, 1, 12]).unwrap();
-    let mut b = ViewMut::packed(&mut b, [1, 2, 1, 12]).unwrap();
-    let error = rope.rotate(0, &mut [&mut a, &mut b]).unwrap_err();
-    assert_eq!(error, Error::Tokens { expected: [1, 3], given: [1, 2] });
-    assert_eq!(error.to_string(), "a tensor has [1, 2] tokens, the first one [1, 3] (batch, len)");
-
-    let none = Rope::new(Phase::Exact(&[]), 1.0, Pairing::Halves).unwrap_err();
-    assert_eq!(none, Error::RotDim { pairs: 0, max: 288 });
-    assert!(Rope::new(Phase::Exact(&[0; 289]), 1.0, Pairing::Halves).is_err());
-    let axes = Axes::<5>::sections(&[2, 3]).unwrap();
-    assert!(matches!(rope.axes(&axes).unwrap_err(), Error::ListLength { needed: 4, given: 5, .. }));
-    assert!(Axes::<5>::sections(&[]).is_err() && Axes::<5>::sections(&[0, 0]).is_err());
-    let axes = Axes::<4>::halves();
-    let rope = rope.axes(&axes).unwrap();
-    assert_eq!(rope.fill_table(0, &mut [0.0; 8]).unwrap_err(), Error::Axes { axes: 2 });
-}
-
-#[test]
-fn appending_beyond_a_cache_is_refused() {
-    let k = [0.0_f32; 2 * 3 * 8];
-    let mut cache = [0.0_f32; 2 * 5 * 8];
-    let keys = View::packed(&k, [2, 3, 1, 8]).unwrap();
-    let mut append = |slots: &[u32]| {
-        let cache = ViewMut::packed(&mut cache, [2, 5, 1, 8]).unwrap();
-        Onto::append(keys, cache, slots).map(|_| ())
-    };
-    let list = flashlet::List::Slots;
-    assert_eq!(append(&[0, 2]), Ok(()));
-    assert_eq!(append(&[0, 3]), Err(Error::Entry { list, index: 1, value: 3, limit: 3 }));
-    assert_eq!(append(&[0]), Err(Error::ListLength { list, needed: 2, given: 1 }));
-    let other = ViewMut::packed(&mut cache, [1, 10, 1, 8]).unwrap();
-    assert!(matches!(Onto::append(keys, other, &[0, 0]), Err(Error::Shape { .. })));
-    let _: AnyView<'_> = keys.into();
-}
-
-#[test]
-fn empty_tensors_turn_in_no_time() {
-    let turned = Turned::new(1e4, 8, Pairing::Halves, 0);
-    let rope = turned.rope(Level::detect());
-    let mut view = ViewMut::<f32>::packed(&mut [], [usize::MAX >> 8, 4, 0, 8]).unwrap();
-    rope.rotate(0, &mut [&mut view]).unwrap();
-    rope.rotate(0, &mut []).unwrap();
 }

@@ -1,4 +1,4 @@
-"""Times flashlet against what else computes attention on a CPU.
+"""Times flashlet against what else computes attention and rotary positions on a CPU.
 
 Run by `../run.sh`; `../README.md` says how to read what it prints.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from contest import Contest
 from ggml_peer import Ggml
 from ort_peer import Ort
-from peer import Peer, Unavailable
+from peer import Peer, Unavailable, offers
 from report import Comparison, Report, cpu_name
 from rows import QUICK, ROWS, Row
 from rust_peers import Rust
@@ -96,7 +96,7 @@ def compare(rows: list[Row], ours: Ours, peers: list[Peer], effort: Effort) -> l
         for n, row in enumerate(rows, 1):
             progress(f"{n}/{len(rows)} {row.name}")
             contest = Contest(ours, row, effort)
-            for name, make in (offer for peer in peers for offer in peer.offers(row).items()):
+            for name, make in (offer for peer in peers for offer in offers(peer, row).items()):
                 comparisons.append(contest.against(name, make))
                 progress(f"    {comparisons[-1].progress()}")
     except KeyboardInterrupt:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import reference
 import timing
-from peer import Contender, Unavailable
+from peer import Contender, Unavailable, offers
 from report import Comparison, Timed
-from rows import Row, Tensors, tensors
+from rows import Row
 
 from ours import Ours
 
@@ -17,20 +16,21 @@ class Contest:
     """One row. Ours is prepared and checked once, then each peer against it."""
 
     def __init__(self, ours: Ours, row: Row, effort: timing.Effort):
-        self._row, self._inputs, self._effort = row, tensors(row), effort
+        self._row, self._inputs, self._effort = row, row.tensors(), effort
         self._reason = ""
         try:
-            self._ours = ours.contender(row, self._inputs)
+            (make,) = offers(ours, row).values()
+            self._ours = make(row, self._inputs)
             self._output, self._error = self._checked(self._ours)
         except Unavailable as reason:
             self._reason = str(reason)
 
-    def against(self, name: str, make: Callable[[Row, Tensors], Contender]) -> Comparison:
+    def against(self, name: str, make: Callable[[Row, object], Contender]) -> Comparison:
         result = partial(Comparison, self._row, name)
         try:
             peer = make(self._row, self._inputs)
             output, error = self._checked(peer)
-        except Exception as reason:  # whatever a peer throws, the others go on
+        except Exception as reason:  # noqa: BLE001, whatever a peer throws, the others go on
             return result(peer_reason=describe(reason))
         if self._reason:
             (theirs,) = timing.alternate([peer.run], self._effort)
@@ -43,8 +43,8 @@ class Contest:
         """The output of one run, and its error. Raises `Unavailable` if it is wrong."""
         contender.run()
         output = np.array(contender.output())
-        error = reference.error(self._row, self._inputs, output)
-        limit = reference.limit(self._row, self._inputs)
+        error = self._row.error(self._inputs, output)
+        limit = self._row.limit(self._inputs)
         if not error <= limit:
             raise Unavailable(
                 f"wrong, so not timed: {error:.1e} from f64, where rounding explains {limit:.1e}"

@@ -1,26 +1,35 @@
-"""ggml, from the library that node-llama-cpp ships. Layout: `[heads, len, head_dim]`."""
+"""ggml, from the library that node-llama-cpp ships.
+
+Layout: `[heads, len, head_dim]`; `[len, heads, head_dim]` of rotary positions.
+"""
 
 import ctypes
 import platform
 import weakref
-from collections.abc import Callable
 from ctypes import c_bool, c_char_p, c_float, c_int, c_int64, c_size_t, c_void_p
+from functools import partial
 from pathlib import Path
 
 import c
 import install
 import numpy as np
-from peer import Contender, Unavailable
-from rows import DTYPES, Row, Tensors
+from arrays import DTYPES
+from attention import Attention, Tensors
+from peer import Contender, Offers, Unavailable
+from rotation import Heads, Rotation
 
 PACKAGES = {
     ("Linux", "x86_64"): ("@node-llama-cpp/linux-x64", "3.22.1"),
     ("Linux", "aarch64"): ("@node-llama-cpp/linux-arm64", "3.22.1"),
 }
 
-# `enum ggml_type` and `enum ggml_prec`.
-TYPES = {"f32": 0, "f16": 1, "bf16": 30}
+# `enum ggml_type`, `enum ggml_prec` and `GGML_ROPE_TYPE_..`.
+TYPES = {"float32": 0, "float16": 1, "bfloat16": 30, "int32": 26}
 PREC_F32 = 10
+ROPE_MODES = {"interleaved": 0, "halves": 2}
+
+# `ext_factor`, `attn_factor`, `beta_fast` and `beta_slow`: without the first, the last two say nothing.
+NO_YARN = (0.0, 1.0, 32.0, 1.0)
 
 
 class _InitParams(ctypes.Structure):
@@ -37,6 +46,7 @@ BASE = {
     "ggml_new_tensor": (c_void_p, [c_void_p, c_int, c_int, ctypes.POINTER(c_int64)]),
     "ggml_flash_attn_ext": (c_void_p, [c_void_p] * 5 + [c_float] * 3),
     "ggml_flash_attn_ext_set_prec": (None, [c_void_p, c_int]),
+    "ggml_rope_ext_inplace": (c_void_p, [c_void_p] * 4 + [c_int] * 3 + [c_float] * 6),
     "ggml_new_graph": (c_void_p, [c_void_p]),
     "ggml_build_forward_expand": (None, [c_void_p, c_void_p]),
     "ggml_backend_alloc_ctx_tensors": (c_void_p, [c_void_p, c_void_p]),
@@ -72,58 +82,84 @@ class Ggml:
         version = self.base.ggml_version().decode()
         self.version = f"ggml {version} of {'@'.join(PACKAGES[host])}, {variant}"
 
-    def offers(self, row: Row) -> dict[str, Callable[[Row, Tensors], Contender]]:
+    def attention(self, row: Attention) -> Offers:
         return {f"ggml {row.format}": self._flash_attention}
 
-    def _flash_attention(self, row: Row, tensors: Tensors) -> Contender:
-        graph = _Graph(self, row, tensors)
-        return Contender(graph.run, graph.output)
+    def rotation(self, row: Rotation) -> Offers:
+        if row.format == "bf16":
+            return {}
+        mode = {"halves": "NEOX", "interleaved": "NORMAL"}[row.pairing]
+        return {f"ggml rope {mode}, in place": self._rope}
+
+    def _flash_attention(self, row: Attention, tensors: Tensors) -> Contender:
+        graph = _Graph(self)
+        (q, _, _), (_, k, v) = tensors.by_head(), tensors.by_head(row.format)
+        q, k, v = (graph.input(x) for x in (q, k, v))
+        mask = None
+        if row.causal:
+            mask = graph.input(np.where(row.mask(), 0.0, -np.inf).astype(np.float16))
+        o = self.base.ggml_flash_attn_ext(graph.context, q, k, v, mask, row.scale, 0.0, 0.0)
+        self.base.ggml_flash_attn_ext_set_prec(o, PREC_F32)  # as llama.cpp does
+        graph.finish(o)
+        room = np.empty((row.q_len, row.q_heads, row.head_dim), np.float32)
+        return Contender(graph.run, lambda: graph.get(o, room))
+
+    def _rope(self, row: Rotation, heads: Heads) -> Contender:
+        """In place, as llama.cpp's graphs are allocated: never slower than from one to another."""
+        graph = _Graph(self)
+        stored = [x.astype(DTYPES[row.format]) for x in (heads.q, heads.k)]
+        q, k = (graph.input(x) for x in stored)
+        positions = graph.input(np.arange(row.len, dtype=np.int32))
+        rope = partial(self.base.ggml_rope_ext_inplace, graph.context)
+        turning = (row.head_dim, ROPE_MODES[row.pairing], 0, row.theta_base, 1.0, *NO_YARN)
+        turned = [rope(x, positions, None, *turning) for x in (q, k)]
+        graph.finish(*turned)
+
+        def output() -> np.ndarray:
+            parts = [graph.get(x, room) for x, room in zip(turned, stored, strict=True)]
+            return np.concatenate(parts, axis=1, dtype=np.float32)
+
+        return Contender(graph.run, output)
 
 
 class _Graph:
-    """A graph of one node, with its tensors. Dimensions are written as ggml does, fastest first."""
+    """Tensors, and what is computed of them. ggml writes shapes the other way round."""
 
-    def __init__(self, ggml: Ggml, row: Row, tensors: Tensors):
-        self._ggml, self._row = ggml, row
-        base = ggml.base
-        size = 8 * base.ggml_tensor_overhead() + base.ggml_graph_overhead()
-        self._context = base.ggml_init(_InitParams(size, None, True))
-        weakref.finalize(self, base.ggml_free, self._context)
-        q = self._tensor("f32", row.head_dim, row.q_len, row.q_heads)
-        k = self._tensor(row.format, row.head_dim, row.kv_len, row.kv_heads)
-        v = self._tensor(row.format, row.head_dim, row.kv_len, row.kv_heads)
-        mask = self._tensor("f16", row.kv_len, row.q_len) if row.causal else None
-        self._o = base.ggml_flash_attn_ext(self._context, q, k, v, mask, row.scale, 0.0, 0.0)
-        base.ggml_flash_attn_ext_set_prec(self._o, PREC_F32)  # as llama.cpp does
-        if not base.ggml_backend_supports_op(ggml.backend, self._o):
-            raise Unavailable("ggml says that it does not support this")
-        self._graph = base.ggml_new_graph(self._context)
-        base.ggml_build_forward_expand(self._graph, self._o)
-        buffer = base.ggml_backend_alloc_ctx_tensors(self._context, ggml.backend)
-        weakref.finalize(self, base.ggml_backend_buffer_free, buffer)
-        formats = ("f32", row.format, row.format)
-        for tensor, x, format in zip((q, k, v), tensors.by_head(), formats, strict=True):
-            self._set(tensor, x, format)
-        if mask is not None:
-            self._set(mask, np.where(row.mask(), 0.0, -np.inf), "f16")
+    def __init__(self, ggml: Ggml):
+        self._base, self._backend = ggml.base, ggml.backend
+        size = 8 * self._base.ggml_tensor_overhead() + self._base.ggml_graph_overhead()
+        self.context = self._base.ggml_init(_InitParams(size, None, True))
+        weakref.finalize(self, self._base.ggml_free, self.context)
+        self._graph = self._base.ggml_new_graph(self.context)
+        self._inputs: list[tuple[int, np.ndarray]] = []
 
-    def _tensor(self, format: str, *dims: int) -> int:
-        lengths = (c_int64 * len(dims))(*dims)
-        return self._ggml.base.ggml_new_tensor(self._context, TYPES[format], len(dims), lengths)
+    def input(self, x: np.ndarray) -> int:
+        """A tensor that holds this once the graph is finished."""
+        lengths = (c_int64 * x.ndim)(*reversed(x.shape))
+        tensor = self._base.ggml_new_tensor(self.context, TYPES[x.dtype.name], x.ndim, lengths)
+        self._inputs.append((tensor, np.ascontiguousarray(x)))
+        return tensor
 
-    def _set(self, tensor: int, x: np.ndarray, format: str) -> None:
-        x = np.ascontiguousarray(x, DTYPES[format])
-        self._ggml.base.ggml_backend_tensor_set(tensor, x.ctypes.data, 0, x.nbytes)
+    def finish(self, *nodes: int) -> None:
+        """Says what is to be computed."""
+        for node in nodes:
+            if not self._base.ggml_backend_supports_op(self._backend, node):
+                raise Unavailable("ggml says that it does not support this")
+            self._base.ggml_build_forward_expand(self._graph, node)
+        buffer = self._base.ggml_backend_alloc_ctx_tensors(self.context, self._backend)
+        weakref.finalize(self, self._base.ggml_backend_buffer_free, buffer)
+        while self._inputs:
+            tensor, x = self._inputs.pop()
+            self._base.ggml_backend_tensor_set(tensor, x.ctypes.data, 0, x.nbytes)
 
     def run(self) -> None:
-        status = self._ggml.base.ggml_backend_graph_compute(self._ggml.backend, self._graph)
+        status = self._base.ggml_backend_graph_compute(self._backend, self._graph)
         if status != 0:
             raise Unavailable(f"ggml computes no graph: status {status}")
 
-    def output(self) -> np.ndarray:
-        o = np.empty((self._row.q_len, self._row.q_heads, self._row.head_dim), np.float32)
-        self._ggml.base.ggml_backend_tensor_get(self._o, o.ctypes.data, 0, o.nbytes)
-        return o
+    def get(self, tensor: int, room: np.ndarray) -> np.ndarray:
+        self._base.ggml_backend_tensor_get(tensor, room.ctypes.data, 0, room.nbytes)
+        return room
 
 
 def _best_variant(folder: Path) -> tuple[str, ctypes.CDLL]:

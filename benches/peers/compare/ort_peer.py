@@ -1,18 +1,21 @@
-"""ONNX Runtime's attention operators. Layout: `[len, heads * head_dim]`, caches by head."""
+"""ONNX Runtime's own operators. Layout: `[len, heads * head_dim]`, caches by head."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import install
 import numpy as np
-from peer import Contender, Unavailable
-from rows import Row, Tensors, aligned
+from arrays import aligned
+from attention import Attention, Tensors
+from peer import Contender, Offers, Unavailable
+from rotation import Heads, Rotation
 
 PACKAGES = ("onnxruntime==1.32.0", "onnx==1.23.2")
 
 
 class Ort:
-    """`MultiHeadAttention`, and `GroupQueryAttention`, which is always causal. f32 only."""
+    """`MultiHeadAttention`, and `GroupQueryAttention`, which is always causal: f32 only.
+    `RotaryEmbedding`, also in f16."""
 
     def __init__(self, _folder: Path):
         install.pip(*PACKAGES)
@@ -24,7 +27,7 @@ class Ort:
         self._onnx, self._ort = onnx, onnxruntime
         self.version = f"ONNX Runtime {onnxruntime.__version__}"
 
-    def offers(self, row: Row) -> dict[str, Callable[[Row, Tensors], Contender]]:
+    def attention(self, row: Attention) -> Offers:
         if row.format != "f32":
             return {}
         offers = {}
@@ -34,7 +37,10 @@ class Ort:
             offers["ORT GroupQueryAttention"] = self._group_query
         return offers
 
-    def _multi_head(self, row: Row, tensors: Tensors) -> Contender:
+    def rotation(self, row: Rotation) -> Offers:
+        return {"ORT RotaryEmbedding": self._rotary} if row.format in ("f32", "f16") else {}
+
+    def _multi_head(self, row: Attention, tensors: Tensors) -> Contender:
         inputs = {
             name: x.reshape(1, len(x), -1)
             for name, x in zip(
@@ -42,9 +48,9 @@ class Ort:
             )
         }
         attributes = {"num_heads": row.q_heads, "unidirectional": int(row.causal)}
-        return self._contender(row, "MultiHeadAttention", attributes, inputs, {})
+        return self._attention(row, "MultiHeadAttention", attributes, inputs, {})
 
-    def _group_query(self, row: Row, tensors: Tensors) -> Contender:
+    def _group_query(self, row: Attention, tensors: Tensors) -> Contender:
         """The call appends the last `q_len` keys to a cache that holds those before them."""
         _, past_k, past_v = tensors.by_head()
         fresh = slice(row.kv_len - row.q_len, None)
@@ -65,29 +71,61 @@ class Ort:
             attributes["local_window_size"] = row.window
         # An output in the place of its input is how a cache is appended to without being copied.
         caches = {"present_key": "past_key", "present_value": "past_value"}
-        return self._contender(row, "GroupQueryAttention", attributes, inputs, caches)
+        return self._attention(row, "GroupQueryAttention", attributes, inputs, caches)
 
-    def _contender(
-        self, row: Row, operator: str, attributes: dict, inputs: dict, in_place: dict
+    def _rotary(self, row: Rotation, heads: Heads) -> Contender:
+        """Two nodes, which share positions and tables."""
+        angles = row.f32_angles()
+        q, k = (x.reshape(1, row.len, -1) for x in (heads.q, heads.k))
+        floats = {"q": q, "k": k, "cos": np.cos(angles), "sin": np.sin(angles)}
+        arrays = {name: aligned(x, row.format) for name, x in floats.items()}
+        values = self._values(arrays | {"positions": np.arange(row.len)[None]})
+        zeros = {"q_turned": np.zeros_like(q), "k_turned": np.zeros_like(k)}
+        outputs = self._values({name: aligned(x, row.format) for name, x in zeros.items()})
+        attributes = {"interleaved": int(row.pairing == "interleaved")}
+        nodes = [
+            self._node("RotaryEmbedding", [x, "positions", "cos", "sin"], [to], attributes)
+            for x, to in zip("qk", outputs, strict=True)
+        ]
+
+        def output() -> np.ndarray:
+            parts = [x.numpy().reshape(row.len, -1, row.head_dim) for x in outputs.values()]
+            return np.concatenate(parts, axis=1, dtype=np.float32)
+
+        return Contender(self._bound(nodes, values, outputs), output)
+
+    def _attention(
+        self, row: Attention, operator: str, attributes: dict, inputs: dict, in_place: dict
     ) -> Contender:
-        value_of = self._ort.OrtValue.ortvalue_from_numpy
-        values = {name: value_of(x) for name, x in inputs.items()}
-        outputs = {"output": value_of(aligned(np.zeros_like(inputs["query"])))}
+        values = self._values(inputs)
+        outputs = self._values({"output": aligned(np.zeros_like(inputs["query"]))})
         outputs |= {name: values[source] for name, source in in_place.items()}
-        session = self._session(operator, attributes, values, outputs)
-        binding = session.io_binding()
-        for name, value in values.items():
-            binding.bind_ortvalue_input(name, value)
-        for name, value in outputs.items():
-            binding.bind_ortvalue_output(name, value)
+        node = self._node(operator, list(values), list(outputs), attributes)
 
         def output() -> np.ndarray:
             return outputs["output"].numpy().reshape(row.q_len, row.q_heads, row.head_dim)
 
-        return Contender(lambda: session.run_with_iobinding(binding), output)
+        return Contender(self._bound([node], values, outputs), output)
 
-    def _session(self, operator: str, attributes: dict, inputs: dict, outputs: dict):
-        """A model of one node, on one thread."""
+    def _values(self, arrays: dict) -> dict:
+        return {name: self._ort.OrtValue.ortvalue_from_numpy(x) for name, x in arrays.items()}
+
+    def _node(self, operator: str, inputs: list[str], outputs: list[str], attributes: dict):
+        make = self._onnx.helper.make_node
+        return make(operator, inputs, outputs, domain="com.microsoft", **attributes)
+
+    def _bound(self, nodes: list, inputs: dict, outputs: dict) -> Callable[[], object]:
+        """Runs the nodes, on values that are bound to their names once."""
+        session = self._session(nodes, inputs, outputs)
+        binding = session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        return lambda: session.run_with_iobinding(binding)
+
+    def _session(self, nodes: list, inputs: dict, outputs: dict):
+        """A model of some nodes, on one thread."""
         helper = self._onnx.helper
 
         def describe(values: dict) -> list:
@@ -96,10 +134,7 @@ class Ort:
                 for name, x in values.items()
             ]
 
-        node = helper.make_node(
-            operator, list(inputs), list(outputs), domain="com.microsoft", **attributes
-        )
-        graph = helper.make_graph([node], operator, describe(inputs), describe(outputs))
+        graph = helper.make_graph(nodes, "peer", describe(inputs), describe(outputs))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
         options = self._ort.SessionOptions()

@@ -10,18 +10,6 @@ from tabulate import tabulate
 from timing import Samples, ratios
 
 NONE = "–"
-HEADERS = [
-    "row",
-    "peer",
-    "peer / ours",
-    "peer, ms",
-    "GFLOP/s",
-    "ours, ms",
-    "GFLOP/s",
-    "peer - f64",
-    "ours - f64",
-    "peer - ours",
-]
 LEGEND = """\
 Times are median (best). `peer / ours` is the median of their ratios, turn by turn, with its
 quartiles: above 1, flashlet is faster. The last three are the largest absolute differences."""
@@ -34,19 +22,20 @@ class Timed:
     samples: Samples
     error: float
 
-    def gflops(self, row: Row) -> float:
-        return row.flops / self.samples.median / 1e9
+    def rate(self, row: Row) -> float:
+        """In the row's unit."""
+        return row.work / self.samples.median / 1e9
 
     def cells(self, row: Row) -> list[str]:
         median, best = _digits(self.samples.median * 1e3), _digits(self.samples.best * 1e3)
-        return [f"{median} ({best})", f"{self.gflops(row):.1f}"]
+        return [f"{median} ({best})", f"{self.rate(row):.1f}"]
 
     def summary(self, row: Row) -> dict:
         return {
             "median_s": self.samples.median,
             "best_s": self.samples.best,
             "turns": len(self.samples.turns),
-            "gflops": self.gflops(row),
+            "rate": self.rate(row),
             "error": self.error,
         }
 
@@ -86,7 +75,8 @@ class Comparison:
         return f"{self.name}: {self.peer.cells(self.row)[0]} ms; ours: {ours}; {self.ratio()}"
 
     def summary(self) -> dict:
-        out = {"row": self.row.name, **asdict(self.row), "flops": self.row.flops, "name": self.name}
+        work = {"work": self.row.work, "unit": self.row.unit}
+        out = {"row": self.row.name, **asdict(self.row), **work, "name": self.name}
         out["peer"] = self.peer.summary(self.row) if self.peer else self.peer_reason
         out["ours"] = self.ours.summary(self.row) if self.ours else self.ours_reason
         if self.peer and self.ours:
@@ -104,9 +94,10 @@ class Report:
 
     def markdown(self) -> str:
         facts = "\n".join(f"- {name}: {value}" for name, value in self.conditions.items())
-        cells = [comparison.cells() for comparison in self.comparisons if comparison.peer]
-        table = tabulate(cells, HEADERS, tablefmt="github", disable_numparse=True)
-        sections = [facts, *([table, LEGEND] if cells else []), self._absent()]
+        timed = [comparison for comparison in self.comparisons if comparison.peer]
+        units = dict.fromkeys(comparison.row.unit for comparison in timed)
+        tables = [_table(unit, [one for one in timed if one.row.unit == unit]) for unit in units]
+        sections = [facts, *tables, *([LEGEND] if timed else []), self._absent()]
         return "\n\n".join(section for section in sections if section)
 
     def _absent(self) -> str:
@@ -122,6 +113,13 @@ class Report:
     def json(self) -> dict:
         comparisons = [comparison.summary() for comparison in self.comparisons]
         return {"conditions": self.conditions, "comparisons": comparisons}
+
+
+def _table(unit: str, comparisons: list[Comparison]) -> str:
+    times = ["peer, ms", unit, "ours, ms", unit]
+    headers = ["row", "peer", "peer / ours", *times, "peer - f64", "ours - f64", "peer - ours"]
+    cells = [comparison.cells() for comparison in comparisons]
+    return tabulate(cells, headers, tablefmt="github", disable_numparse=True)
 
 
 def cpu_name() -> str:

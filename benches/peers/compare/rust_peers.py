@@ -5,7 +5,6 @@ import os
 import subprocess
 import tomllib
 import weakref
-from collections.abc import Callable
 from ctypes import c_bool, c_size_t, c_uint32, c_void_p
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,17 @@ import build
 import c
 import install
 import numpy as np
-from peer import Contender, Unavailable
-from rows import Row, Tensors
+from arrays import aligned
+from attention import Attention, Tensors
+from peer import Contender, Offers, Unavailable
+from rotation import Heads, Rotation
 
 # As `../rust/src/lib.rs` numbers them.
 CRATES = {"burn-flex": 0, "candle-nn": 1, "rten": 2}
 
 FUNCTIONS = {
     "prepare": (c_void_p, [c_uint32, c_void_p]),
+    "prepare_rotation": (c_void_p, [c_void_p]),
     "run": (c_bool, [c_void_p]),
     "output": (c_bool, [c_void_p, c_void_p, c_size_t]),
     "reason": (c_void_p, [c_void_p, c_void_p]),
@@ -40,8 +42,15 @@ class _Problem(ctypes.Structure):
     ]
 
 
+class _Rotation(ctypes.Structure):
+    _fields_ = [
+        *((name, c_size_t) for name in ("len", "q_heads", "kv_heads", "head_dim", "interleaved")),
+        *((name, c_void_p) for name in ("q", "k", "cos", "sin")),
+    ]
+
+
 class Rust:
-    """burn-flex, candle-nn's flash attention and rten. f32 only, no windows."""
+    """burn-flex, candle-nn's flash attention and `rope`, rten. f32 only, no windows."""
 
     def __init__(self, folder: Path):
         install.pip("onnx==1.23.2")  # rten runs models
@@ -55,12 +64,15 @@ class Rust:
         pinned = manifest["dependencies"]
         self.version = ", ".join(f"{crate} {pinned[crate].strip('=')}" for crate in CRATES)
 
-    def offers(self, row: Row) -> dict[str, Callable[[Row, Tensors], Contender]]:
+    def attention(self, row: Attention) -> Offers:
         if row.format != "f32" or row.window:
             return {}
-        return {crate: partial(self._contender, number) for crate, number in CRATES.items()}
+        return {crate: partial(self._attention, number) for crate, number in CRATES.items()}
 
-    def _contender(self, number: int, row: Row, tensors: Tensors) -> Contender:
+    def rotation(self, row: Rotation) -> Offers:
+        return {"candle-nn rope": self._rotation} if row.format == "f32" else {}
+
+    def _attention(self, number: int, row: Attention, tensors: Tensors) -> Contender:
         by_head = tensors.by_head()
         model = _model(row, [x.shape for x in by_head])
         problem = _Problem(
@@ -75,15 +87,33 @@ class Rust:
             model_len=len(model),
         )
         handle = self._library.prepare(number, ctypes.byref(problem))
-        prepared = _Prepared(self._library, handle, row)
+        shape = (row.q_heads, row.q_len, row.head_dim)
+        prepared = _Prepared(self._library, handle, shape)
+        return Contender(prepared.run, prepared.output)
+
+    def _rotation(self, row: Rotation, heads: Heads) -> Contender:
+        q, k = (aligned(x.transpose(1, 0, 2)) for x in (heads.q, heads.k))
+        cos, sin = np.cos(row.f32_angles()), np.sin(row.f32_angles())
+        arrays = zip(("q", "k", "cos", "sin"), (q, k, cos, sin), strict=True)
+        problem = _Rotation(
+            len=row.len,
+            q_heads=row.q_heads,
+            kv_heads=row.kv_heads,
+            head_dim=row.head_dim,
+            interleaved=row.pairing == "interleaved",
+            **{name: x.ctypes.data for name, x in arrays},
+        )
+        handle = self._library.prepare_rotation(ctypes.byref(problem))
+        shape = (row.q_heads + row.kv_heads, row.len, row.head_dim)
+        prepared = _Prepared(self._library, handle, shape)
         return Contender(prepared.run, prepared.output)
 
 
 class _Prepared:
     """Owns a handle of the library."""
 
-    def __init__(self, library: ctypes.CDLL, handle: int, row: Row):
-        self._library, self._handle, self._row = library, handle, row
+    def __init__(self, library: ctypes.CDLL, handle: int, shape: tuple[int, int, int]):
+        self._library, self._handle, self._shape = library, handle, shape
         weakref.finalize(self, library.discard, handle)
 
     def run(self) -> None:
@@ -91,13 +121,13 @@ class _Prepared:
             raise Unavailable(c.text(self._library.reason, self._handle))
 
     def output(self) -> np.ndarray:
-        o = np.empty((self._row.q_heads, self._row.q_len, self._row.head_dim), np.float32)
+        o = np.empty(self._shape, np.float32)
         if not self._library.output(self._handle, o.ctypes.data, o.size):
             raise Unavailable("it has no output of the right size")
         return o.transpose(1, 0, 2)
 
 
-def _model(row: Row, shapes: list[tuple[int, ...]]) -> bytes:
+def _model(row: Attention, shapes: list[tuple[int, ...]]) -> bytes:
     """ONNX's own `Attention` for `[1, heads, len, head_dim]`."""
     from onnx import TensorProto, helper
 

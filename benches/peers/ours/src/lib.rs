@@ -1,7 +1,9 @@
-//! flashlet behind one C function, so that a script can time it beside other libraries.
+//! flashlet behind C functions, so that a script can time it beside other libraries.
 //!
 //! `../compare/ours.py` declares the same structures. A test tool, not a binding: it does what the
 //! comparison needs, for one sequence, and no more.
+
+mod rotation;
 
 use flashlet::{
     Attention, Elem, Error, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape, Strides,

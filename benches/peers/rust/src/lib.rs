@@ -1,6 +1,6 @@
-//! The attention of other Rust crates behind C functions, so that a script can time it.
+//! What other Rust crates compute behind C functions, so that a script can time it.
 //!
-//! `../compare/rust_peers.py` declares the same structure. All tensors are f32, packed as
+//! `../compare/rust_peers.py` declares the same structures. All tensors are f32, packed as
 //! `[heads, len, head_dim]`. Threads are the caller's choice, by `RAYON_NUM_THREADS`.
 
 mod burn;
@@ -64,6 +64,42 @@ impl Problem {
     }
 }
 
+/// The queries and keys of one prompt, and the angles of its positions, `[len, head_dim / 2]`.
+#[repr(C)]
+pub struct Rotation {
+    len: usize,
+    q_heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    /// 0: channels `t` and `t + head_dim / 2` turn together. 1: channels `2t` and `2t + 1`.
+    interleaved: usize,
+    q: *const f32,
+    k: *const f32,
+    cos: *const f32,
+    sin: *const f32,
+}
+
+impl Rotation {
+    fn q(&self) -> (&[f32], Dims) {
+        // SAFETY: whoever makes a rotation vouches for its tensors.
+        unsafe { tensor(self.q, [self.q_heads, self.len, self.head_dim]) }
+    }
+
+    fn k(&self) -> (&[f32], Dims) {
+        // SAFETY: whoever makes a rotation vouches for its tensors.
+        unsafe { tensor(self.k, [self.kv_heads, self.len, self.head_dim]) }
+    }
+
+    fn angles(&self) -> [(&[f32], Dims); 2] {
+        // SAFETY: whoever makes a rotation vouches for its angles.
+        [self.cos, self.sin].map(|x| unsafe { tensor(x, [1, self.len, self.head_dim / 2]) })
+    }
+
+    fn is_interleaved(&self) -> bool {
+        self.interleaved != 0
+    }
+}
+
 /// # Safety
 /// `data` points to as many floats as `dims` says.
 unsafe fn tensor<'a>(data: *const f32, dims: Dims) -> (&'a [f32], Dims) {
@@ -78,11 +114,11 @@ trait Prepared {
     /// Computes the output, and keeps it.
     fn run(&mut self) -> Result<()>;
 
-    /// The last one, `[q_heads, q_len, head_dim]`.
+    /// The last one, `[heads, len, head_dim]`: of queries, and of keys behind them if they are turned.
     fn output(&self) -> Result<Vec<f32>>;
 }
 
-/// An attention, or why there is none.
+/// What is computed, or why nothing is.
 pub struct Handle(std::result::Result<Box<dyn Prepared>, String>);
 
 /// Copies the inputs for a crate: 0 burn-flex, 1 candle-nn, 2 rten.
@@ -102,10 +138,21 @@ pub unsafe extern "C" fn prepare(peer: u32, problem: *const Problem) -> *mut Han
     Box::into_raw(Box::new(Handle(prepared)))
 }
 
-/// Computes the attention. False if that failed.
+/// The same for rotary positions, which candle-nn has.
 ///
 /// # Safety
-/// `handle` came from [`prepare`].
+/// `rotation` points to one, and its pointers to what their names and its lengths say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prepare_rotation(rotation: *const Rotation) -> *mut Handle {
+    // SAFETY: the caller vouches for the pointer.
+    let rotation = unsafe { &*rotation };
+    Box::into_raw(Box::new(Handle(attempt(|| candle::prepare_rotation(rotation)))))
+}
+
+/// Computes it. False if that failed.
+///
+/// # Safety
+/// `handle` came from [`prepare`] or [`prepare_rotation`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn run(handle: *mut Handle) -> bool {
     // SAFETY: the caller vouches for the handle.
@@ -122,7 +169,7 @@ pub unsafe extern "C" fn run(handle: *mut Handle) -> bool {
 /// Copies the output of the last run to `o`. False if there is none of this length.
 ///
 /// # Safety
-/// `handle` came from [`prepare`], and `o` has room for `len` floats.
+/// `handle` came from [`prepare`] or [`prepare_rotation`], and `o` has room for `len` floats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn output(handle: *const Handle, o: *mut f32, len: usize) -> bool {
     // SAFETY: the caller vouches for the handle and the room.
@@ -136,10 +183,10 @@ pub unsafe extern "C" fn output(handle: *const Handle, o: *mut f32, len: usize) 
     }
 }
 
-/// Why there is no attention, as a string without an end, and its length: 0 if there is one.
+/// Why nothing is computed, as a string without an end, and its length: 0 if something is.
 ///
 /// # Safety
-/// `handle` came from [`prepare`], and `len` points to a number.
+/// `handle` came from [`prepare`] or [`prepare_rotation`], and `len` points to a number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn reason(handle: *const Handle, len: *mut usize) -> *const c_char {
     // SAFETY: the caller vouches for both pointers.
@@ -149,10 +196,10 @@ pub unsafe extern "C" fn reason(handle: *const Handle, len: *mut usize) -> *cons
     reason.as_ptr().cast()
 }
 
-/// Frees what [`prepare`] made.
+/// Frees what [`prepare`] or [`prepare_rotation`] made.
 ///
 /// # Safety
-/// `handle` came from [`prepare`], and nobody uses it again.
+/// `handle` came from [`prepare`] or [`prepare_rotation`], and nobody uses it again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn discard(handle: *mut Handle) {
     // SAFETY: the caller vouches for the handle.
