@@ -121,6 +121,7 @@ pub(crate) fn add_columns<S: Simd>(
 }
 
 /// As [`pack`], the bits as they are.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn pack_bits<S: Simd>(
     simd: S,
