@@ -195,6 +195,11 @@ pub enum Error {
         /// Most that there can be.
         max: usize,
     },
+    /// Pairs that cannot be shared out evenly between two axes.
+    OddPairs {
+        /// Pairs asked for.
+        pairs: usize,
+    },
     /// Channels that turn lie beyond the end of a head.
     Rotary {
         /// The first of them.
@@ -330,6 +335,7 @@ impl fmt::Display for Error {
             Error::RotDim { pairs, max } => {
                 write!(f, "{pairs} pairs of channels are outside 1..={max}")
             }
+            Error::OddPairs { pairs } => write!(f, "{pairs} pairs of channels have no two halves"),
             Error::Rotary { first, rot_dim, head_dim } => {
                 write!(f, "{rot_dim} channels from channel {first} on do not fit a head of {head_dim}")
             }

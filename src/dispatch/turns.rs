@@ -143,8 +143,12 @@ pub(crate) struct AngleTable(PerLevel<Fill>);
 type Fill = unsafe fn(Phase<'_>, &Place, &[u8], f32, [&mut [f32]; 2]);
 
 impl AngleTable {
-    pub(crate) const NEW: &'static Self =
-        &AngleTable(PerLevel([scalar_angles, portable_angles, avx2_angles, avx512_angles]));
+    pub(crate) const NEW: &'static Self = &AngleTable(PerLevel([
+        scalar_angles,
+        if VECTORS { portable_angles } else { scalar_angles },
+        avx2_angles,
+        avx512_angles,
+    ]));
 
     pub(crate) fn fill(
         &self,

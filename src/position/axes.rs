@@ -103,10 +103,10 @@ impl Theta<'_> {
     /// `base^(-4t / rot_dim)`. (Vision transformers of Qwen2-VL and others.)
     ///
     /// # Errors
-    /// As [`Theta::turns`]; [`Error::RotDim`] for an odd number of pairs.
+    /// As [`Theta::turns`]; [`Error::OddPairs`].
     pub const fn turns_of_halves<const PAIRS: usize>(&self) -> Result<Turns<PAIRS>, Error> {
         if PAIRS % 2 == 1 {
-            return Err(Error::RotDim { pairs: PAIRS, max: PAIRS - 1 });
+            return Err(Error::OddPairs { pairs: PAIRS });
         }
         let mut turns = [0; PAIRS];
         let (first, second) = turns.split_at_mut(PAIRS / 2);

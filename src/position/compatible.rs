@@ -5,7 +5,7 @@ use super::phase::Phase;
 use super::real::{Log, Real};
 use super::scaling::{Llama3, LongRope, Rule, Scaling};
 use super::theta::Theta;
-use crate::error::Error;
+use crate::error::{Error, Knob};
 
 /// What [`Theta::inv_freq`] computes: radians a token of each pair, in f32, and what cos and sin are multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +46,7 @@ impl Theta<'_> {
     pub const fn fill_inv_freq(&self, inv_freq: &mut [f32]) -> Result<f32, Error> {
         let rot_dim = attempt!(super::rot_dim_of(inv_freq.len()));
         let base = attempt!(self.log2_base(rot_dim));
-        let amplitude = attempt!(self.amplitude());
+        let amplitude = attempt!(self.amplitude_f32());
         // All that is to be checked of a scaling.
         attempt!(Rule::new(&self.scaling, base, rot_dim));
         let ramp = match self.scaling {
@@ -55,18 +55,35 @@ impl Theta<'_> {
         };
         let base = match self.scaling {
             Scaling::DynamicNtk { factor, original_len, len } if len > original_len => {
-                Real::of_f32(self.dynamic_base(factor, original_len, len, rot_dim)).log2()
+                self.dynamic_base(factor, original_len, len, rot_dim)
             }
-            _ => base.exp2().rounded_to_f32().log2(),
+            _ => base.exp2().to_f32(),
         };
-        let ([step, whole], mut t) = (self.step(rot_dim), 0);
+        if !(base > 1.0 && base.is_finite()) {
+            return Err(Error::Theta { knob: Knob::ThetaBase, bits: (base as f64).to_bits() });
+        }
+        let base = Real::of_f32(base).log2();
+        let mut t = 0;
         while t < inv_freq.len() {
-            let exponent = (step as usize * t) as f32 / whole as f32;
-            let power = base.of(Real::of_f32(exponent)).exp2().to_f32();
-            inv_freq[t] = self.scale(power, t, ramp);
+            let scaled = self.scale(self.power(base, rot_dim, t), t, ramp);
+            if !scaled.is_finite() {
+                return Err(Error::Theta { knob: Knob::Factor, bits: (scaled as f64).to_bits() });
+            }
             t += 1;
         }
-        Ok(amplitude.to_f32())
+        t = 0;
+        while t < inv_freq.len() {
+            inv_freq[t] = self.scale(self.power(base, rot_dim, t), t, ramp);
+            t += 1;
+        }
+        Ok(amplitude)
+    }
+
+    /// The base to the power of pair `t`, rounded correctly.
+    const fn power(&self, base: Log, rot_dim: i32, t: usize) -> f32 {
+        let [step, whole] = self.step(rot_dim);
+        let exponent = (step as usize * t) as f32 / whole as f32;
+        base.of(Real::of_f32(exponent)).exp2().to_f32()
     }
 
     /// The base of [`Scaling::DynamicNtk`]: the length is a tensor there, so all of it is f32.

@@ -45,14 +45,22 @@ impl Phase<'_> {
     /// # let _ = rope;
     /// # Ok::<(), flashlet::Error>(())
     /// ```
+    ///
+    /// The compiler takes some seconds for each 100,000 floats, and wants `#[expect(long_running_const_eval)]` above 150,000 or so.
+    /// Rows that are not whole stay 0.
     #[must_use]
     pub const fn table<const FLOATS: usize>(self, amplitude: f32, start: u32) -> [f32; FLOATS] {
-        let (mut table, pairs, mut n) = ([0.0; FLOATS], self.pairs(), 0);
-        while n < FLOATS && pairs > 0 {
-            let (row, column) = (n / (2 * pairs), n % (2 * pairs));
-            let [sin, cos] = self.sin_cos(column % pairs, start as i64 + row as i64);
-            table[n] = if column < pairs { cos } else { sin } * amplitude;
-            n += 1;
+        let (mut table, pairs, mut first, mut position) =
+            ([0.0; FLOATS], self.pairs(), 0, start as i64);
+        while pairs > 0 && first + 2 * pairs <= FLOATS {
+            let mut t = 0;
+            while t < pairs {
+                let [sin, cos] = self.sin_cos(t, position);
+                table[first + t] = cos * amplitude;
+                table[first + pairs + t] = sin * amplitude;
+                t += 1;
+            }
+            (first, position) = (first + 2 * pairs, position + 1);
         }
         table
     }

@@ -44,7 +44,8 @@ impl<'a> Positions<'a> {
         Positions(Kind::List(list))
     }
 
-    /// All tokens the same way further, or back: what was turned by `p` is turned by `p + delta` then.
+    /// All tokens the same way further, or back, on each axis: what was turned by `p` is turned by `p + delta` then. Angles are computed,
+    /// table or not, and are within their error up to 2^32 on both sides.
     #[must_use]
     pub const fn shift(delta: i64) -> Self {
         Positions(Kind::Shift(delta))
@@ -79,8 +80,10 @@ impl<'a> Positions<'a> {
         let last = (len - 1) as u64;
         let ends = |list: &[u32]| Some([*list.iter().min()?, *list.iter().max()?].map(u64::from));
         match self.0 {
-            Kind::Start(start) => Some([u64::from(start), u64::from(start) + last]),
-            Kind::Starts(starts) => ends(starts).map(|[least, most]| [least, most + last]),
+            Kind::Start(start) => Some([u64::from(start), u64::from(start).saturating_add(last)]),
+            Kind::Starts(starts) => {
+                ends(starts).map(|[least, most]| [least, most.saturating_add(last)])
+            }
             Kind::List(list) => ends(list),
             Kind::Shift(_) => None,
         }

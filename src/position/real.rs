@@ -53,11 +53,6 @@ impl Real {
         }
     }
 
-    /// The nearest number that f32 has.
-    pub(super) const fn rounded_to_f32(self) -> Real {
-        Real::of_f32(self.to_f32())
-    }
-
     const fn normal(self) -> Real {
         if self.mantissa == 0 {
             return Real::ZERO;
@@ -238,7 +233,7 @@ impl Log {
         self.0 < other.0
     }
 
-    /// `self * p / q`, for `p` and `q` of at most 15 bits.
+    /// `self * p / q`, for `p` and `q` of at most 15 bits: a logarithm of an f64 has 11 before the point.
     pub(super) const fn times(self, p: i32, q: i32) -> Log {
         match (self.0 * p as i128).checked_div(q as i128) {
             Some(quotient) => Log(quotient),
@@ -246,7 +241,7 @@ impl Log {
         }
     }
 
-    /// The quotient; 0 if the divisor is 0 or the quotient has more than 20 bits.
+    /// The quotient, as far as 2^11 on both sides; 0 if the divisor is 0.
     pub(super) const fn ratio(self, other: Log) -> Log {
         let size = Log(self.0.abs()).positive().div(Log(other.0.abs()).positive());
         let size = Log::number(size).0;
@@ -258,17 +253,19 @@ impl Log {
         Log::number(self.positive().mul(x))
     }
 
-    /// A number of up to 20 bits before the point.
+    /// A number of up to 11 bits before the point; 2^11 for one of more.
     const fn number(x: Real) -> Log {
-        if x.exponent >= 20 || x.exponent < -(FRACTION as i32) {
-            return Log(0);
+        match x.exponent {
+            11.. => Log::integer(1 << 11),
+            exponent if exponent < -(FRACTION as i32) => Log(0),
+            exponent => Log((x.mantissa >> (27 - exponent)) as i128),
         }
-        Log((x.mantissa >> (27 - x.exponent)) as i128)
     }
 
-    /// The nearest f32 of one that is not negative.
+    /// The nearest f32.
     pub(super) const fn to_f32(self) -> f32 {
-        self.positive().to_f32()
+        let size = Log(self.0.abs()).positive().to_f32();
+        if self.0 < 0 { -size } else { size }
     }
 
     pub(super) const fn floor(self) -> Log {

@@ -105,13 +105,16 @@ impl<'f> Rope<'f> {
     /// The same with positions of several axes.
     ///
     /// # Errors
-    /// [`Error::ListLength`] if there are other pairs; [`Error::Entry`] for an axis that is none.
+    /// [`Error::ListLength`] if there are other pairs; [`Error::Entry`] for an axis that is none; [`Error::Axes`] if it has a table.
     pub fn axes<const PAIRS: usize>(self, axes: &'f Axes<PAIRS>) -> Result<Self, Error> {
         let (needed, list) = (self.phase.pairs(), List::PairAxes);
         if PAIRS != needed {
             return Err(Error::ListLength { list, needed, given: PAIRS });
         }
         let limit = axes.count.min(super::phase::MAX_AXES);
+        if limit > 1 && self.table.is_some() {
+            return Err(Error::Axes { axes: limit });
+        }
         let mut of_pair = axes.of_pair.iter().map(|axis| u32::from(*axis)).enumerate();
         match of_pair.find(|(_, axis)| *axis as usize >= limit) {
             Some((index, value)) => Err(Error::Entry { list, index, value, limit }),
@@ -208,13 +211,13 @@ impl<'f> Rope<'f> {
             return Ok(());
         }
         let mut room = Row::new();
-        if let Some(place) = positions.common() {
-            let row = self.computed(&place, &mut room);
+        if positions.common().is_some() {
+            let row = self.row(&positions, tokens, [0, 0], &mut room);
             for_tokens(tokens, |b, i| turn_all(tensors, &self.token(b, i, row)));
             return Ok(());
         }
         for_tokens(tokens, |b, i| {
-            let row = self.row(&positions.place(tokens, b, i), &mut room);
+            let row = self.row(&positions, tokens, [b, i], &mut room);
             turn_all(tensors, &self.token(b, i, row));
         });
         Ok(())
@@ -272,21 +275,32 @@ impl<'f> Rope<'f> {
         Ok(count)
     }
 
-    /// The cosines and sines of a place.
+    /// The cosines and sines of a token: from the table, if there is one and all tokens are not moved alike.
     #[inline(always)]
-    pub(crate) fn row<'r>(&self, place: &Place, room: &'r mut Row) -> [&'r [f32]; 2]
+    pub(crate) fn row<'r>(
+        &self,
+        positions: &Positions<'_>,
+        tokens: [usize; 2],
+        [b, i]: [usize; 2],
+        room: &'r mut Row,
+    ) -> [&'r [f32]; 2]
     where
         'f: 'r,
     {
-        let Some(Table { rows, start }) = self.table else { return self.computed(place, room) };
-        let at = usize::try_from(place[0] - i64::from(start)).unwrap_or(0) * self.rot_dim();
+        let place = positions.place(tokens, b, i);
+        let (Some(Table { rows, start }), None) = (self.table, positions.common()) else {
+            return self.computed(&place, room);
+        };
+        // `check_positions` found the row to be there.
+        let at = usize::try_from(place[0].wrapping_sub(i64::from(start))).unwrap_or(usize::MAX);
+        let at = at.saturating_mul(self.rot_dim());
         let row = rows.get(at..).and_then(|rows| rows.get(..self.rot_dim())).unwrap_or(&[]);
         let (cos, sin) = row.split_at(row.len() / 2);
         [cos, sin]
     }
 
     /// As [`Rope::row`], without the table.
-    pub(crate) fn computed<'r>(&self, place: &Place, room: &'r mut Row) -> [&'r [f32]; 2] {
+    fn computed<'r>(&self, place: &Place, room: &'r mut Row) -> [&'r [f32]; 2] {
         let pairs = self.phase.pairs();
         let [cos, sin] = room.0.each_mut().map(|all| all.get_mut(..pairs).unwrap_or(&mut []));
         self.compute(place, [&mut *cos, &mut *sin]);

@@ -123,7 +123,7 @@ impl<'a, T: Elem, U: Elem> Onto<'a, T, U> {
             return Err(Error::ListLength { list, needed: batch, given: slots.len() });
         }
         // One more than the last slot with room behind it.
-        let limit = (cache.dims[1] + 1).saturating_sub(len);
+        let limit = cache.dims[1].checked_sub(len).map_or(0, |last| last.saturating_add(1));
         for (index, &value) in slots.iter().enumerate() {
             if value as usize >= limit {
                 return Err(Error::Entry { list, index, value, limit });

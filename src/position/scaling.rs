@@ -122,6 +122,7 @@ impl Yarn {
     #[must_use]
     pub const fn softmax_factor(&self) -> f64 {
         match (self.mscale_all_dim, Real::new(self.factor)) {
+            (Some(mscale), None) if mscale != 0.0 => f64::NAN,
             (Some(mscale), Some(factor)) if mscale != 0.0 => match Real::new(mscale) {
                 Some(mscale) => {
                     let g = concentration(factor, mscale);
@@ -138,10 +139,8 @@ impl Yarn {
             return above_0(Knob::AttentionFactor, explicit);
         }
         let factor = attempt!(above_0(Knob::Factor, self.factor));
-        match (self.mscale, self.mscale_all_dim) {
-            (Some(mscale), Some(all)) if mscale != 0.0 && all != 0.0 => {
-                let mscale = attempt!(above_0(Knob::Mscale, mscale));
-                let all = attempt!(above_0(Knob::Mscale, all));
+        match (attempt!(mscale_of(self.mscale)), attempt!(mscale_of(self.mscale_all_dim))) {
+            (Some(mscale), Some(all)) => {
                 Ok(concentration(factor, mscale).div(concentration(factor, all)))
             }
             _ => Ok(concentration(factor, Real::ONE)),
@@ -163,6 +162,14 @@ impl Yarn {
         let end = if last.is_below(end) { last } else { end };
         let is_empty = !start.is_below(end) && !end.is_below(start);
         Ok([start, if is_empty { end.add(Log::integer(1).times(1, 1000)) } else { end }])
+    }
+}
+
+/// One of DeepSeek's two, if it is there and not 0.
+const fn mscale_of(mscale: Option<f64>) -> Result<Option<Real>, Error> {
+    match mscale {
+        Some(mscale) if mscale != 0.0 => Ok(Some(attempt!(above_0(Knob::Mscale, mscale)))),
+        _ => Ok(None),
     }
 }
 
@@ -208,19 +215,11 @@ impl<'a> Rule<'a> {
                 Rule::Waves { original, low, high, slowed: attempt!(inverse(llama.factor)) }
             }
             Scaling::LongRope(long) => {
-                let factors =
-                    if long.len > long.original_len { long.long_factor } else { long.short_factor };
-                let needed = (rot_dim / 2) as usize;
-                if factors.len() != needed {
-                    let given = factors.len();
-                    return Err(Error::ListLength { list: List::PairFactors, needed, given });
-                }
-                let mut t = 0;
-                while t < factors.len() {
-                    attempt!(above_0(Knob::PairFactor, factors[t]));
-                    t += 1;
-                }
-                Rule::Over(factors)
+                // The one that is not in use now may be later.
+                attempt!(one_a_pair(long.short_factor, rot_dim));
+                attempt!(one_a_pair(long.long_factor, rot_dim));
+                let is_long = long.len > long.original_len;
+                Rule::Over(if is_long { long.long_factor } else { long.short_factor })
             }
         })
     }
@@ -252,6 +251,19 @@ impl<'a> Rule<'a> {
             Rule::Over(_) => f,
         }
     }
+}
+
+/// Whether there is a divisor for each pair.
+const fn one_a_pair(factors: &[f64], rot_dim: i32) -> Result<(), Error> {
+    let (needed, given, mut t) = ((rot_dim / 2) as usize, factors.len(), 0);
+    if given != needed {
+        return Err(Error::ListLength { list: List::PairFactors, needed, given });
+    }
+    while t < given {
+        attempt!(above_0(Knob::PairFactor, factors[t]));
+        t += 1;
+    }
+    Ok(())
 }
 
 pub(super) const fn above_0(knob: Knob, x: f64) -> Result<Real, Error> {

@@ -106,7 +106,7 @@ impl<'a> Theta<'a> {
     pub const fn fill(&self, turns: &mut [u64]) -> Result<f32, Error> {
         let rot_dim = attempt!(super::rot_dim_of(turns.len()));
         let base = attempt!(self.log2_base(rot_dim));
-        let amplitude = attempt!(self.amplitude());
+        let amplitude = attempt!(self.amplitude_f32());
         let rule = attempt!(Rule::new(&self.scaling, base, rot_dim));
         let [step, whole] = self.step(rot_dim);
         let ratio = base.times(-step, whole).exp2();
@@ -116,7 +116,16 @@ impl<'a> Theta<'a> {
             f = f.mul(ratio);
             t += 1;
         }
-        Ok(amplitude.to_f32())
+        Ok(amplitude)
+    }
+
+    /// The amplitude, which f32 must have.
+    pub(super) const fn amplitude_f32(&self) -> Result<f32, Error> {
+        let amplitude = attempt!(self.amplitude()).to_f32();
+        if amplitude > 0.0 && amplitude.is_finite() {
+            return Ok(amplitude);
+        }
+        Err(Error::Theta { knob: Knob::AttentionFactor, bits: (amplitude as f64).to_bits() })
     }
 
     /// The logarithm of the base, with what the two NTK rules make of it.
@@ -137,7 +146,11 @@ impl<'a> Theta<'a> {
         };
         // The one pair of two channels turns by a radian, whatever the base.
         let others = if rot_dim == 2 { 1 } else { rot_dim - 2 };
-        Ok(base.add(stretch.log2().times(rot_dim, others)))
+        let stretched = base.add(stretch.log2().times(rot_dim, others));
+        if Log::integer(0).is_below(stretched) {
+            return Ok(stretched);
+        }
+        Err(Error::Theta { knob: Knob::ThetaBase, bits: stretched.exp2().to_f64().to_bits() })
     }
 
     /// What cos and sin are multiplied by.

@@ -92,7 +92,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn load_bf16(self, from: &[bf16]) -> f32 {
-        from.first().map_or(0.0, |x| x.to_f32())
+        from.first().map_or(0.0, |x| f32::from_bits(u32::from(x.to_bits()) << 16))
     }
     #[inline(always)]
     fn store(self, x: f32, to: &mut [f32]) {

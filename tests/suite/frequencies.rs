@@ -149,3 +149,34 @@ fn tables_hold_the_golden_angles() {
         assert!(is_near, "{} pair {} at {}: {errors:?}", one.theta_base, one.t, one.position);
     }
 }
+
+#[test]
+fn ramps_that_are_narrow_or_run_backwards_are_as_the_formula_has_them() {
+    for (fast, slow) in [(1.000_001, 1.0), (1.0, 32.0), (32.0, 32.0), (1e-3, 1e3)] {
+        for (original_len, truncate) in
+            [(128, false), (4096, true), (4096, false), (1 << 30, false)]
+        {
+            let yarn =
+                Yarn { beta_fast: fast, beta_slow: slow, truncate, ..Yarn::new(8.0, original_len) };
+            let theta = Theta::new(1e6).scaled(Scaling::Yarn(yarn));
+            let rule = oracle::rope::Yarn {
+                beta_fast: fast,
+                beta_slow: slow,
+                truncate,
+                ..oracle::rope::Yarn::new(8.0, original_len.into())
+            };
+            let exact = oracle::rope::frequencies(1e6, 128, &oracle::rope::Scaling::Yarn(rule));
+            let (mut turns, mut inv_freq) = ([0; 64], [0.0; 64]);
+            theta.fill(&mut turns).unwrap();
+            theta.fill_inv_freq(&mut inv_freq).unwrap();
+            for (t, exact) in exact.into_iter().enumerate() {
+                let what = format!("{fast} {slow} {original_len} {truncate}: pair {t}");
+                assert!(turns[t].abs_diff(oracle::rope::turns_q64(exact)) <= 1, "{what}");
+                // A ramp of f32 is steep where it is narrow.
+                let (got, exact) = (f64::from(inv_freq[t]), exact.to_f64());
+                let is_narrow = fast != slow && (fast - slow).abs() < 1e-3;
+                assert!(is_narrow || (got / exact - 1.0).abs() < 1e-5, "{what}: {got:e} {exact:e}");
+            }
+        }
+    }
+}

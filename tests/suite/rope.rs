@@ -1,6 +1,6 @@
 //! Heads that turn by their positions: certified on every level, the same bits whichever way they are asked for.
 
-use crate::case::{FORMATS, assert_same_bits, normal};
+use crate::case::{assert_same_bits, normal};
 use flashlet::{
     Angles, Axes, Error, Level, Onto, Pairing, Phase, Positions, Rope, Rotated, Scaling, Strides,
     Theta, View, ViewMut, Yarn,
@@ -265,9 +265,10 @@ fn turning_onto_another_tensor_rounds_once() {
     onto_agrees::<f32, bf16>();
     onto_agrees::<f16, f32>();
     onto_agrees::<f16, f16>();
+    onto_agrees::<f16, bf16>();
+    onto_agrees::<bf16, f32>();
     onto_agrees::<bf16, f16>();
     onto_agrees::<bf16, bf16>();
-    assert_eq!(FORMATS.len(), 3, "all of them");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use crate::case::{assert_same_bits, normal};
 use crate::rope::Turned;
-use flashlet::{Axes, Error, Level, Onto, Pairing, Phase, Positions, Rope, View, ViewMut};
+use flashlet::{
+    Axes, Error, Level, Llama3, Onto, Pairing, Phase, Positions, Rope, Scaling, Strides, Theta,
+    View, ViewMut, Yarn,
+};
 
 #[test]
 fn what_cannot_turn_is_refused_and_left_alone() {
@@ -67,4 +70,77 @@ fn empty_tensors_turn_in_no_time() {
     let mut view = ViewMut::<f32>::packed(&mut [], [usize::MAX >> 8, 4, 0, 8]).unwrap();
     rope.rotate(0, &mut [&mut view]).unwrap();
     rope.rotate(0, &mut []).unwrap();
+}
+
+#[test]
+fn a_table_has_no_axes() {
+    let turned = Turned::new(1e4, 8, Pairing::Halves, 0);
+    let rope = turned.rope(Level::Scalar);
+    let table = [0.0; 16];
+    let tabled = rope.table(0, &table).unwrap();
+    assert_eq!(tabled.axes(&Axes::<4>::halves()).unwrap_err(), Error::Axes { axes: 2 });
+    let odd = Theta::new(1e4).turns_of_halves::<5>().unwrap_err();
+    assert_eq!(odd, Error::OddPairs { pairs: 5 });
+}
+
+#[test]
+fn parameters_of_any_size_give_finite_frequencies_or_an_error() {
+    let numbers = [1e-310, 1e-300, 1e-3, 0.999, 1.0, 1.000_000_1, 3.0, 1e39, 1e300, f64::MAX];
+    let odd = [0.0, -1.0, f64::NAN, f64::INFINITY];
+    let all = || numbers.into_iter().chain(odd);
+    let mut taken = 0;
+    for base in [1.000_000_000_1, 1.001, 2.0, 1e4, 1e39, f64::MAX].into_iter().chain(odd) {
+        for x in all() {
+            for y in all() {
+                let yarn =
+                    Yarn { beta_fast: x, beta_slow: y, truncate: false, ..Yarn::new(2.0, 4096) };
+                let scales = Yarn { mscale: Some(x), mscale_all_dim: Some(y), ..Yarn::new(x, 1) };
+                let dynamic = Scaling::DynamicNtk { factor: x, original_len: 1, len: u32::MAX };
+                let llama = Llama3 {
+                    factor: x,
+                    low_freq_factor: x,
+                    high_freq_factor: y,
+                    original_len: u32::MAX,
+                };
+                for scaling in [
+                    Scaling::Linear { factor: x },
+                    Scaling::Ntk { factor: x },
+                    dynamic,
+                    Scaling::Yarn(yarn),
+                    Scaling::Yarn(scales),
+                    Scaling::Yarn(Yarn { attention_factor: Some(x), ..yarn }),
+                    Scaling::Llama3(llama),
+                ] {
+                    let theta = Theta::new(base).scaled(scaling);
+                    let (mut turns, mut inv_freq) = ([0; 288], [0.0; 288]);
+                    if let Ok(amplitude) = theta.fill(&mut turns) {
+                        taken += 1;
+                        assert!(amplitude.is_finite() && amplitude > 0.0, "{theta:?}");
+                    }
+                    if theta.fill_inv_freq(&mut inv_freq).is_ok() {
+                        assert!(inv_freq.iter().all(|f| f.is_finite()), "{theta:?}");
+                    } else {
+                        assert_eq!(inv_freq, [0.0; 288], "{theta:?}: nothing is written");
+                    }
+                }
+            }
+        }
+    }
+    assert!(taken > 500, "{taken}");
+    let mut many = vec![0; 1 << 14];
+    let yarn = Yarn { beta_fast: 1e300, beta_slow: 1e-300, ..Yarn::new(2.0, u32::MAX) };
+    Theta::new(1.0 + 1e-12).scaled(Scaling::Yarn(yarn)).fill(&mut many).unwrap();
+}
+
+#[test]
+fn lengths_beyond_any_memory_are_refused_where_there_is_nothing_to_turn() {
+    let turned = Turned::new(1e4, 8, Pairing::Halves, 0);
+    let strides = Strides { batch: 0, token: 0, head: 0 };
+    let dims = [1, usize::MAX, 0, 8];
+    let mut empty = ViewMut::<f32>::strided(&mut [], dims, strides).unwrap();
+    let refused = turned.rope(Level::Scalar).rotate(5, &mut [&mut empty]);
+    assert!(matches!(refused, Err(Error::Position { .. })));
+    let keys = View::<f32>::strided(&[], [0, 1, 1, 8], strides).unwrap();
+    let cache = ViewMut::<f32>::strided(&mut [], [0, usize::MAX, 1, 8], strides).unwrap();
+    assert!(Onto::append(keys, cache, &[]).is_ok());
 }

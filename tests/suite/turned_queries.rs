@@ -120,3 +120,38 @@ fn queries_that_cannot_turn_are_refused() {
     let beyond = TurnedQueries::new(rope, Positions::from(u32::MAX));
     assert!(matches!(plan(16).turn_queries(&beyond), Err(Error::Position { .. })));
 }
+
+#[test]
+fn a_table_of_angles_serves_turned_queries_and_a_shift_does_without_it() {
+    let heads = Heads::new(4, 2, 16);
+    let turned = Turned::new(1e4, 16, Pairing::Halves, 0);
+    let list: Vec<u32> = (0..2 * 9_u32).map(|n| 100 + n * 5 % 27).collect();
+    for q_len in [1, 9] {
+        let shape = Shape { batch: 2, ..shape(q_len, 12, heads) };
+        let case = Case::random(shape, Rule::full(), 26);
+        for level in Level::available() {
+            let computed = turned.rope(level);
+            let mut table = vec![0.0; computed.table_len(30).unwrap()];
+            computed.fill_table(100, &mut table).unwrap();
+            let tabled = computed.table(100, &table).unwrap();
+            let plan = case.plan().level(level).unwrap();
+            for positions in [
+                Positions::from(120),
+                Positions::starts(&[100, 121]),
+                Positions::list(&list[..2 * q_len]),
+                Positions::shift(-3),
+                Positions::shift(104),
+                Positions::shift(i64::MIN),
+            ] {
+                let [with, without] = [tabled, computed].map(|rope| {
+                    let queries = TurnedQueries::new(rope, positions);
+                    case.run(&plan.turn_queries(&queries).unwrap())
+                });
+                with.assert_same(&without, format_args!("{level} {positions:?}"));
+            }
+            let before = TurnedQueries::new(tabled, Positions::from(99));
+            let error = Error::Position { position: 99, start: 100, end: 130 };
+            assert_eq!(plan.turn_queries(&before).unwrap_err(), error);
+        }
+    }
+}

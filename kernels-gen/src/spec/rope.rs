@@ -5,6 +5,7 @@ use super::check::Text;
 use super::raw::{RawRope, RawScaling};
 use flashlet::{Error, Llama3, LongRope, Pairing, Phase, Scaling, Theta, Yarn};
 use std::fmt;
+use std::ops::RangeInclusive;
 use toml::Spanned;
 
 /// Rotary positions.
@@ -128,19 +129,26 @@ pub(super) fn check(
         frequencies,
         amplitude,
         softmax_factor: softmax_factor(scaling, keys),
-        table: count(at, raw.table.as_ref(), "a table of no positions")?,
-        no_rope_every: count(at, raw.no_rope_every.as_ref(), "no layer at all")?,
+        table: count(at, raw.table.as_ref(), 1..=keys)?,
+        no_rope_every: count(at, raw.no_rope_every.as_ref(), 2..=usize::MAX)?,
     })
 }
 
 fn count(
     at: &Text<'_>,
     raw: Option<&Spanned<usize>>,
-    message: &str,
+    range: RangeInclusive<usize>,
 ) -> Result<Option<usize>, SpecError> {
     match raw {
-        Some(raw) if *raw.get_ref() == 0 => {
-            Err(at.error(raw.span(), message.to_owned(), "at least 1, or leave it out"))
+        Some(raw) if !range.contains(raw.get_ref()) => {
+            let message = format!("{} is out of range", raw.get_ref());
+            let help = match *range.end() {
+                usize::MAX => format!("at least {}, or leave it out", range.start()),
+                most => {
+                    format!("{} to {most}, the keys of `lengths`, or leave it out", range.start())
+                }
+            };
+            Err(at.error(raw.span(), message, &help))
         }
         raw => Ok(raw.map(|raw| *raw.get_ref())),
     }
