@@ -1,7 +1,7 @@
 //! Positions that are added to embeddings: sinusoids, and rows of a learned table.
 
 use super::phase::Phase;
-use super::positions::Positions;
+use super::positions::{Positions, all};
 use crate::dispatch::{AngleTable, Available};
 use crate::elem::Elem;
 use crate::error::{Error, Tensor};
@@ -71,7 +71,7 @@ impl<'f> Sinusoidal<'f> {
         }
         check(&positions, [batch, len], 1 << 32)?;
         let level = Available::detect();
-        for (b, i) in tokens(given) {
+        for (b, i) in all(if given.contains(&0) { [0; 2] } else { [batch, len] }) {
             let place = positions.place([batch, len], b, i);
             for first in (0..pairs).step_by(CHUNK) {
                 let mut angles = [[0.0; CHUNK]; 2];
@@ -148,7 +148,7 @@ impl<'a, T: Elem> Learned<'a, T> {
         }
         check(&positions, [batch, len], rows as u64)?;
         let level = Available::detect();
-        for (b, i) in tokens(given) {
+        for (b, i) in all(if given.contains(&0) { [0; 2] } else { [batch, len] }) {
             let position = positions.place([batch, len], b, i)[0];
             let position = usize::try_from(position).unwrap_or(usize::MAX);
             for h in 0..heads {
@@ -189,12 +189,6 @@ fn widen<'w, T: Elem>(level: Available, row: &[T], wide: &'w mut [f32]) -> &'w m
 fn parts<const N: usize>(rows: &mut [[f32; N]; 2], len: usize) -> [&mut [f32]; 2] {
     let [a, b] = rows;
     [a, b].map(|row| row.get_mut(..len).unwrap_or(&mut []))
-}
-
-/// Sequence and token of all tokens of a tensor; none if it is empty.
-fn tokens(dims: [usize; 4]) -> impl Iterator<Item = (usize, usize)> {
-    let [batch, len, ..] = if dims.contains(&0) { [0; 4] } else { dims };
-    (0..batch).flat_map(move |b| (0..len).map(move |i| (b, i)))
 }
 
 /// Whether all positions are below a limit.

@@ -1,9 +1,9 @@
-//! The frequencies of trained models to the bit: the rules of `theta.rs` in f32, in the order of operations of Hugging
+//! The frequencies of trained models to the bit: the rules of `scaling.rs` in f32, in the order of operations of Hugging
 //! Face's `modeling_rope_utils`, whose tables models were trained with.
 
 use super::phase::Phase;
 use super::real::{Log, Real};
-use super::scaling::{Llama3, LongRope, Rule, Scaling};
+use super::scaling::{Llama3, Rule, Scaling, stretched};
 use super::theta::Theta;
 use crate::error::{Error, Knob};
 
@@ -47,12 +47,7 @@ impl Theta<'_> {
         let rot_dim = attempt!(super::rot_dim_of(inv_freq.len()));
         let base = attempt!(self.log2_base(rot_dim));
         let amplitude = attempt!(self.amplitude_f32());
-        // All that is to be checked of a scaling.
-        attempt!(Rule::new(&self.scaling, base, rot_dim));
-        let ramp = match self.scaling {
-            Scaling::Yarn(yarn) => attempt!(yarn.ramp(base, rot_dim)),
-            _ => [Log::integer(0); 2],
-        };
+        let rule = attempt!(Rule::new(&self.scaling, base, rot_dim));
         let base = match self.scaling {
             Scaling::DynamicNtk { factor, original_len, len } if len > original_len => {
                 self.dynamic_base(factor, original_len, len, rot_dim)
@@ -65,7 +60,7 @@ impl Theta<'_> {
         let base = Real::of_f32(base).log2();
         let mut t = 0;
         while t < inv_freq.len() {
-            let scaled = self.scale(self.power(base, rot_dim, t), t, ramp);
+            let scaled = self.scale(&rule, self.power(base, rot_dim, t), t);
             if !scaled.is_finite() {
                 return Err(Error::Theta { knob: Knob::Factor, bits: (scaled as f64).to_bits() });
             }
@@ -73,7 +68,7 @@ impl Theta<'_> {
         }
         t = 0;
         while t < inv_freq.len() {
-            inv_freq[t] = self.scale(self.power(base, rot_dim, t), t, ramp);
+            inv_freq[t] = self.scale(&rule, self.power(base, rot_dim, t), t);
             t += 1;
         }
         Ok(amplitude)
@@ -89,32 +84,23 @@ impl Theta<'_> {
     /// The base of [`Scaling::DynamicNtk`]: the length is a tensor there, so all of it is f32.
     const fn dynamic_base(&self, factor: f64, original_len: u32, len: u32, rot_dim: i32) -> f32 {
         let stretch = factor as f32 * len as f32 / original_len as f32 - (factor - 1.0) as f32;
-        let others = if rot_dim == 2 { 1 } else { rot_dim - 2 };
-        let power = Real::of_f32(stretch).log2().times(rot_dim, others).exp2().to_f32();
+        let power = stretched(Real::of_f32(stretch), rot_dim).exp2().to_f32();
         self.base as f32 * power
     }
 
-    /// One over the wavelength that `power` radians are, scaled.
-    const fn scale(&self, power: f32, t: usize, ramp: [Log; 2]) -> f32 {
+    /// One over the wavelength that `power` radians are, scaled by the rule of the scaling.
+    const fn scale(&self, rule: &Rule<'_>, power: f32, t: usize) -> f32 {
         let inv_freq = 1.0 / power;
-        match self.scaling {
-            Scaling::None | Scaling::Ntk { .. } | Scaling::DynamicNtk { .. } => inv_freq,
-            Scaling::Linear { factor } => inv_freq / factor as f32,
-            Scaling::Yarn(yarn) => {
-                let [start, end] = ramp;
-                let width = end.sub(start).to_f32();
-                let ramp = ((t as f32 - start.to_f32()) / width).clamp(0.0, 1.0);
+        match (self.scaling, *rule) {
+            (Scaling::Linear { factor }, _) => inv_freq / factor as f32,
+            (Scaling::Yarn(yarn), Rule::Ramp { start, width, .. }) => {
+                let ramp = ((t as f32 - start.to_f32()) / width.to_f32()).clamp(0.0, 1.0);
                 let kept = 1.0 - ramp;
                 1.0 / (yarn.factor as f32 * power) * (1.0 - kept) + inv_freq * kept
             }
-            Scaling::Llama3(llama) => by_wavelength(inv_freq, &llama),
-            Scaling::LongRope(LongRope {
-                short_factor, long_factor, original_len, len, ..
-            }) => {
-                let factors = if len > original_len { long_factor } else { short_factor };
-                let factor = if t < factors.len() { factors[t] } else { 1.0 };
-                1.0 / (factor as f32 * power)
-            }
+            (Scaling::Llama3(llama), _) => by_wavelength(inv_freq, &llama),
+            (_, Rule::Over(factors)) if t < factors.len() => 1.0 / (factors[t] as f32 * power),
+            _ => inv_freq,
         }
     }
 }

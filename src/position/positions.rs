@@ -104,3 +104,8 @@ impl<'a> Positions<'a> {
         }
     }
 }
+
+/// Sequence and token of all tokens `[batch, len]`.
+pub(super) fn all([batch, len]: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+    (0..batch).flat_map(move |b| (0..len).map(move |i| (b, i)))
+}

@@ -2,7 +2,7 @@
 
 use super::axes::Axes;
 use super::phase::{Phase, Place};
-use super::positions::Positions;
+use super::positions::{Positions, all};
 use super::rotated::{Rotated, Token};
 use super::theta::Turns;
 use super::turn::Pairing;
@@ -213,13 +213,15 @@ impl<'f> Rope<'f> {
         let mut room = Row::new();
         if positions.common().is_some() {
             let row = self.row(&positions, tokens, [0, 0], &mut room);
-            for_tokens(tokens, |b, i| turn_all(tensors, &self.token(b, i, row)));
+            for (b, i) in all(tokens) {
+                turn_all(tensors, &self.token(b, i, row));
+            }
             return Ok(());
         }
-        for_tokens(tokens, |b, i| {
+        for (b, i) in all(tokens) {
             let row = self.row(&positions, tokens, [b, i], &mut room);
             turn_all(tensors, &self.token(b, i, row));
-        });
+        }
         Ok(())
     }
 
@@ -326,14 +328,6 @@ pub(crate) struct Row([[f32; Heads::MAX_DIM / 2]; 2]);
 impl Row {
     pub(crate) const fn new() -> Row {
         Row([[0.0; Heads::MAX_DIM / 2]; 2])
-    }
-}
-
-fn for_tokens([batch, len]: [usize; 2], mut of_token: impl FnMut(usize, usize)) {
-    for b in 0..batch {
-        for i in 0..len {
-            of_token(b, i);
-        }
     }
 }
 

@@ -81,7 +81,7 @@ impl<T: Elem> Sealed for ViewMut<'_, T> {
 pub struct Onto<'a, T, U> {
     from: View<'a, T>,
     to: ViewMut<'a, U>,
-    /// Where the first token of each sequence goes; of all, if there is one.
+    /// Where the first token of each sequence goes.
     slots: Slots<'a>,
 }
 

@@ -148,7 +148,7 @@ impl Yarn {
     }
 
     /// Where the ramp begins and ends, in pairs.
-    pub(super) const fn ramp(&self, base: Log, rot_dim: i32) -> Result<[Log; 2], Error> {
+    const fn ramp(&self, base: Log, rot_dim: i32) -> Result<[Log; 2], Error> {
         let original = attempt!(length(Knob::OriginalLen, self.original_len));
         let turns = original.mul(Real::TURN_OF_RADIAN);
         let fast = attempt!(above_0(Knob::BetaFast, self.beta_fast));
@@ -179,6 +179,13 @@ const fn concentration(factor: Real, mscale: Real) -> Real {
         return Real::ONE;
     }
     Real::ONE.add(mscale.mul(factor.ln()).div(Real::integer(10)))
+}
+
+/// What the two NTK rules multiply the base by: `stretch^(rot_dim / (rot_dim - 2))`.
+pub(super) const fn stretched(stretch: Real, rot_dim: i32) -> Log {
+    // The one pair of two channels turns by a radian, whatever the base.
+    let others = if rot_dim == 2 { 1 } else { rot_dim - 2 };
+    stretch.log2().times(rot_dim, others)
 }
 
 /// What becomes of a frequency, its parameters checked.

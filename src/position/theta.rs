@@ -2,7 +2,7 @@
 
 use super::phase::Phase;
 use super::real::{Log, Real};
-use super::scaling::{LongRope, Rule, Scaling, above_0, length};
+use super::scaling::{LongRope, Rule, Scaling, above_0, length, stretched};
 use crate::error::{Error, Knob};
 
 /// The frequencies of rotary positions: pair `t` of `rot_dim / 2` turns by `f_t = base^(-2t / rot_dim)` radians a
@@ -144,9 +144,7 @@ impl<'a> Theta<'a> {
             }
             _ => return Ok(base),
         };
-        // The one pair of two channels turns by a radian, whatever the base.
-        let others = if rot_dim == 2 { 1 } else { rot_dim - 2 };
-        let stretched = base.add(stretch.log2().times(rot_dim, others));
+        let stretched = base.add(stretched(stretch, rot_dim));
         if Log::integer(0).is_below(stretched) {
             return Ok(stretched);
         }

@@ -48,7 +48,7 @@ impl Pairs for Halves {
 
 /// Where the channels of a head come from.
 pub(crate) trait Source<U>: Copy {
-    /// The row of head `h`; `None`: turned where it lies.
+    /// A row of it.
     type Row: Copy + RowSource<U>;
     /// The row of head `h`, of so many channels.
     fn row(self, h: usize, width: usize) -> Self::Row;
