@@ -18,12 +18,12 @@ pub(crate) use claim::{Claim, Grid, check_len};
 pub(crate) use lookups::{Adder, AnyLookup};
 pub(crate) use modifiers::AnyModifier;
 pub(crate) use moves::MoveTable;
+pub(crate) use per_level::Available;
 pub(crate) use sinks::SinkTable;
-pub(crate) use turns::RopeTable;
 #[cfg(feature = "specialised")]
 pub(crate) use turns::Rotate;
 pub(crate) use turns::{
-    AngleTable, Available, OntoTable, ROPES_BF16, ROPES_F16, ROPES_F32, rope_line,
+    AngleTable, OntoTable, ROPES_BF16, ROPES_F16, ROPES_F32, RopeTable, rope_line,
 };
 
 use crate::entry::Job;

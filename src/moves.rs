@@ -120,25 +120,9 @@ pub(crate) fn add_columns<S: Simd>(
     }
 }
 
-/// As [`pack`], the bits as they are.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-pub(crate) fn pack_bits<S: Simd>(
-    simd: S,
-    rows: &RowsOfLanes<'_, f32>,
-    columns: &mut [f32],
-    width: usize,
-) {
-    let strip = Strip::new::<S>(rows);
-    for (first, columns) in panels::<S, f32>(rows, columns, width) {
-        let square = square_at(simd, &strip, rows, first);
-        put_columns(simd, simd.transpose(square), columns, width);
-    }
-}
-
 /// The first channel of each square of some rows, and the columns that it is laid down to.
 #[inline(always)]
-fn panels<'c, S: Simd, T>(
+pub(crate) fn panels<'c, S: Simd, T>(
     rows: &RowsOfLanes<'_, T>,
     columns: &'c mut [f32],
     width: usize,
@@ -152,7 +136,7 @@ fn panels<'c, S: Simd, T>(
 
 /// A square of rows, from channel `first` on; zeros where there is nothing.
 #[inline(always)]
-fn square_at<S: Simd, T: Elem>(
+pub(crate) fn square_at<S: Simd, T: Elem>(
     simd: S,
     strip: &Strip<'_, T>,
     rows: &RowsOfLanes<'_, T>,
@@ -170,7 +154,7 @@ fn square_at<S: Simd, T: Elem>(
 
 /// One column a vector of the square, as many as there are.
 #[inline(always)]
-fn put_columns<S: Simd>(simd: S, square: S::Square, columns: &mut [f32], width: usize) {
+pub(crate) fn put_columns<S: Simd>(simd: S, square: S::Square, columns: &mut [f32], width: usize) {
     if store_columns(simd, square, columns, width) {
         return;
     }

@@ -136,7 +136,7 @@ impl<T: Elem> PairMover<T> {
         unsafe { (self.0.flat)(rows, to, width) }
     }
 
-    /// [`moves::pack_bits`], of rows of pairs.
+    /// `pack` of `pairs.rs`.
     pub(crate) fn pack(self, rows: &RowsOfLanes<'_, f32>, columns: &mut [f32], width: usize) {
         // SAFETY: as for `flat`.
         unsafe { (self.0.pack)(rows, columns, width) }
@@ -236,7 +236,7 @@ const fn pairs<T: Elem>() -> PairMoves<T> {
     }
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn pack(rows: &RowsOfLanes<'_, f32>, columns: &mut [f32], width: usize) {
-        moves::pack_bits(Avx512::here(), rows, columns, width);
+        crate::pairs::pack(Avx512::here(), rows, columns, width);
     }
     PairMoves { flat: flat::<T>, weave: weave::<T>, pack }
 }

@@ -6,17 +6,44 @@ use crate::simd::Level;
 #[derive(Debug)]
 pub(crate) struct PerLevel<F>(pub(crate) [F; Level::ALL.len()]);
 
+/// A level that this processor has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Available(Level);
+
+impl Available {
+    /// The best.
+    pub(crate) fn detect() -> Self {
+        Available(Level::detect())
+    }
+
+    /// A level, if this processor has it.
+    #[inline(always)]
+    pub(crate) fn new(level: Level) -> Option<Self> {
+        level.is_available().then_some(Available(level))
+    }
+
+    /// It.
+    pub(crate) fn level(self) -> Level {
+        self.0
+    }
+}
+
 impl<F> PerLevel<F> {
     /// That of a level that this processor has; that of the scalar one otherwise.
     #[inline(always)]
     pub(crate) fn at(&self, level: Level) -> &F {
+        self.of(Available::new(level).unwrap_or(Available(Level::Scalar)))
+    }
+
+    /// That of a level that this processor has.
+    #[inline(always)]
+    pub(crate) fn of(&self, level: Available) -> &F {
         let [scalar, portable, avx2, avx512] = &self.0;
-        match level {
+        match level.0 {
             Level::Scalar => scalar,
             Level::Portable => portable,
-            Level::Avx2 if level.is_available() => avx2,
-            Level::Avx512 if level.is_available() => avx512,
-            Level::Avx2 | Level::Avx512 => scalar,
+            Level::Avx2 => avx2,
+            Level::Avx512 => avx512,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The functions of `position/turn.rs` and `position/phase.rs` for each level.
 
-use super::per_level::PerLevel;
+use super::per_level::{Available, PerLevel};
 use crate::elem::Elem;
 use crate::entry::Dynamic;
 use crate::position::{
@@ -12,40 +12,6 @@ use crate::simd::{Level, Portable, Scalar};
 
 /// Whether portable functions have vectors. Without them they do what scalar ones do, to the bit, in more code.
 const VECTORS: bool = Portable::HAS_VECTORS;
-
-/// A level that this processor has.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Available(Level);
-
-impl Available {
-    /// The best.
-    pub(crate) fn detect() -> Self {
-        Available(Level::detect())
-    }
-
-    /// A level, if this processor has it.
-    pub(crate) fn new(level: Level) -> Option<Self> {
-        level.is_available().then_some(Available(level))
-    }
-
-    /// It.
-    pub(crate) fn level(self) -> Level {
-        self.0
-    }
-}
-
-impl<F> PerLevel<F> {
-    #[inline(always)]
-    fn of(&self, level: Available) -> &F {
-        let [scalar, portable, avx2, avx512] = &self.0;
-        match level.0 {
-            Level::Scalar => scalar,
-            Level::Portable => portable,
-            Level::Avx2 => avx2,
-            Level::Avx512 => avx512,
-        }
-    }
-}
 
 /// The generated functions of an element, for each level.
 type Lines<T> = [&'static [Rotate<T>]; Level::ALL.len()];

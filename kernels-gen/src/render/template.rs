@@ -217,14 +217,11 @@ impl LevelView {
     }
 
     /// With the functions for rotary positions.
-    pub(crate) fn with_ropes(self) -> Self {
-        let level = Level::ALL.into_iter().find(|level| level.name() == self.level);
-        let has = |element| level.is_some_and(|level| of_level(level).contains(&element));
+    pub(crate) fn with_ropes(self, level: Level) -> Self {
         let functions = |element| {
-            let name =
-                |line| level.map_or_else(String::new, |level| rope_name(line, element, level));
-            let lines = if has(element) { ROPES } else { &[] };
-            lines.iter().map(|line| RopeView::new(line, name(line))).collect()
+            let lines = if of_level(level).contains(&element) { ROPES } else { &[] };
+            let view = |line| RopeView::new(line, rope_name(line, element, level));
+            lines.iter().map(view).collect()
         };
         let with = |view: ElementView| ElementView { functions: functions(view.element), ..view };
         LevelView { ropes: elements().into_iter().map(with).collect(), ..self }

@@ -104,10 +104,10 @@ pub(super) fn check(
             "an even number of channels within a head: `rot_dim`, `first`",
         ));
     }
-    let (theta, scaling) = (raw.theta_base.get_ref(), raw.scaling.as_ref());
-    let theta = Theta::new(*theta).scaled(scaling_of(scaling, keys));
+    let scaling = scaling_of(raw.scaling.as_ref(), keys);
+    let theta = Theta::new(*raw.theta_base.get_ref()).scaled(scaling);
     let refused = |error: Error| {
-        let span = scaling.map_or(raw.theta_base.span(), Spanned::span);
+        let span = raw.scaling.as_ref().map_or(raw.theta_base.span(), Spanned::span);
         at.error(
             span,
             error.to_string(),
@@ -128,7 +128,10 @@ pub(super) fn check(
         first,
         frequencies,
         amplitude,
-        softmax_factor: softmax_factor(scaling, keys),
+        softmax_factor: match scaling {
+            Scaling::Yarn(yarn) => yarn.softmax_factor(),
+            _ => 1.0,
+        },
         table: count(at, raw.table.as_ref(), 1..=keys)?,
         no_rope_every: count(at, raw.no_rope_every.as_ref(), 2..=usize::MAX)?,
     })
@@ -202,12 +205,5 @@ fn scaling_of(raw: Option<&Spanned<RawScaling>>, keys: usize) -> Scaling<'_> {
             len,
             attention_factor: *attention_factor,
         }),
-    }
-}
-
-fn softmax_factor(raw: Option<&Spanned<RawScaling>>, keys: usize) -> f64 {
-    match scaling_of(raw, keys) {
-        Scaling::Yarn(yarn) => yarn.softmax_factor(),
-        _ => 1.0,
     }
 }
