@@ -7,7 +7,10 @@
 #![expect(unsafe_code, reason = "calls into target features; disjoint rows of one output")]
 
 mod claim;
+mod features;
 mod generic;
+mod lent;
+mod linear;
 mod lookups;
 mod modifiers;
 mod moves;
@@ -15,9 +18,12 @@ mod per_level;
 mod sinks;
 mod turns;
 pub(crate) use claim::{Claim, Grid, check_len};
+pub(crate) use features::AnyFeatures;
+pub(crate) use lent::{Head, Lent};
+pub use linear::LinearEntry;
 pub(crate) use lookups::{Adder, AnyLookup};
 pub(crate) use modifiers::AnyModifier;
-pub(crate) use moves::MoveTable;
+pub(crate) use moves::{MoveTable, Mover};
 pub(crate) use per_level::Available;
 pub(crate) use sinks::SinkTable;
 #[cfg(feature = "specialised")]
@@ -30,8 +36,15 @@ use crate::entry::Job;
 use crate::error::Error;
 use crate::products::Precision;
 use crate::shape::Heads;
+#[cfg(feature = "specialised")]
+use crate::simd::Portable;
 use crate::simd::{Level, has_bf16_products};
 use crate::tiling::{Room, TILE_K, Tiling, max};
+
+/// The generated entries of one lane: only where there is nothing wider are they linked.
+#[cfg(feature = "specialised")]
+const SCALAR: &[[Entry; 2]] =
+    if Portable::HAS_VECTORS { &[] } else { crate::generated::scalar::ENTRIES };
 
 /// A specialised function, and what it is specialised for.
 #[derive(Clone, Copy, Debug)]
@@ -301,7 +314,7 @@ impl Entry {
     pub const fn generated(level: Level) -> &'static [[Entry; 2]] {
         #[cfg(feature = "specialised")]
         match level {
-            Level::Scalar => crate::generated::scalar::ENTRIES,
+            Level::Scalar => SCALAR,
             Level::Portable => crate::generated::portable::ENTRIES,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => crate::generated::avx2::ENTRIES,

@@ -20,8 +20,9 @@
 //! assert_eq!(ENTRY.level(), Level::Scalar);
 //! ```
 
-pub use crate::dispatch::Entry;
+pub use crate::dispatch::{Entry, LinearEntry};
 pub use crate::job::Job;
+pub use crate::linear::{Chunk, Class, Known, class};
 pub use crate::position::{Halves, Interleaved, Pairs, Turning};
 pub use crate::tiling::{Lanes, TILE_K, Tiling};
 
@@ -141,4 +142,23 @@ pub fn decode_plain<S: Simd, const TILE_K: usize>(simd: S, job: Job<'_>) {
 #[inline(always)]
 pub fn rotate<S: Simd, P: Pairs, R: Dim, T: Elem>(simd: S, turning: Turning<'_, T>) {
     crate::position::run::<S, P, R, T, Own>(simd, turning);
+}
+
+/// Linear attention, [`CHUNK`](crate::CHUNK) tokens at once: register tiles of `R` tokens by `N` vectors of value channels. To be
+/// called from a function that enables the instructions of `S`.
+#[inline(always)]
+pub fn linear_chunk<S, F, K, V, const N: usize, const R: usize>(simd: S, chunk: Chunk<'_>)
+where
+    S: Simd,
+    F: Known,
+    K: Dim,
+    V: Dim,
+{
+    crate::linear::chunk::<S, F, K, V, N, R>(simd, chunk);
+}
+
+/// Linear attention, one token, `N` vectors of value channels at once.
+#[inline(always)]
+pub fn linear_step<S: Simd, F: Known, const N: usize>(simd: S, chunk: Chunk<'_>) {
+    crate::linear::step::<S, F, N>(simd, chunk);
 }

@@ -4,6 +4,7 @@ mod names;
 
 pub use names::{Knob, List, Tensor};
 
+use crate::linear::{Family, Rule};
 use crate::simd::Level;
 use core::fmt;
 
@@ -230,6 +231,49 @@ pub enum Error {
         /// How many.
         axes: usize,
     },
+    /// A number of heads is no multiple of another.
+    LinearHeads {
+        /// Query heads,
+        q: usize,
+        /// key heads,
+        k: usize,
+        /// value heads.
+        v: usize,
+    },
+    /// The family needs a tensor that was not given.
+    Missing {
+        /// Which.
+        tensor: Tensor,
+    },
+    /// The family has no use for a tensor that was given.
+    Unwanted {
+        /// Which.
+        tensor: Tensor,
+    },
+    /// The entry was made for another family.
+    EntryFamily {
+        /// A family that it was made for.
+        expected: Family,
+        /// That of the plan.
+        given: Family,
+    },
+    /// Normalised attention needs a rule that only adds.
+    Normalised {
+        /// The rule of the plan.
+        rule: Rule,
+    },
+    /// A number is negative, or not finite.
+    Epsilon {
+        /// `f32::to_bits` of it.
+        bits: u32,
+    },
+    /// There is no state as old.
+    Rollback {
+        /// Tokens to take back.
+        back: usize,
+        /// How many can be.
+        held: usize,
+    },
     /// There is no such row.
     Row {
         /// Sequence, query and query head asked for.
@@ -348,6 +392,23 @@ impl fmt::Display for Error {
             }
             Error::Axes { axes } => {
                 write!(f, "a table of angles has one axis of positions, not {axes}")
+            }
+            Error::LinearHeads { q, k, v } => {
+                write!(f, "{q} query, {k} key and {v} value heads: each at least 1, and every number a multiple of the smaller ones")
+            }
+            Error::Missing { tensor } => write!(f, "{tensor}: needed, and not given"),
+            Error::Unwanted { tensor } => write!(f, "{tensor}: given, and of no use here"),
+            Error::EntryFamily { expected, given } => {
+                write!(f, "the entry is for {expected:?}, not {given:?}")
+            }
+            Error::Normalised { rule } => {
+                write!(f, "normalised attention needs Rule::Add, not Rule::{rule:?}")
+            }
+            Error::Epsilon { bits } => {
+                write!(f, "an epsilon of {} is negative or not finite", f32::from_bits(bits))
+            }
+            Error::Rollback { back, held } => {
+                write!(f, "cannot go back by {back}: 1..={held} snapshots are held")
             }
             Error::Row { row, limits } => {
                 write!(f, "there is no row {row:?} of {limits:?} (sequence, query, head)")

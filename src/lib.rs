@@ -89,6 +89,7 @@ mod error;
 mod generated;
 mod inspect;
 mod job;
+mod linear;
 mod lse;
 mod mask;
 pub mod math;
@@ -119,6 +120,11 @@ pub use change::Row;
 pub use elem::Elem;
 pub use error::{Error, Knob, List, Tensor};
 pub use inspect::{Inspector, RowStatistics};
+pub use linear::{
+    CHUNK, Conditioning, EluPlusOne, ExpFeatures, Family, FeatureMap, Form, Gate, HeadMap,
+    LinearAttention, LinearCall, LinearHeads, LinearInputs, LinearOutputs, LinearShape, Memory,
+    Relu, Rule, Snapshots, SquaredRelu,
+};
 pub use lse::{Base, Bits, Lse, Nats};
 pub use mask::{
     And, BigBird, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals,

@@ -1,12 +1,12 @@
 //! Every entry that the manifest asks for, and what it takes: registers, scratch, machine code.
 
-use crate::manifest::ROPES;
-use crate::plan::{Planned, elements, entries, pairs, rope_name};
+use crate::manifest::{LinearLine, ROPES};
+use crate::plan::{Planned, elements, entries, linear_lines, linear_name, pairs, rope_name};
 use crate::render::thousands;
 use crate::table::{json, known, table as table_of};
 use crate::text::Text;
 use crate::tiles::Tiles;
-use flashlet::Level;
+use flashlet::{CHUNK, Form, Level, LinearAttention, LinearHeads, LinearShape};
 use serde::Serialize;
 
 /// The machine code that the default build for x86-64 may have, in bytes.
@@ -17,6 +17,7 @@ pub const LIMIT: u64 = 1_000_000;
 pub struct List {
     entries: Vec<Row>,
     ropes: Vec<RopeRow>,
+    linear: Vec<LinearRow>,
     totals: Vec<Total>,
 }
 
@@ -50,6 +51,21 @@ struct RopeRow {
     why: &'static str,
 }
 
+/// One entry for linear attention.
+#[derive(Debug, Serialize)]
+struct LinearRow {
+    linear: String,
+    level: &'static str,
+    dim: usize,
+    v_dim: usize,
+    chunk: usize,
+    scratch_bytes: usize,
+    state_bytes: usize,
+    /// As [`Row::text_bytes`].
+    text_bytes: Option<u64>,
+    why: &'static str,
+}
+
 /// The machine code of a level's entries, or of all of flashlet.
 #[derive(Debug, Serialize)]
 struct Total {
@@ -74,8 +90,13 @@ impl List {
             }
         }
         let ropes: Vec<_> = Level::ALL.into_iter().flat_map(|level| ropes(level, text)).collect();
-        let totals = text.map_or_else(Vec::new, |text| totals(&entries, &ropes, text));
-        List { entries, ropes, totals }
+        let linear: Vec<_> = Level::ALL.into_iter().flat_map(|level| linear(level, text)).collect();
+        let known = entries.iter().map(|row| (row.level, row.text_bytes));
+        let known = known.chain(ropes.iter().map(|row| (row.level, row.text_bytes)));
+        let known: Vec<_> =
+            known.chain(linear.iter().map(|row| (row.level, row.text_bytes))).collect();
+        let totals = text.map_or_else(Vec::new, |text| totals(&known, text));
+        List { entries, ropes, linear, totals }
     }
 
     /// As a table, with the totals below it.
@@ -100,16 +121,29 @@ impl List {
             let (channels, text) = (row.rot_dim.to_string(), known(row.text_bytes));
             ropes.add_row([row.rope.clone(), channels, text, row.why.to_owned()]);
         }
+        let header = ["linear attention", "chunk", "scratch, B", "state, B", "text, B", "why"];
+        let mut linear = table_of(header, 1..5);
+        for row in &self.linear {
+            linear.add_row([
+                row.linear.clone(),
+                row.chunk.to_string(),
+                thousands(row.scratch_bytes as u64),
+                thousands(row.state_bytes as u64),
+                known(row.text_bytes),
+                row.why.to_owned(),
+            ]);
+        }
         let totals: String = self.totals.iter().map(Total::line).collect();
-        format!("{}\n\n{}\n{totals}", table.trim_fmt(), ropes.trim_fmt())
+        let tables = [table, ropes, linear].map(|table| table.trim_fmt());
+        format!("{}\n{totals}", tables.join("\n\n"))
     }
 
-    /// One JSON object a line: the entries, the functions for rotary positions, then the totals.
+    /// One JSON object a line: the entries, the functions for rotary positions, the entries for linear attention, then the totals.
     ///
     /// # Errors
     /// None in practice: there is nothing that JSON cannot say.
     pub fn json(&self) -> serde_json::Result<String> {
-        Ok(json(&self.entries)? + &json(&self.ropes)? + &json(&self.totals)?)
+        Ok(json(&self.entries)? + &json(&self.ropes)? + &json(&self.linear)? + &json(&self.totals)?)
     }
 }
 
@@ -144,12 +178,33 @@ fn ropes(level: Level, text: Option<&Text>) -> impl Iterator<Item = RopeRow> {
     })
 }
 
-fn totals(entries: &[Row], ropes: &[RopeRow], text: &Text) -> Vec<Total> {
+/// The entries of a level for linear attention.
+fn linear(level: Level, text: Option<&Text>) -> impl Iterator<Item = LinearRow> {
+    linear_lines(level).map(move |line| {
+        let &LinearLine { family, dim, v_dim, models } = line;
+        let name = linear_name(line, level);
+        let heads = LinearHeads { v_dim, ..LinearHeads::new(1, dim) };
+        let shape = LinearShape { batch: 1, len: CHUNK, heads };
+        let plan = LinearAttention::new(shape, family).map(|plan| plan.form(Form::Chunked));
+        LinearRow {
+            level: level.name(),
+            dim,
+            v_dim,
+            chunk: CHUNK,
+            scratch_bytes: plan.map_or(0, |plan| plan.scratch_len()) * size_of::<f32>(),
+            state_bytes: dim * v_dim * size_of::<f32>(),
+            text_bytes: text.and_then(|text| text.functions.get(&name).copied()),
+            why: models,
+            linear: name,
+        }
+    })
+}
+
+/// Of the sizes of entries, each with its level, if it is known.
+fn totals(known: &[(&str, Option<u64>)], text: &Text) -> Vec<Total> {
     let of_level = |level: Level| {
-        let entries = entries.iter().map(|row| (row.level, row.text_bytes));
-        let all = entries.chain(ropes.iter().map(|row| (row.level, row.text_bytes)));
-        let sizes: Vec<u64> =
-            all.filter(|row| row.0 == level.name()).filter_map(|row| row.1).collect();
+        let all = known.iter().filter(|row| row.0 == level.name());
+        let sizes: Vec<u64> = all.filter_map(|row| row.1).collect();
         let (entries, text_bytes) = (sizes.len(), sizes.iter().sum());
         Total { total: level.name(), entries, text_bytes, limit_bytes: None }
     };

@@ -1,9 +1,9 @@
 //! From a head size and a level to an entry: its tile, its registers, its scratch, its name.
 
-use crate::manifest::{Line, MANIFEST, PAIRS, RopeLine};
+use crate::manifest::{LINEAR, Line, LinearLine, MANIFEST, PAIRS, RopeLine};
 use crate::tiles::Tiles;
 use flashlet::entry::{Lanes, TILE_K, Tiling};
-use flashlet::{Level, Pairing};
+use flashlet::{CHUNK, Family, Gate, Level, Pairing, Rule};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -96,6 +96,43 @@ pub fn rope_name(line: &RopeLine, element: &str, level: Level) -> String {
         Pairing::Halves => "halves",
     };
     format!("rope_{element}_r{}_{pairing}_{level}", line.rot_dim)
+}
+
+/// The linear attentions that have entries on a level. The widest of an architecture has them: elsewhere the functions of any
+/// head are as fast within 4 %, and lines would only be more machine code. So are they where AVX-512 works on a low rank.
+pub fn linear_lines(level: Level) -> impl Iterator<Item = &'static LinearLine> {
+    LINEAR.iter().filter(move |line| match level {
+        Level::Scalar | Level::Portable => true,
+        Level::Avx2 => false,
+        Level::Avx512 => line.family.rule != Rule::LowRank,
+    })
+}
+
+/// `[vectors, tokens]` of the register tiles of linear attention.
+#[must_use]
+pub fn linear_tile(level: Level) -> [usize; 2] {
+    match level {
+        Level::Avx512 => [4, 4],
+        Level::Scalar | Level::Portable | Level::Avx2 => [2, 4],
+    }
+}
+
+/// The name of the function that learns and reads chunks: its parameters in a fixed order.
+#[must_use]
+pub fn linear_name(line: &LinearLine, level: Level) -> String {
+    let LinearLine { family: Family { gate, rule }, dim, v_dim, .. } = line;
+    let gate = match gate {
+        Gate::Never => "kept",
+        Gate::Head | Gate::Token => "token",
+        Gate::Channel => "channel",
+    };
+    let rule = match rule {
+        Rule::Add => "add",
+        Rule::Bonus => "bonus",
+        Rule::Delta => "delta",
+        Rule::LowRank => "low_rank",
+    };
+    format!("linear_{gate}_{rule}_k{dim}_v{v_dim}_c{CHUNK}_{level}")
 }
 
 impl Planned<'_> {

@@ -40,7 +40,8 @@ pub fn files(tiles: &Tiles) -> Result<Vec<File>, RenderError> {
     let header = header("cargo kernels");
     let view = |level| {
         let (entries, pairs) = (entries(level, tiles).collect(), pairs(level, tiles).collect());
-        LevelView::new(header.clone(), level, entries, pairs).map(|view| view.with_ropes(level))
+        LevelView::new(header.clone(), level, entries, pairs)
+            .map(|view| view.with_ropes(level).with_linear(level))
     };
     let mut levels: Vec<LevelView> = Level::ALL.into_iter().map(view).collect::<Result<_, _>>()?;
     levels.sort_by(|a, b| a.level.cmp(b.level));

@@ -23,7 +23,7 @@ enum Sums {
 
 /// Where rows begin, and how they are rounded to what is stored there.
 #[derive(Clone, Copy, Debug)]
-enum Out {
+pub(super) enum Out {
     F32(*mut f32, Mover<f32>),
     F16(*mut f16, Mover<f16>),
     Bf16(*mut bf16, Mover<bf16>),
@@ -38,6 +38,24 @@ macro_rules! of_out {
             Out::Bf16($o, $moves) => $body,
         }
     };
+}
+pub(super) use of_out;
+
+impl Out {
+    /// Where the rows of a view begin, and how they are strided.
+    pub(super) fn new(view: AnyViewMut<'_>, level: Level) -> (Self, Strides) {
+        match view.0 {
+            StoredMut::F32(view, moves) => {
+                (Out::F32(view.data.as_mut_ptr(), moves.at(level)), view.strides)
+            }
+            StoredMut::F16(view, moves) => {
+                (Out::F16(view.data.as_mut_ptr(), moves.at(level)), view.strides)
+            }
+            StoredMut::Bf16(view, moves) => {
+                (Out::Bf16(view.data.as_mut_ptr(), moves.at(level)), view.strides)
+            }
+        }
+    }
 }
 
 /// How the rows of a key/value head are cut into query tiles: so many rows each, the first from a place before row 0 on.
@@ -133,17 +151,7 @@ impl<'a> Claim<'a> {
         if o.dims() != shape.o() {
             return Err(Error::Shape { tensor, expected: shape.o(), given: o.dims() });
         }
-        let (o, strides) = match o.0 {
-            StoredMut::F32(view, moves) => {
-                (Out::F32(view.data.as_mut_ptr(), moves.at(level)), view.strides)
-            }
-            StoredMut::F16(view, moves) => {
-                (Out::F16(view.data.as_mut_ptr(), moves.at(level)), view.strides)
-            }
-            StoredMut::Bf16(view, moves) => {
-                (Out::Bf16(view.data.as_mut_ptr(), moves.at(level)), view.strides)
-            }
-        };
+        let (o, strides) = Out::new(o, level);
         Ok(Claim {
             o,
             strides,
@@ -315,7 +323,7 @@ impl<'a> Claim<'a> {
 ///
 /// # Safety
 /// `len` elements from `at` on lie within the output that `o` begins, and nobody else reaches them.
-unsafe fn row_at<'o, T>(o: *mut T, at: usize, len: usize) -> &'o mut [T] {
+pub(super) unsafe fn row_at<'o, T>(o: *mut T, at: usize, len: usize) -> &'o mut [T] {
     // SAFETY: as the caller promises.
     unsafe { core::slice::from_raw_parts_mut(o.add(at), len) }
 }

@@ -1,7 +1,7 @@
 //! The functions of `moves.rs` for each level and element, to be called where the level is known only
 //! when running.
 
-use super::per_level::PerLevel;
+use super::per_level::{Available, PerLevel};
 use crate::decode::products::{self, Weights};
 use crate::elem::Elem;
 use crate::moves::{self, RowsOfLanes};
@@ -47,6 +47,12 @@ impl<T: Elem> MoveTable<T> {
     #[inline(always)]
     pub(crate) fn at(&'static self, level: Level) -> Mover<T> {
         Mover(self.0.at(level))
+    }
+
+    /// The functions of a level that this processor has.
+    #[inline(always)]
+    pub(crate) fn of(&'static self, level: Available) -> Mover<T> {
+        Mover(self.0.of(level))
     }
 }
 

@@ -61,7 +61,8 @@ impl<T: Elem> RopeTable<T> {
     pub(crate) const fn new(lines: Lines<T>) -> Self {
         let [scalar, portable, avx2, avx512] = lines;
         RopeTable(PerLevel([
-            Ropes { lines: scalar, any: scalar_in_place() },
+            // One lane has functions of its own only where there is nothing wider.
+            Ropes { lines: if VECTORS { &[] } else { scalar }, any: scalar_in_place() },
             Ropes {
                 lines: portable,
                 any: if VECTORS { portable_in_place() } else { scalar_in_place() },
@@ -110,8 +111,8 @@ type Fill = unsafe fn(Phase<'_>, &Place, &[u8], f32, [&mut [f32]; 2]);
 
 impl AngleTable {
     pub(crate) const NEW: &'static Self = &AngleTable(PerLevel([
-        scalar_angles,
-        if VECTORS { portable_angles } else { scalar_angles },
+        angles_of_the_build,
+        angles_of_the_build,
         avx2_angles,
         avx512_angles,
     ]));
@@ -130,9 +131,9 @@ impl AngleTable {
     }
 }
 
-/// `$token` makes a backend where `$features` are enabled; the functions are `$in_place`, `$onto` and `$angles`.
+/// `$token` makes a backend where `$features` are enabled; the functions are `$in_place` and `$onto`.
 macro_rules! turns {
-    ($in_place:ident, $onto:ident, $angles:ident, $token:expr $(, $features:literal)?) => {
+    ($in_place:ident, $onto:ident, $token:expr $(, $features:literal)?) => {
         const fn $in_place<T: Elem>() -> [Rotate<T>; 2] {
             $(#[target_feature(enable = $features)])?
             fn interleaved<T: Elem>(turning: Turning<'_, T>) {
@@ -155,8 +156,14 @@ macro_rules! turns {
             }
             [interleaved::<T, U>, halves::<T, U>]
         }
+    };
+}
+
+/// `$name` fills rows of angles where `$features` are enabled: plain arithmetic, whose vectors the compiler finds.
+macro_rules! angles {
+    ($name:ident $(, $features:literal)?) => {
         $(#[target_feature(enable = $features)])?
-        fn $angles(
+        fn $name(
             phase: Phase<'_>,
             place: &Place,
             axes: &[u8],
@@ -168,21 +175,22 @@ macro_rules! turns {
     };
 }
 
-turns!(scalar_in_place, scalar_onto, scalar_angles, Scalar);
-turns!(portable_in_place, portable_onto, portable_angles, Portable);
+turns!(scalar_in_place, scalar_onto, Scalar);
+turns!(portable_in_place, portable_onto, Portable);
 #[cfg(target_arch = "x86_64")]
-turns!(avx2_in_place, avx2_onto, avx2_angles, Avx2::here(), "avx2,fma,f16c");
+turns!(avx2_in_place, avx2_onto, Avx2::here(), "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
-turns!(
-    avx512_in_place,
-    avx512_onto,
-    avx512_angles,
-    Avx512::here(),
-    "avx512f,avx512bw,avx512dq,avx512vl"
-);
+turns!(avx512_in_place, avx512_onto, Avx512::here(), "avx512f,avx512bw,avx512dq,avx512vl");
+
+angles!(angles_of_the_build);
+#[cfg(target_arch = "x86_64")]
+angles!(avx2_angles, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+angles!(avx512_angles, "avx512f,avx512bw,avx512dq,avx512vl");
 // Never available there, so never asked for.
 #[cfg(not(target_arch = "x86_64"))]
 use {
-    scalar_angles as avx2_angles, scalar_angles as avx512_angles, scalar_in_place as avx2_in_place,
-    scalar_in_place as avx512_in_place, scalar_onto as avx2_onto, scalar_onto as avx512_onto,
+    angles_of_the_build as avx2_angles, angles_of_the_build as avx512_angles,
+    scalar_in_place as avx2_in_place, scalar_in_place as avx512_in_place, scalar_onto as avx2_onto,
+    scalar_onto as avx512_onto,
 };

@@ -36,6 +36,22 @@ pub enum Tensor {
     Learned,
     /// Embeddings of tokens.
     Embeddings,
+    /// Gates by head.
+    Decay,
+    /// Gates by token.
+    Gates,
+    /// How much of a correction is learnt.
+    Beta,
+    /// The bonus of a token that is read before it is learnt.
+    Bonus,
+    /// What a low rank looks for.
+    LowRankA,
+    /// Where it writes what it finds.
+    LowRankB,
+    /// The sums that normalise.
+    Normaliser,
+    /// Condition numbers.
+    Condition,
 }
 
 impl fmt::Display for Tensor {
@@ -56,6 +72,14 @@ impl fmt::Display for Tensor {
             Tensor::Turned => "what heads are turned onto",
             Tensor::Learned => "the table of learned positions",
             Tensor::Embeddings => "the embeddings",
+            Tensor::Decay => "the gates by head",
+            Tensor::Gates => "the gates",
+            Tensor::Beta => "beta",
+            Tensor::Bonus => "the bonus u",
+            Tensor::LowRankA => "a of the low rank",
+            Tensor::LowRankB => "b of the low rank",
+            Tensor::Normaliser => "the normaliser",
+            Tensor::Condition => "the condition numbers",
         })
     }
 }

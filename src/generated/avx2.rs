@@ -5,7 +5,7 @@
 
 use crate::dispatch::Rotate;
 use crate::entry::{
-    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, TILE_K, Tiling, Turning, rotate,
+    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, LinearEntry, TILE_K, Tiling, Turning, rotate,
 };
 use crate::simd::{Avx2, Level};
 use half::{bf16, f16};
@@ -382,3 +382,6 @@ fn rope_bf16_r64_interleaved_avx2(turning: Turning<'_, bf16>) {
 fn rope_bf16_r128_interleaved_avx2(turning: Turning<'_, bf16>) {
     rotate::<Avx2, Interleaved, Fixed<128>, _>(Avx2::here(), turning);
 }
+
+/// Linear attention: none.
+pub(crate) const LINEAR: &[LinearEntry] = &[];

@@ -5,8 +5,9 @@
 
 use crate::dispatch::Rotate;
 use crate::entry::{
-    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, TILE_K, Tiling, Turning, rotate,
+    self, Chunk, Class, Entry, Fixed, Halves, Interleaved, Job, Lanes, LinearEntry, TILE_K, Tiling, Turning, linear_chunk, rotate,
 };
+use crate::linear::{Family, Form, Gate, Rule};
 use crate::simd::{Avx512, Bf16Products, Level};
 use half::{bf16, f16};
 
@@ -427,4 +428,82 @@ fn rope_bf16_r64_interleaved_avx512(turning: Turning<'_, bf16>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn rope_bf16_r128_interleaved_avx512(turning: Turning<'_, bf16>) {
     rotate::<Avx512, Interleaved, Fixed<128>, _>(Avx512::here(), turning);
+}
+
+// SAFETY: every function named here enables just the features that `Level::Avx512` stands for, and is
+// safe to call where they are available.
+/// Linear attention.
+pub(crate) const LINEAR: &[LinearEntry] = unsafe {
+    &[
+        LinearEntry::with_features(
+            "linear_token_add_k128_v128_c16_avx512",
+            Level::Avx512,
+            Form::Chunked,
+            Family { gate: Gate::Head, rule: Rule::Add },
+            [128, 128],
+            linear_token_add_k128_v128_c16_avx512,
+        ),
+        LinearEntry::with_features(
+            "linear_token_add_k256_v512_c16_avx512",
+            Level::Avx512,
+            Form::Chunked,
+            Family { gate: Gate::Head, rule: Rule::Add },
+            [256, 512],
+            linear_token_add_k256_v512_c16_avx512,
+        ),
+        LinearEntry::with_features(
+            "linear_token_add_k128_v64_c16_avx512",
+            Level::Avx512,
+            Form::Chunked,
+            Family { gate: Gate::Token, rule: Rule::Add },
+            [128, 64],
+            linear_token_add_k128_v64_c16_avx512,
+        ),
+        LinearEntry::with_features(
+            "linear_token_delta_k128_v128_c16_avx512",
+            Level::Avx512,
+            Form::Chunked,
+            Family { gate: Gate::Token, rule: Rule::Delta },
+            [128, 128],
+            linear_token_delta_k128_v128_c16_avx512,
+        ),
+        LinearEntry::with_features(
+            "linear_channel_delta_k128_v128_c16_avx512",
+            Level::Avx512,
+            Form::Chunked,
+            Family { gate: Gate::Channel, rule: Rule::Delta },
+            [128, 128],
+            linear_channel_delta_k128_v128_c16_avx512,
+        ),
+    ]
+};
+
+/// MiniMax-01, Ring-linear.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn linear_token_add_k128_v128_c16_avx512(chunk: Chunk<'_>) {
+    linear_chunk::<Avx512, Class<1, 0>, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
+}
+
+/// RetNet-1.3B.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn linear_token_add_k256_v512_c16_avx512(chunk: Chunk<'_>) {
+    linear_chunk::<Avx512, Class<1, 0>, Fixed<256>, Fixed<512>, 4, 4>(Avx512::here(), chunk);
+}
+
+/// Mamba-2, Zamba2, Nemotron-H.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn linear_token_add_k128_v64_c16_avx512(chunk: Chunk<'_>) {
+    linear_chunk::<Avx512, Class<1, 0>, Fixed<128>, Fixed<64>, 4, 4>(Avx512::here(), chunk);
+}
+
+/// Qwen3-Next.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn linear_token_delta_k128_v128_c16_avx512(chunk: Chunk<'_>) {
+    linear_chunk::<Avx512, Class<1, 2>, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
+}
+
+/// Kimi-Linear.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn linear_channel_delta_k128_v128_c16_avx512(chunk: Chunk<'_>) {
+    linear_chunk::<Avx512, Class<2, 2>, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
 }

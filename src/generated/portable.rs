@@ -3,7 +3,10 @@
 //! decides. Names are those of four lanes.
 
 use crate::dispatch::Rotate;
-use crate::entry::{self, Entry, Fixed, Halves, Interleaved, Job, TILE_K, Tiling, Turning, rotate};
+use crate::entry::{
+    self, Chunk, Class, Entry, Fixed, Halves, Interleaved, Job, LinearEntry, TILE_K, Tiling, Turning, linear_chunk, rotate,
+};
+use crate::linear::{Family, Form, Gate, Rule};
 use crate::simd::{Level, Portable};
 use half::{bf16, f16};
 
@@ -249,3 +252,85 @@ pub(crate) const ROPES_F16: &[Rotate<f16>] = &[];
 
 /// Rotary positions of bf16: none.
 pub(crate) const ROPES_BF16: &[Rotate<bf16>] = &[];
+
+/// Linear attention.
+pub(crate) const LINEAR: &[LinearEntry] = &[
+    LinearEntry::new(
+        "linear_token_add_k128_v128_c16_portable",
+        Level::Portable,
+        Form::Chunked,
+        Family { gate: Gate::Head, rule: Rule::Add },
+        [128, 128],
+        linear_token_add_k128_v128_c16_portable,
+    ),
+    LinearEntry::new(
+        "linear_token_add_k256_v512_c16_portable",
+        Level::Portable,
+        Form::Chunked,
+        Family { gate: Gate::Head, rule: Rule::Add },
+        [256, 512],
+        linear_token_add_k256_v512_c16_portable,
+    ),
+    LinearEntry::new(
+        "linear_token_add_k128_v64_c16_portable",
+        Level::Portable,
+        Form::Chunked,
+        Family { gate: Gate::Token, rule: Rule::Add },
+        [128, 64],
+        linear_token_add_k128_v64_c16_portable,
+    ),
+    LinearEntry::new(
+        "linear_token_delta_k128_v128_c16_portable",
+        Level::Portable,
+        Form::Chunked,
+        Family { gate: Gate::Token, rule: Rule::Delta },
+        [128, 128],
+        linear_token_delta_k128_v128_c16_portable,
+    ),
+    LinearEntry::new(
+        "linear_channel_delta_k128_v128_c16_portable",
+        Level::Portable,
+        Form::Chunked,
+        Family { gate: Gate::Channel, rule: Rule::Delta },
+        [128, 128],
+        linear_channel_delta_k128_v128_c16_portable,
+    ),
+    LinearEntry::new(
+        "linear_channel_low_rank_k64_v64_c16_portable",
+        Level::Portable,
+        Form::Chunked,
+        Family { gate: Gate::Channel, rule: Rule::LowRank },
+        [64, 64],
+        linear_channel_low_rank_k64_v64_c16_portable,
+    ),
+];
+
+/// MiniMax-01, Ring-linear.
+fn linear_token_add_k128_v128_c16_portable(chunk: Chunk<'_>) {
+    linear_chunk::<Portable, Class<1, 0>, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
+}
+
+/// RetNet-1.3B.
+fn linear_token_add_k256_v512_c16_portable(chunk: Chunk<'_>) {
+    linear_chunk::<Portable, Class<1, 0>, Fixed<256>, Fixed<512>, 2, 4>(Portable, chunk);
+}
+
+/// Mamba-2, Zamba2, Nemotron-H.
+fn linear_token_add_k128_v64_c16_portable(chunk: Chunk<'_>) {
+    linear_chunk::<Portable, Class<1, 0>, Fixed<128>, Fixed<64>, 2, 4>(Portable, chunk);
+}
+
+/// Qwen3-Next.
+fn linear_token_delta_k128_v128_c16_portable(chunk: Chunk<'_>) {
+    linear_chunk::<Portable, Class<1, 2>, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
+}
+
+/// Kimi-Linear.
+fn linear_channel_delta_k128_v128_c16_portable(chunk: Chunk<'_>) {
+    linear_chunk::<Portable, Class<2, 2>, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
+}
+
+/// RWKV-7.
+fn linear_channel_low_rank_k64_v64_c16_portable(chunk: Chunk<'_>) {
+    linear_chunk::<Portable, Class<2, 3>, Fixed<64>, Fixed<64>, 2, 4>(Portable, chunk);
+}

@@ -91,6 +91,14 @@ impl<'a, T: Copy> Rows<'a, T> {
         Lines { next, step: self.stride, apart: 1, left, of: PhantomData }
     }
 
+    /// Channel `c` of the `R` rows from row `first` on, once; not at all if there are not as many rows.
+    #[inline(always)]
+    pub(crate) fn down_column<const R: usize>(self, c: usize, first: usize) -> Option<[T; R]> {
+        let mut lines = self.behind(c).across::<R>(first, 1);
+        // SAFETY: a step is left.
+        (lines.left() > 0).then(|| unsafe { lines.step() })
+    }
+
     /// Where `count` channels from channel `first` on begin in the first row of `range`, and how many
     /// rows follow, a stride apart, in which they lie inside the data: all of `range`, or none.
     #[inline(always)]

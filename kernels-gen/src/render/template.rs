@@ -1,10 +1,12 @@
 //! The templates, and how they see a level.
 
 use super::thousands;
-use crate::manifest::{ROPES, RopeLine};
-use crate::plan::{ELEMENTS, Op, Planned, elements as of_level, rope_name};
-use flashlet::Level;
-use flashlet::entry::{Lanes, Tiling};
+use crate::manifest::{LinearLine, ROPES, RopeLine};
+use crate::plan::{
+    ELEMENTS, Op, Planned, elements as of_level, linear_lines, linear_name, linear_tile, rope_name,
+};
+use flashlet::entry::{Lanes, Tiling, class};
+use flashlet::{Family, Level};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -90,6 +92,38 @@ pub(crate) struct LevelView {
     bf16_features: Option<String>,
     /// Functions for rotary positions, for each element.
     ropes: Vec<ElementView>,
+    /// Entries for linear attention.
+    linear: Vec<LinearView>,
+}
+
+/// An entry for linear attention.
+#[derive(Serialize)]
+struct LinearView {
+    name: String,
+    /// `Family { gate: Gate::Token, rule: Rule::Add }`, and the type that stands for its class.
+    family: String,
+    class: String,
+    dim: usize,
+    v_dim: usize,
+    tile: String,
+    models: &'static str,
+}
+
+impl LinearView {
+    fn new(line: &LinearLine, level: Level) -> Self {
+        let &LinearLine { family, dim, v_dim, models } = line;
+        let ([gate, rule], [vectors, tokens]) = (class(family), linear_tile(level));
+        let Family { gate: by, rule: how } = family;
+        LinearView {
+            name: linear_name(line, level),
+            family: format!("Family {{ gate: Gate::{by:?}, rule: Rule::{how:?} }}"),
+            class: format!("Class<{gate}, {rule}>"),
+            dim,
+            v_dim,
+            tile: format!("{vectors}, {tokens}"),
+            models,
+        }
+    }
 }
 
 /// An element, and its functions for rotary positions on a level.
@@ -213,6 +247,7 @@ impl LevelView {
                 .filter(|_| !bf16.is_empty())
                 .map(|features| format!("{features},avx512bf16")),
             ropes: Vec::new(),
+            linear: Vec::new(),
         })
     }
 
@@ -225,6 +260,12 @@ impl LevelView {
         };
         let with = |view: ElementView| ElementView { functions: functions(view.element), ..view };
         LevelView { ropes: elements().into_iter().map(with).collect(), ..self }
+    }
+
+    /// With the entries for linear attention.
+    pub(crate) fn with_linear(self, level: Level) -> Self {
+        let linear = linear_lines(level).map(|line| LinearView::new(line, level)).collect();
+        LevelView { linear, ..self }
     }
 }
 

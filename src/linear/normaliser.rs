@@ -1,0 +1,110 @@
+//! What normalises: the sum of all weights of a query, and how well it is known.
+//!
+//! ```text
+//! z = a z + k        o = q^T S / (q^T z + eps)        kappa = (|q|^T z_abs + |eps|) / |q^T z + eps|
+//! ```
+//! Features that are never negative have a kappa of 1, and an error of some ulps whatever they are. Signed ones may cancel: the
+//! error of the quotient grows by kappa, and where `kappa gamma_(n + d + 2)` reaches 1 nothing is known of it
+//! (`gamma_n = n u / (1 - n u)`, u = 2^-24, after n tokens; Higham, Accuracy and Stability of Numerical Algorithms).
+
+use super::dot::{dot, dot_of_magnitudes};
+
+/// How well the divisors of normalised attention are known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conditioning {
+    worst: f32,
+    uncertified: Option<([usize; 3], f32)>,
+}
+
+impl Conditioning {
+    pub(crate) const BEST: Conditioning = Conditioning { worst: 1.0, uncertified: None };
+
+    /// The largest condition number of all rows; 1 where nothing is normalised.
+    #[must_use]
+    pub const fn worst(&self) -> f32 {
+        self.worst
+    }
+
+    /// The first row (sequence, token, output head) whose output is not known to have a correct digit, and its condition
+    /// number: its divisor is small against the rounding errors of what was summed.
+    #[must_use]
+    pub const fn uncertified(&self) -> Option<([usize; 3], f32)> {
+        self.uncertified
+    }
+
+    /// That of two shares of the work.
+    #[must_use]
+    pub fn and(self, other: Conditioning) -> Conditioning {
+        let worst = if other.worst > self.worst { other.worst } else { self.worst };
+        Conditioning { worst, uncertified: self.uncertified.or(other.uncertified) }
+    }
+
+    pub(crate) fn note(&mut self, row: [usize; 3], divisor: &Divisor) {
+        // NaN is the worst of all, and stays.
+        self.worst = match divisor.condition {
+            condition if condition.is_nan() || condition > self.worst => condition,
+            _ => self.worst,
+        };
+        if !divisor.is_certified && self.uncertified.is_none() {
+            self.uncertified = Some((row, divisor.condition));
+        }
+    }
+}
+
+/// What normalises the outputs of a state.
+pub(crate) struct Normaliser<'a> {
+    z: &'a mut [f32],
+    magnitudes: &'a mut [f32],
+    tokens: &'a mut [f32],
+    pub(crate) eps: f32,
+}
+
+/// What an output is divided by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Divisor {
+    pub(crate) value: f32,
+    pub(crate) condition: f32,
+    is_certified: bool,
+}
+
+impl<'a> Normaliser<'a> {
+    /// From `[z, magnitudes, tokens]` of `d_k`, `d_k` and 1 floats.
+    pub(crate) fn new(floats: &'a mut [f32], d_k: usize, eps: f32) -> Option<Self> {
+        let (z, rest) = floats.split_at_mut_checked(d_k)?;
+        let (magnitudes, tokens) = rest.split_at_mut_checked(d_k)?;
+        Some(Normaliser { z, magnitudes, tokens, eps })
+    }
+
+    pub(crate) fn learn(&mut self, decay: &[f32], key: &[f32]) {
+        let sums = self.z.iter_mut().zip(self.magnitudes.iter_mut());
+        for ((z, magnitude), (a, k)) in sums.zip(decay.iter().zip(key)) {
+            *z = *z * a + k;
+            *magnitude = *magnitude * a + k.abs();
+        }
+        // Stays at 2^24, where nothing is certified any more.
+        self.tokens.iter_mut().for_each(|tokens| *tokens += 1.0);
+    }
+
+    pub(crate) fn divisor(&self, query: &[f32]) -> Divisor {
+        let value = dot(query, self.z) + self.eps;
+        let magnitude = dot_of_magnitudes(query, self.magnitudes) + self.eps.abs();
+        if magnitude == 0.0 {
+            return Divisor { value, condition: 1.0, is_certified: true };
+        }
+        let condition = magnitude / value.abs();
+        let tokens = self.tokens.first().copied().unwrap_or(0.0);
+        #[expect(clippy::cast_precision_loss, reason = "a bound on an error")]
+        let errors = (tokens + (query.len() + 2) as f32) * f32::EPSILON / 2.0;
+        // kappa gamma < 1, with NaN on the side of doubt.
+        let is_certified = errors < 1.0 && condition * errors < 1.0 - errors;
+        Divisor { value, condition, is_certified }
+    }
+}
+
+/// Divides a row; a divisor of nothing gives zeros.
+pub(crate) fn divide(row: &mut [f32], divisor: f32) {
+    if divisor.abs() < f32::MIN_POSITIVE {
+        return row.fill(0.0);
+    }
+    row.iter_mut().for_each(|x| *x /= divisor);
+}
