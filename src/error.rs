@@ -230,6 +230,20 @@ pub enum Error {
         /// How many.
         axes: usize,
     },
+    /// A number of a gate is out of range.
+    Gates {
+        /// Which.
+        knob: Knob,
+        /// `f32::to_bits` of it.
+        bits: u32,
+    },
+    /// There is no such layer.
+    Layer {
+        /// Asked for, the first one being 0.
+        layer: u32,
+        /// How many there are.
+        layers: u32,
+    },
     /// There is no such row.
     Row {
         /// Sequence, query and query head asked for.
@@ -349,6 +363,10 @@ impl fmt::Display for Error {
             Error::Axes { axes } => {
                 write!(f, "a table of angles has one axis of positions, not {axes}")
             }
+            Error::Gates { knob, bits } => {
+                write!(f, "{knob} = {} is out of range", f32::from_bits(bits))
+            }
+            Error::Layer { layer, layers } => write!(f, "there is no layer {layer} of {layers}"),
             Error::Row { row, limits } => {
                 write!(f, "there is no row {row:?} of {limits:?} (sequence, query, head)")
             }

@@ -89,6 +89,7 @@ mod error;
 mod generated;
 mod inspect;
 mod job;
+mod linear;
 mod lse;
 mod mask;
 pub mod math;
@@ -119,6 +120,10 @@ pub use change::Row;
 pub use elem::Elem;
 pub use error::{Error, Knob, List, Tensor};
 pub use inspect::{Inspector, RowStatistics};
+pub use linear::{
+    GatedDelta, Gla, Hgrn2, KimiDelta, Lightning, Mamba2, log_sigmoid, retention_decay,
+    retention_decays, rwkv6_gates, rwkv7_gates, sigmoid, silu, softplus,
+};
 pub use lse::{Base, Bits, Lse, Nats};
 pub use mask::{
     And, BigBird, BlockSparse, Cell, Chunks, Classify, Coverage, Dilation, Documents, Globals,
