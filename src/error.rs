@@ -274,6 +274,20 @@ pub enum Error {
         /// How many can be.
         held: usize,
     },
+    /// A number of a gate is out of range.
+    Gates {
+        /// Which.
+        knob: Knob,
+        /// `f32::to_bits` of it.
+        bits: u32,
+    },
+    /// There is no such layer.
+    Layer {
+        /// Asked for, the first one being 0.
+        layer: u32,
+        /// How many there are.
+        layers: u32,
+    },
     /// There is no such row.
     Row {
         /// Sequence, query and query head asked for.
@@ -410,6 +424,10 @@ impl fmt::Display for Error {
             Error::Rollback { back, held } => {
                 write!(f, "cannot go back by {back}: 1..={held} snapshots are held")
             }
+            Error::Gates { knob, bits } => {
+                write!(f, "{knob} = {} is out of range", f32::from_bits(bits))
+            }
+            Error::Layer { layer, layers } => write!(f, "there is no layer {layer} of {layers}"),
             Error::Row { row, limits } => {
                 write!(f, "there is no row {row:?} of {limits:?} (sequence, query, head)")
             }

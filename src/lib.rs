@@ -121,9 +121,10 @@ pub use elem::Elem;
 pub use error::{Error, Knob, List, Tensor};
 pub use inspect::{Inspector, RowStatistics};
 pub use linear::{
-    CHUNK, Conditioning, EluPlusOne, ExpFeatures, Family, FeatureMap, Form, Gate, HeadMap,
-    LinearAttention, LinearCall, LinearHeads, LinearInputs, LinearOutputs, LinearShape, Memory,
-    Relu, Rule, Snapshots, SquaredRelu,
+    CHUNK, Conditioning, EluPlusOne, ExpFeatures, Family, FeatureMap, Form, Gate, GatedDelta, Gla,
+    HeadMap, Hgrn2, KimiDelta, Lightning, LinearAttention, LinearCall, LinearHeads, LinearInputs,
+    LinearOutputs, LinearShape, Mamba2, Memory, Relu, Rule, Snapshots, SquaredRelu, log_sigmoid,
+    retention_decay, retention_decays, rwkv6_gates, rwkv7_gates, sigmoid, silu, softplus,
 };
 pub use lse::{Base, Bits, Lse, Nats};
 pub use mask::{

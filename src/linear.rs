@@ -7,6 +7,7 @@
 //! step | chunk       one token, or several at once:
 //!          scores      what tokens have to do with each other
 //!          block       what they find, read and learn
+//! gates              from what models store to gates, and back to outputs
 //! normaliser         what outputs are divided by, and how well that is known
 //! ```
 
@@ -16,6 +17,7 @@ mod chunk;
 mod dot;
 mod family;
 mod features;
+mod gates;
 mod inputs;
 mod memory;
 mod normaliser;
@@ -32,6 +34,10 @@ pub(crate) use chunk::run as chunk;
 pub use family::{Class, Family, Gate, Known, Rule, class};
 pub(crate) use features::apply;
 pub use features::{EluPlusOne, ExpFeatures, FeatureMap, Relu, SquaredRelu};
+pub use gates::{
+    GatedDelta, Gla, Hgrn2, KimiDelta, Lightning, Mamba2, log_sigmoid, retention_decay,
+    retention_decays, rwkv6_gates, rwkv7_gates, sigmoid, silu, softplus,
+};
 pub use inputs::LinearInputs;
 pub use memory::{Memory, Snapshots};
 pub use normaliser::Conditioning;

@@ -52,6 +52,20 @@ pub enum Tensor {
     Normaliser,
     /// Condition numbers.
     Condition,
+    /// What betas are computed from.
+    RawBeta,
+    /// What gates are computed from.
+    Steps,
+    /// What is added to that.
+    StepBias,
+    /// Least gates of channels.
+    LowerBounds,
+    /// What values are computed from.
+    X,
+    /// `D`: how much of `x` is added to outputs.
+    Skip,
+    /// Gates of outputs.
+    Z,
 }
 
 impl fmt::Display for Tensor {
@@ -80,6 +94,13 @@ impl fmt::Display for Tensor {
             Tensor::LowRankB => "b of the low rank",
             Tensor::Normaliser => "the normaliser",
             Tensor::Condition => "the condition numbers",
+            Tensor::RawBeta => "what betas are computed from",
+            Tensor::Steps => "what gates are computed from",
+            Tensor::StepBias => "dt_bias",
+            Tensor::LowerBounds => "the lower bounds",
+            Tensor::X => "x",
+            Tensor::Skip => "D",
+            Tensor::Z => "z",
         })
     }
 }
@@ -148,7 +169,7 @@ impl fmt::Display for List {
     }
 }
 
-/// Names the parameter of rotary frequencies that an [`Error`](crate::Error) is about.
+/// Names the parameter of rotary frequencies or of gates that an [`Error`](crate::Error) is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Knob {
@@ -172,6 +193,16 @@ pub enum Knob {
     Mscale,
     /// The divisor of one pair.
     PairFactor,
+    /// The least step.
+    LeastStep,
+    /// The most.
+    MostStep,
+    /// The lower bound of gates.
+    LowerBound,
+    /// What gates are divided by.
+    Normaliser,
+    /// The least gate.
+    LeastGate,
 }
 
 impl fmt::Display for Knob {
@@ -187,6 +218,11 @@ impl fmt::Display for Knob {
             Knob::AttentionFactor => "attention_factor",
             Knob::Mscale => "mscale",
             Knob::PairFactor => "the factor of a pair",
+            Knob::LeastStep => "the least step",
+            Knob::MostStep => "the most of a step",
+            Knob::LowerBound => "the lower bound of gates",
+            Knob::Normaliser => "the normaliser of gates",
+            Knob::LeastGate => "the least gate",
         })
     }
 }

@@ -5,10 +5,12 @@
 
 use crate::dispatch::Rotate;
 use crate::entry::{
-    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, LinearEntry, TILE_K, Tiling, Turning, rotate,
+    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, TILE_K, Tiling, Turning, rotate,
 };
 use crate::simd::{Avx2, Level};
 use half::{bf16, f16};
+
+use crate::entry::LinearEntry;
 
 /// 32 rows: 11 of 16 registers.
 const KEYS_2X4_Q32: Tiling = Tiling {

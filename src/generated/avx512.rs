@@ -5,11 +5,13 @@
 
 use crate::dispatch::Rotate;
 use crate::entry::{
-    self, Chunk, Class, Entry, Fixed, Halves, Interleaved, Job, Lanes, LinearEntry, TILE_K, Tiling, Turning, linear_chunk, rotate,
+    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, TILE_K, Tiling, Turning, rotate,
 };
-use crate::linear::{Family, Form, Gate, Rule};
 use crate::simd::{Avx512, Bf16Products, Level};
 use half::{bf16, f16};
+
+use crate::entry::{Chunk, Class, LinearEntry, linear_chunk};
+use crate::linear::{Family, Form, Gate, Rule};
 
 /// 32 rows: 21 of 32 registers.
 const KEYS_4X4_Q32: Tiling = Tiling {
@@ -481,29 +483,34 @@ pub(crate) const LINEAR: &[LinearEntry] = unsafe {
 /// MiniMax-01, Ring-linear.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn linear_token_add_k128_v128_c16_avx512(chunk: Chunk<'_>) {
-    linear_chunk::<Avx512, Class<1, 0>, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Avx512, C, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
 }
 
 /// RetNet-1.3B.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn linear_token_add_k256_v512_c16_avx512(chunk: Chunk<'_>) {
-    linear_chunk::<Avx512, Class<1, 0>, Fixed<256>, Fixed<512>, 4, 4>(Avx512::here(), chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Avx512, C, Fixed<256>, Fixed<512>, 4, 4>(Avx512::here(), chunk);
 }
 
 /// Mamba-2, Zamba2, Nemotron-H.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn linear_token_add_k128_v64_c16_avx512(chunk: Chunk<'_>) {
-    linear_chunk::<Avx512, Class<1, 0>, Fixed<128>, Fixed<64>, 4, 4>(Avx512::here(), chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Avx512, C, Fixed<128>, Fixed<64>, 4, 4>(Avx512::here(), chunk);
 }
 
 /// Qwen3-Next.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn linear_token_delta_k128_v128_c16_avx512(chunk: Chunk<'_>) {
-    linear_chunk::<Avx512, Class<1, 2>, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
+    type C = Class<1, 2>;
+    linear_chunk::<Avx512, C, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
 }
 
 /// Kimi-Linear.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn linear_channel_delta_k128_v128_c16_avx512(chunk: Chunk<'_>) {
-    linear_chunk::<Avx512, Class<2, 2>, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
+    type C = Class<2, 2>;
+    linear_chunk::<Avx512, C, Fixed<128>, Fixed<128>, 4, 4>(Avx512::here(), chunk);
 }

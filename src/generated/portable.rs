@@ -3,12 +3,12 @@
 //! decides. Names are those of four lanes.
 
 use crate::dispatch::Rotate;
-use crate::entry::{
-    self, Chunk, Class, Entry, Fixed, Halves, Interleaved, Job, LinearEntry, TILE_K, Tiling, Turning, linear_chunk, rotate,
-};
-use crate::linear::{Family, Form, Gate, Rule};
+use crate::entry::{self, Entry, Fixed, Halves, Interleaved, Job, TILE_K, Tiling, Turning, rotate};
 use crate::simd::{Level, Portable};
 use half::{bf16, f16};
+
+use crate::entry::{Chunk, Class, LinearEntry, linear_chunk};
+use crate::linear::{Family, Form, Gate, Rule};
 
 /// `[attend, decode]` for each head size.
 pub(crate) const ENTRIES: &[[Entry; 2]] = &[
@@ -307,30 +307,36 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
 
 /// MiniMax-01, Ring-linear.
 fn linear_token_add_k128_v128_c16_portable(chunk: Chunk<'_>) {
-    linear_chunk::<Portable, Class<1, 0>, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Portable, C, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
 }
 
 /// RetNet-1.3B.
 fn linear_token_add_k256_v512_c16_portable(chunk: Chunk<'_>) {
-    linear_chunk::<Portable, Class<1, 0>, Fixed<256>, Fixed<512>, 2, 4>(Portable, chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Portable, C, Fixed<256>, Fixed<512>, 2, 4>(Portable, chunk);
 }
 
 /// Mamba-2, Zamba2, Nemotron-H.
 fn linear_token_add_k128_v64_c16_portable(chunk: Chunk<'_>) {
-    linear_chunk::<Portable, Class<1, 0>, Fixed<128>, Fixed<64>, 2, 4>(Portable, chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Portable, C, Fixed<128>, Fixed<64>, 2, 4>(Portable, chunk);
 }
 
 /// Qwen3-Next.
 fn linear_token_delta_k128_v128_c16_portable(chunk: Chunk<'_>) {
-    linear_chunk::<Portable, Class<1, 2>, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
+    type C = Class<1, 2>;
+    linear_chunk::<Portable, C, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
 }
 
 /// Kimi-Linear.
 fn linear_channel_delta_k128_v128_c16_portable(chunk: Chunk<'_>) {
-    linear_chunk::<Portable, Class<2, 2>, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
+    type C = Class<2, 2>;
+    linear_chunk::<Portable, C, Fixed<128>, Fixed<128>, 2, 4>(Portable, chunk);
 }
 
 /// RWKV-7.
 fn linear_channel_low_rank_k64_v64_c16_portable(chunk: Chunk<'_>) {
-    linear_chunk::<Portable, Class<2, 3>, Fixed<64>, Fixed<64>, 2, 4>(Portable, chunk);
+    type C = Class<2, 3>;
+    linear_chunk::<Portable, C, Fixed<64>, Fixed<64>, 2, 4>(Portable, chunk);
 }

@@ -3,11 +3,13 @@
 
 use crate::dispatch::Rotate;
 use crate::entry::{
-    self, Chunk, Class, Entry, Fixed, Halves, Interleaved, Job, Lanes, LinearEntry, TILE_K, Tiling, Turning, linear_chunk, rotate,
+    self, Entry, Fixed, Halves, Interleaved, Job, Lanes, TILE_K, Tiling, Turning, rotate,
 };
-use crate::linear::{Family, Form, Gate, Rule};
 use crate::simd::{Level, Scalar};
 use half::{bf16, f16};
+
+use crate::entry::{Chunk, Class, LinearEntry, linear_chunk};
+use crate::linear::{Family, Form, Gate, Rule};
 
 /// 4 rows: 11 of 32 registers.
 const QUERIES_1X8_Q4: Tiling = Tiling {
@@ -331,30 +333,36 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
 
 /// MiniMax-01, Ring-linear.
 fn linear_token_add_k128_v128_c16_scalar(chunk: Chunk<'_>) {
-    linear_chunk::<Scalar, Class<1, 0>, Fixed<128>, Fixed<128>, 2, 4>(Scalar, chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Scalar, C, Fixed<128>, Fixed<128>, 2, 4>(Scalar, chunk);
 }
 
 /// RetNet-1.3B.
 fn linear_token_add_k256_v512_c16_scalar(chunk: Chunk<'_>) {
-    linear_chunk::<Scalar, Class<1, 0>, Fixed<256>, Fixed<512>, 2, 4>(Scalar, chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Scalar, C, Fixed<256>, Fixed<512>, 2, 4>(Scalar, chunk);
 }
 
 /// Mamba-2, Zamba2, Nemotron-H.
 fn linear_token_add_k128_v64_c16_scalar(chunk: Chunk<'_>) {
-    linear_chunk::<Scalar, Class<1, 0>, Fixed<128>, Fixed<64>, 2, 4>(Scalar, chunk);
+    type C = Class<1, 0>;
+    linear_chunk::<Scalar, C, Fixed<128>, Fixed<64>, 2, 4>(Scalar, chunk);
 }
 
 /// Qwen3-Next.
 fn linear_token_delta_k128_v128_c16_scalar(chunk: Chunk<'_>) {
-    linear_chunk::<Scalar, Class<1, 2>, Fixed<128>, Fixed<128>, 2, 4>(Scalar, chunk);
+    type C = Class<1, 2>;
+    linear_chunk::<Scalar, C, Fixed<128>, Fixed<128>, 2, 4>(Scalar, chunk);
 }
 
 /// Kimi-Linear.
 fn linear_channel_delta_k128_v128_c16_scalar(chunk: Chunk<'_>) {
-    linear_chunk::<Scalar, Class<2, 2>, Fixed<128>, Fixed<128>, 2, 4>(Scalar, chunk);
+    type C = Class<2, 2>;
+    linear_chunk::<Scalar, C, Fixed<128>, Fixed<128>, 2, 4>(Scalar, chunk);
 }
 
 /// RWKV-7.
 fn linear_channel_low_rank_k64_v64_c16_scalar(chunk: Chunk<'_>) {
-    linear_chunk::<Scalar, Class<2, 3>, Fixed<64>, Fixed<64>, 2, 4>(Scalar, chunk);
+    type C = Class<2, 3>;
+    linear_chunk::<Scalar, C, Fixed<64>, Fixed<64>, 2, 4>(Scalar, chunk);
 }

@@ -8,6 +8,7 @@ mod compositions;
 mod embeddings;
 mod errors;
 mod frequencies;
+mod gates;
 mod golden;
 mod heads;
 mod inspect;
