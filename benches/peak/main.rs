@@ -12,6 +12,7 @@
 #[path = "../shared/call.rs"]
 mod call;
 mod cases;
+mod linear;
 mod modified;
 mod probes;
 mod report;
@@ -23,6 +24,7 @@ mod turns;
 use cases::Case;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use flashlet::Level;
+use linear::Linear;
 use probes::Probes;
 use regex::Regex;
 use report::{Row, table};
@@ -68,15 +70,16 @@ fn level(name: &str) -> Result<Level, String> {
 
 impl Cli {
     /// The cases asked for. None is an error of the command line.
-    fn cases(&self) -> (Vec<Case>, Vec<Turning>) {
+    fn cases(&self) -> (Vec<Case>, Vec<Turning>, Vec<Linear>) {
         let asked = |name: &str| self.case.as_ref().is_none_or(|regex| regex.is_match(name));
         let cases: Vec<_> = cases::all().into_iter().filter(|case| asked(&case.name)).collect();
         let turns: Vec<_> = turns::all().into_iter().filter(|case| asked(&case.name)).collect();
-        if cases.is_empty() && turns.is_empty() {
+        let linear: Vec<_> = linear::all().into_iter().filter(|case| asked(&case.name)).collect();
+        if cases.is_empty() && turns.is_empty() && linear.is_empty() {
             let message = "--case matches no case";
             Cli::command().error(ErrorKind::InvalidValue, message).exit();
         }
-        (cases, turns)
+        (cases, turns, linear)
     }
 
     /// The levels that a case is timed on, which may ask for all of them.
@@ -99,7 +102,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (tensors, probes) = (Tensors::default(), Probes::default());
     let mut bench = Bench { effort: cli.effort(), tensors, probes };
     let (mut rows, mut failures, mut skipped) = (Vec::new(), Vec::new(), 0);
-    let (cases, turns) = cli.cases();
+    let (cases, turns, linear) = cli.cases();
     for case in cases {
         for level in cli.levels(case.on_every_level) {
             if !cli.json && stderr().is_terminal() {
@@ -117,12 +120,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             rows.push(row);
         }
     }
-    for case in turns {
-        for level in cli.levels(false) {
+    let levels = cli.levels(false);
+    let runs = turns.iter().map(Timed::Turning);
+    for case in runs.chain(linear.iter().map(Timed::Linear)) {
+        for &level in &levels {
             let row = case.run(level, bench.effort, &mut bench.probes)?;
             let share = row.err_over_bound();
             if share > 1.0 {
-                failures.push(format!("{} {level}: {share} of the bound", case.name));
+                failures.push(format!("{} {level}: {share} of the bound", case.name()));
             }
             if cli.json {
                 print_json(&row)?;
@@ -140,6 +145,33 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         eprintln!("{failure}");
     }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is no softmax attention.
+enum Timed<'c> {
+    Turning(&'c Turning),
+    Linear(&'c Linear),
+}
+
+impl Timed<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Timed::Turning(case) => &case.name,
+            Timed::Linear(case) => &case.name,
+        }
+    }
+
+    fn run(
+        &self,
+        level: Level,
+        effort: Effort,
+        probes: &mut Probes,
+    ) -> Result<Row, flashlet::Error> {
+        match self {
+            Timed::Turning(case) => case.run(level, effort, probes),
+            Timed::Linear(case) => case.run(level, effort, probes),
+        }
+    }
 }
 
 fn print_json(row: &Row) -> Result<(), Box<dyn Error>> {

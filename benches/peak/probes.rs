@@ -80,6 +80,11 @@ impl Probes {
         Probed { bandwidth_gbs: Some(update_gbs(&mut self.memory[..floats])), ..Probed::default() }
     }
 
+    /// Probes what limits multiply-adds.
+    pub(crate) fn peak(&self, level: Level) -> Probed {
+        Probed { peak_gflops: peak::gflops(level), ..Probed::default() }
+    }
+
     fn read(&mut self, bytes: usize) -> f64 {
         let (floats, all) = (bytes / size_of::<f32>(), DRAM_BYTES / size_of::<f32>());
         if self.memory.len() < floats.max(all) {

@@ -1,6 +1,7 @@
 //! What was found, as JSON lines and as a table.
 
 use crate::cases::{Case, Limit, Products};
+use crate::linear::Worked;
 use crate::probes::{Probed, huge_pages};
 use crate::turns::Turned;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
@@ -112,6 +113,33 @@ impl Row {
             share_of_roofline: None,
             huge_pages: huge_pages(),
             scratch_bytes: angle_bytes,
+            peak_rss_bytes: None,
+            err_over_bound,
+        }
+    }
+
+    /// Linear attention: operations, or bytes of states.
+    pub(crate) fn of_linear(name: &str, level: Level, worked: Worked) -> Self {
+        let Worked { time, probed, entry, flops, bytes, scratch_bytes, err_over_bound } = worked;
+        let (billion, seconds) = (1e9, time.median);
+        let (gflops, gbs) =
+            (flops / seconds / billion, bytes.map(|bytes| bytes as f64 / seconds / billion));
+        Row {
+            case: name.to_owned(),
+            level: level.name(),
+            entry,
+            ms: seconds * 1e3,
+            ms_best: time.best * 1e3,
+            samples: time.samples,
+            gflops,
+            gbs,
+            probed,
+            share_of_peak: probed.peak_gflops.map(|peak| gflops / peak),
+            share_of_bf16_peak: None,
+            share_of_bandwidth: gbs.zip(probed.bandwidth_gbs).map(|(gbs, of)| gbs / of),
+            share_of_roofline: None,
+            huge_pages: huge_pages(),
+            scratch_bytes,
             peak_rss_bytes: None,
             err_over_bound,
         }

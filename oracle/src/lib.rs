@@ -45,6 +45,7 @@ mod attend;
 mod bound;
 mod certify;
 mod double;
+pub mod linear;
 mod problem;
 pub mod rope;
 mod rounding;

@@ -147,7 +147,7 @@ fn decay_rows<S: Simd, F: Known>(simd: S, family: F, chunk: &mut Chunk<'_>) {
         times(simd, next, row(decay, i, *deep));
         for (asker, rows) in asks.chunks_exact_mut(CHUNK * *deep).enumerate() {
             let is_before = if asker == heads { rule.looks_before() } else { rule.reads_before() };
-            let by = if is_before { &*left } else { &*next };
+            let by = if is_before { &**left } else { &*next };
             times(simd, rows.get_mut(i * *deep..(i + 1) * *deep).unwrap_or(&mut []), by);
         }
         left.copy_from_slice(next);
