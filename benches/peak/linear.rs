@@ -82,6 +82,8 @@ pub(crate) struct Worked {
     pub(crate) probed: Probed,
     pub(crate) entry: &'static str,
     pub(crate) flops: f64,
+    /// Multiplications that cannot be avoided, twice: what the peak would do in that time.
+    pub(crate) slots: f64,
     /// Bytes of states read and written, where they limit it.
     pub(crate) bytes: Option<usize>,
     pub(crate) scratch_bytes: usize,
@@ -191,7 +193,9 @@ impl Linear {
         call()?;
         let bytes = self.is_decode.then_some(2 * size_of::<f32>() * Memory::len(&shape)?);
         let mut probe = || match bytes {
-            Some(bytes) => probes.update(bytes / 2),
+            Some(bytes) => {
+                Probed { peak_gflops: probes.peak(level).peak_gflops, ..probes.update(bytes / 2) }
+            }
             None => probes.peak(level),
         };
         let before = probe();
@@ -203,8 +207,13 @@ impl Linear {
             Rule::LowRank => 8,
         };
         let flops = (self.len * self.heads * self.dim * self.dim * per_number) as f64;
+        // A product for each of: decay, what is looked for, what is learnt, what is read.
+        let decays = usize::from(self.family.gate != Gate::Never);
+        let products = decays + per_number / 2;
+        let slots = (self.len * self.heads * self.dim * self.dim * 2 * products) as f64;
         let (entry, scratch_bytes) = (plan.entry().name(), size_of_val(&scratch[..]));
-        let worked = Worked { time, probed, entry, flops, bytes, scratch_bytes, err_over_bound };
+        let worked =
+            Worked { time, probed, entry, flops, slots, bytes, scratch_bytes, err_over_bound };
         Ok(Row::of_linear(&self.name, level, worked))
     }
 

@@ -120,7 +120,9 @@ impl Row {
 
     /// Linear attention: operations, or bytes of states.
     pub(crate) fn of_linear(name: &str, level: Level, worked: Worked) -> Self {
-        let Worked { time, probed, entry, flops, bytes, scratch_bytes, err_over_bound } = worked;
+        let Worked { time, probed, entry, flops, slots, bytes, scratch_bytes, err_over_bound } =
+            worked;
+        let of_slots = probed.peak_gflops.map(|peak| slots / time.median / 1e9 / peak);
         let (billion, seconds) = (1e9, time.median);
         let (gflops, gbs) =
             (flops / seconds / billion, bytes.map(|bytes| bytes as f64 / seconds / billion));
@@ -137,7 +139,10 @@ impl Row {
             share_of_peak: probed.peak_gflops.map(|peak| gflops / peak),
             share_of_bf16_peak: None,
             share_of_bandwidth: gbs.zip(probed.bandwidth_gbs).map(|(gbs, of)| gbs / of),
-            share_of_roofline: None,
+            share_of_roofline: gbs
+                .zip(probed.bandwidth_gbs)
+                .zip(of_slots)
+                .map(|((gbs, of), slots)| slots.max(gbs / of)),
             huge_pages: huge_pages(),
             scratch_bytes,
             peak_rss_bytes: None,

@@ -113,10 +113,7 @@ fn recurrent(case: &Case, fused: bool, defect: Defect) -> (Vec<f32>, Vec<f32>) {
             let a = if decays { case.factor(i, c) } else { 1.0 };
             s[c * d_v..(c + 1) * d_v].iter_mut().for_each(|s| *s *= a);
         }
-        let mut own = 0.0_f32;
-        for c in 0..d_k {
-            own += q[c] * (case.bonus[c] * k[c]);
-        }
+        let own: f32 = q.iter().zip(&k).zip(&case.bonus).map(|((q, k), u)| q * (u * k)).sum();
         for j in 0..d_v {
             let of =
                 |x: &[f32], s: &[f32]| (0..d_k).fold(0.0, |sum, c| fma(x[c], s[c * d_v + j], sum));

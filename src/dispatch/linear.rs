@@ -174,7 +174,7 @@ linear!(portable, Portable, Portable, 2, 2, 4);
 #[cfg(target_arch = "x86_64")]
 linear!(avx2, Avx2, Avx2::here(), 4, 2, 4, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
-linear!(avx512, Avx512, Avx512::here(), 4, 4, 4, "avx512f,avx512bw,avx512dq,avx512vl");
+linear!(avx512, Avx512, Avx512::here(), 2, 4, 4, "avx512f,avx512bw,avx512dq,avx512vl");
 // Never available there, so never asked for.
 #[cfg(not(target_arch = "x86_64"))]
 use {scalar as avx2, scalar as avx512};

@@ -9,8 +9,9 @@ use super::normaliser::{Conditioning, Normaliser, divide};
 use super::plan::{Form, LinearAttention};
 use super::shape::{LINE, Room};
 use crate::dispatch::{AnyFeatures, Head, Lent};
-use crate::elem::Sealed;
+use crate::elem::{Elem, Sealed};
 use crate::error::Error;
+use crate::simd::Scalar;
 use crate::view::{AnyView, Stored, of_any};
 use core::num::NonZero;
 use core::ops::Range;
@@ -114,6 +115,11 @@ impl<'s> Cuts<'s> {
     }
 }
 
+/// The first number of a row.
+fn widened<T: Elem>(row: &[T]) -> f32 {
+    T::load(Scalar, row)
+}
+
 /// The next part of a scratch, from a line of the caches on: a vector that lies across two takes twice as long.
 #[inline(never)]
 fn cut_off<'s>(rest: &mut &'s mut [f32], len: usize) -> Option<&'s mut [f32]> {
@@ -188,6 +194,15 @@ impl Work<'_, '_> {
         });
     }
 
+    /// The one number of each token that comes with the state.
+    fn numbers(&self, view: &AnyView<'_>, tokens: &Range<usize>, to: &mut [f32]) {
+        of_any!(Stored, view.0, (view, _) => {
+            for (token, to) in tokens.clone().zip(to) {
+                *to = widened(view.row(self.b, token, self.s));
+            }
+        });
+    }
+
     /// Queries of all heads that read the state: features, length, scale.
     #[inline(never)]
     fn queries(&self, asks: &mut [f32], tokens: &Range<usize>) {
@@ -255,7 +270,7 @@ impl Work<'_, '_> {
             }
         }
         if let Some(beta) = &self.inputs.beta {
-            self.rows(beta, self.s, tokens, 1.0, cuts.beta, 1);
+            self.numbers(beta, tokens, cuts.beta);
         }
     }
 
@@ -273,8 +288,8 @@ impl Work<'_, '_> {
             }
             (Gate::Token, _, Some(gates)) => {
                 let mut by_token = [0.0; CHUNK];
-                self.rows(gates, self.s, tokens, 1.0, &mut by_token, 1);
-                ExpFeatures.apply(level, &mut by_token);
+                self.numbers(gates, tokens, &mut by_token);
+                ExpFeatures.apply(level, by_token.get_mut(..tokens.len()).unwrap_or(&mut []));
                 for (row, gate) in decay.chunks_exact_mut(deep).zip(by_token) {
                     row.fill(gate);
                 }

@@ -6,33 +6,52 @@ const PARTS: usize = 16;
 /// `sum_c q_c (u_c k_c)`.
 #[inline(never)]
 pub(super) fn weighted(q: &[f32], k: &[f32], u: &[f32]) -> f32 {
-    sum(q.iter().zip(k).zip(u).map(|((q, k), u)| q * (u * k)))
+    let mut parts = [0.0; PARTS];
+    for ((q, k), u) in q.chunks(PARTS).zip(k.chunks(PARTS)).zip(u.chunks(PARTS)) {
+        let terms = whole(q).into_iter().zip(whole(k)).zip(whole(u));
+        parts.iter_mut().zip(terms).for_each(|(part, ((q, k), u))| *part += q * (u * k));
+    }
+    sum(parts)
 }
 
 /// `sum_c x_c y_c`.
 #[inline(never)]
 pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    sum(x.iter().zip(y).map(|(x, y)| x * y))
+    let mut parts = [0.0; PARTS];
+    for (x, y) in x.chunks(PARTS).zip(y.chunks(PARTS)) {
+        let terms = whole(x).into_iter().zip(whole(y));
+        parts.iter_mut().zip(terms).for_each(|(part, (x, y))| *part += x * y);
+    }
+    sum(parts)
 }
 
 /// `sum_c |x_c| y_c`.
 #[inline(never)]
 pub(super) fn dot_of_magnitudes(x: &[f32], y: &[f32]) -> f32 {
-    sum(x.iter().zip(y).map(|(x, y)| x.abs() * y))
+    let mut parts = [0.0; PARTS];
+    for (x, y) in x.chunks(PARTS).zip(y.chunks(PARTS)) {
+        let terms = whole(x).into_iter().zip(whole(y));
+        parts.iter_mut().zip(terms).for_each(|(part, (x, y))| *part += x.abs() * y);
+    }
+    sum(parts)
 }
 
-/// The sum of some terms: partial sums of every sixteenth, then a tree of them.
+/// Some numbers, and zeros behind them.
 #[inline(always)]
-fn sum(mut terms: impl Iterator<Item = f32>) -> f32 {
-    let mut parts = [0.0; PARTS];
-    'all: loop {
-        for part in &mut parts {
-            match terms.next() {
-                Some(term) => *part += term,
-                None => break 'all,
-            }
+fn whole(row: &[f32]) -> [f32; PARTS] {
+    match row.first_chunk() {
+        Some(whole) => *whole,
+        None => {
+            let mut padded = [0.0; PARTS];
+            padded.iter_mut().zip(row).for_each(|(to, x)| *to = *x);
+            padded
         }
     }
+}
+
+/// The sum of partial sums, as a tree.
+#[inline(always)]
+fn sum(mut parts: [f32; PARTS]) -> f32 {
     let mut half = PARTS / 2;
     while half > 0 {
         for i in 0..half {

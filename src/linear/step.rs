@@ -4,7 +4,7 @@
 //! time is that of reading and writing the state.
 
 use super::chunk::Chunk;
-use super::family::{Known, Rule};
+use super::family::{Family, Gate, Known, Rule};
 use super::panel::{self, Panel, Work, put_vectors, vectors};
 use crate::simd::{Items, Rows, Simd, Steps};
 use core::mem::take;
@@ -28,7 +28,7 @@ struct Step<'a, F, const N: usize> {
 impl<F: Known, const N: usize> Work for Step<'_, F, N> {
     #[inline(always)]
     fn block<S: Simd>(&mut self, simd: S, panel: &mut Panel<'_>, first: usize) {
-        channels::<S, N>(simd, self.family.family().rule, &mut self.chunk, panel, first);
+        channels::<S, N>(simd, self.family.family(), &mut self.chunk, panel, first);
     }
 }
 
@@ -36,11 +36,12 @@ impl<F: Known, const N: usize> Work for Step<'_, F, N> {
 #[inline(always)]
 fn channels<S: Simd, const N: usize>(
     simd: S,
-    rule: Rule,
+    Family { gate, rule }: Family,
     chunk: &mut Chunk<'_>,
     panel: &mut Panel<'_>,
     first: usize,
 ) {
+    let is_kept = gate == Gate::Never;
     let (d_k, room, wide) = (chunk.dims[0], chunk.room, N * S::LANES);
     let heads = chunk.heads(rule);
     let Chunk { asks, keys, decay, beta, own, values, out, .. } = chunk;
@@ -85,28 +86,16 @@ fn channels<S: Simd, const N: usize>(
 
     let numbers = asks.row(0).iter().zip(decay.iter()).zip(keys.row(0));
     let rows = panel.rows_mut(first, wide).zip(numbers);
-    let mut read = [simd.splat(-0.0); N];
-    if rule == Rule::LowRank {
+    let mut read = if rule == Rule::LowRank {
         let given = vectors::<S, N>(simd, values.row(1).get(first..).unwrap_or(&[]));
-        for ((row, ((q, a), b)), k) in rows.zip(keys.row(1)) {
-            let after = decayed(simd, vectors::<S, N>(simd, row), *a);
-            let after = learn(simd, learn(simd, after, *b, &learnt), *k, &given);
-            read = learn(simd, read, *q, &after);
-            put_vectors(simd, &after, row);
-        }
+        low_rank(simd, rows.zip(keys.row(1)), &learnt, &given)
+    } else if rule.reads_before() {
+        one_key::<S, N, false, true>(simd, rows, &learnt)
+    } else if is_kept {
+        one_key::<S, N, true, false>(simd, rows, &learnt)
     } else {
-        let is_seen_before = simd.mask(if rule.reads_before() { u64::MAX } else { 0 });
-        for (row, ((q, a), k)) in rows {
-            let before = vectors::<S, N>(simd, row);
-            let after = learn(simd, decayed(simd, before, *a), *k, &learnt);
-            let mut seen = after;
-            for (seen, before) in seen.iter_mut().zip(before) {
-                *seen = simd.select(is_seen_before, before, *seen);
-            }
-            read = learn(simd, read, *q, &seen);
-            put_vectors(simd, &after, row);
-        }
-    }
+        one_key::<S, N, false, false>(simd, rows, &learnt)
+    };
     if rule.reads_before() {
         read = learn(simd, read, own(0), &value);
     }
@@ -151,13 +140,71 @@ impl Outs<'_> {
     }
 }
 
+/// A row of the state; the query's channel and what is left of the row; the key's channel.
+type Row<'s, 'n> = (&'s mut [f32], ((&'n f32, &'n f32), &'n f32));
+
+/// The state goes by: each row decays, unless it is `KEPT`, learns, and is read, `BEFORE` or after that.
+#[inline(always)]
+fn one_key<'s, 'n, S: Simd, const N: usize, const KEPT: bool, const BEFORE: bool>(
+    simd: S,
+    mut rows: impl Iterator<Item = Row<'s, 'n>>,
+    learnt: &[S::F32; N],
+) -> [S::F32; N] {
+    let mut sums = [[simd.splat(-0.0); N]; 2];
+    'all: loop {
+        for sum in &mut sums {
+            let Some((row, ((q, a), k))) = rows.next() else { break 'all };
+            let before = vectors::<S, N>(simd, row);
+            let left = if KEPT { before } else { decayed(simd, before, *a) };
+            let after = learn(simd, left, *k, learnt);
+            *sum = learn(simd, *sum, *q, if BEFORE { &before } else { &after });
+            put_vectors(simd, &after, row);
+        }
+    }
+    joined(simd, sums)
+}
+
+/// As [`one_key`], with two keys a row: `learnt` for the first, `given` for the second.
+#[inline(always)]
+fn low_rank<'s, 'n, S: Simd, const N: usize>(
+    simd: S,
+    mut rows: impl Iterator<Item = (Row<'s, 'n>, &'n f32)>,
+    learnt: &[S::F32; N],
+    given: &[S::F32; N],
+) -> [S::F32; N] {
+    let mut sums = [[simd.splat(-0.0); N]; 2];
+    'all: loop {
+        for sum in &mut sums {
+            let Some(((row, ((q, a), b)), k)) = rows.next() else { break 'all };
+            let left = decayed(simd, vectors::<S, N>(simd, row), *a);
+            let after = learn(simd, learn(simd, left, *b, learnt), *k, given);
+            *sum = learn(simd, *sum, *q, &after);
+            put_vectors(simd, &after, row);
+        }
+    }
+    joined(simd, sums)
+}
+
 /// `sum_c x_c S_c`.
 #[inline(always)]
 fn sums<S: Simd, const N: usize>(simd: S, x: &[f32], state: Rows<'_>) -> [S::F32; N] {
-    let mut sum = [simd.splat(-0.0); N];
-    let steps = Items::of(x).and(state.wide::<S, N>(simd, 0, state.walk(0)));
-    for (x, row) in steps {
-        sum = learn(simd, sum, x, &row);
+    let mut sums = [[simd.splat(-0.0); N]; 2];
+    let mut steps = Items::of(x).and(state.wide::<S, N>(simd, 0, state.walk(0)));
+    'all: loop {
+        for sum in &mut sums {
+            let Some((x, row)) = steps.next() else { break 'all };
+            *sum = learn(simd, *sum, x, &row);
+        }
+    }
+    joined(simd, sums)
+}
+
+/// The sum over even rows and that over odd ones: twice as many chains, which wait for each other half as long.
+#[inline(always)]
+fn joined<S: Simd, const N: usize>(simd: S, [even, odd]: [[S::F32; N]; 2]) -> [S::F32; N] {
+    let mut sum = even;
+    for (sum, odd) in sum.iter_mut().zip(odd) {
+        *sum = simd.add(*sum, odd);
     }
     sum
 }
