@@ -121,12 +121,12 @@ fn recurrent(case: &Case, fused: bool, defect: Defect) -> (Vec<f32>, Vec<f32>) {
             let looked = if defect == Defect::DecayAfter { of(&k, &before) } else { of(&k, &s) };
             let w = if case.rule == 2 { case.beta[i] * (v - looked) } else { v };
             let p = of(&row(&case.a), &before);
-            for c in 0..d_k {
+            for (c, (k, b)) in k.iter().zip(row(&case.b)).enumerate() {
                 let at = c * d_v + j;
                 if case.rule == 3 {
-                    s[at] = fma(row(&case.b)[c], p, s[at]);
+                    s[at] = fma(b, p, s[at]);
                 }
-                s[at] = fma(k[c], w, s[at]);
+                s[at] = fma(*k, w, s[at]);
             }
             let early =
                 (case.rule == 1) != matches!(defect, Defect::ReadTooEarly | Defect::ReadTooLate);

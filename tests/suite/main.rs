@@ -12,6 +12,7 @@ mod gates;
 mod golden;
 mod heads;
 mod inspect;
+mod linear;
 mod masks;
 mod math;
 mod mixtures;
