@@ -193,9 +193,7 @@ impl Linear {
         call()?;
         let bytes = self.is_decode.then_some(2 * size_of::<f32>() * Memory::len(&shape)?);
         let mut probe = || match bytes {
-            Some(bytes) => {
-                Probed { peak_gflops: probes.peak(level).peak_gflops, ..probes.update(bytes / 2) }
-            }
+            Some(bytes) => probes.update(bytes / 2).best(probes.peak(level)),
             None => probes.peak(level),
         };
         let before = probe();

@@ -1,6 +1,8 @@
 //! The command line.
 
-use kernels_gen::manifest::{MANIFEST, PAIRS, ROPES};
+use flashlet::Level;
+use kernels_gen::manifest::{LINEAR, MANIFEST, PAIRS, ROPES};
+use kernels_gen::plan::linear_lines;
 use serde_json::Value;
 use std::process::{Command, Output};
 
@@ -21,6 +23,13 @@ fn list_prints_one_json_object_an_entry() {
     let text = String::from_utf8(output.stdout).unwrap();
     let rows = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let (ropes, rows): (Vec<_>, Vec<_>) = rows.partition(|row: &Value| row["rope"].is_string());
+    let (linear, rows): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row: &Value| row["linear"].is_string());
+    let lines = Level::ALL.into_iter().flat_map(linear_lines).count();
+    assert!(linear.len() == lines && lines > 2 * LINEAR.len(), "{lines}");
+    for key in ["linear", "level", "dim", "v_dim", "chunk", "scratch_bytes", "state_bytes", "why"] {
+        assert!(linear.iter().all(|row| !row[key].is_null()), "{key}");
+    }
     // One for many queries on each of four levels, and one for few; on three of them one for few that
     // serves any head; and those of bf16 pairs.
     assert_eq!(rows.len(), 5 * MANIFEST.len() + 3 + PAIRS.len());
@@ -35,9 +44,9 @@ fn list_prints_one_json_object_an_entry() {
     let names = kernels(&["list", "--no-build"]).stdout;
     let names = String::from_utf8(names).unwrap();
     let listed = |row: &Value, key| names.contains(row[key].as_str().unwrap());
-    assert!(
-        rows.iter().all(|row| listed(row, "entry")) && ropes.iter().all(|row| listed(row, "rope"))
-    );
+    for (rows, key) in [(rows, "entry"), (ropes, "rope"), (linear, "linear")] {
+        assert!(rows.iter().all(|row| listed(row, key)), "{key}");
+    }
 }
 
 #[test]
