@@ -2,8 +2,8 @@
 //!
 //! For each case of the list below: reads the head from `data/real-heads`, asks the oracle for the
 //! exact result and for the certified bound of both arithmetics, and writes one file of numbers for
-//! each array and `cases.rs`, the table that refers to them. The same for rotary positions, of which
-//! `build/rotary.rs` has the list. The crate that runs the cases computes nothing of this, so it fits
+//! each array and `cases.rs`, the table that refers to them. The same for rotary positions and linear
+//! attention, of which `build/rotary.rs` and `build/recurrence.rs` have the lists. The crate that runs the cases computes nothing of this, so it fits
 //! a microcontroller.
 
 #[path = "build/embed.rs"]
@@ -14,6 +14,8 @@ mod expect;
 mod head;
 #[path = "build/numbers.rs"]
 mod numbers;
+#[path = "build/recurrence.rs"]
+mod recurrence;
 #[path = "build/rotary.rs"]
 mod rotary;
 
@@ -86,6 +88,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build");
     let dir = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     rotary::embed(&dir);
+    recurrence::embed(&dir);
     let mut embedder = Embedder::new(dir);
     for spec in CASES {
         let file = Head::read(spec.file);

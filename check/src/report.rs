@@ -4,7 +4,7 @@ use core::fmt;
 
 use flashlet::{Error, Level};
 
-use crate::{CASES, MODELS, Outcome, ROTATIONS, Workspace, run};
+use crate::{CASES, MODELS, Outcome, RECURRENCES, ROTATIONS, Workspace, run};
 
 /// One run, displayed as a line of JSON.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub enum Kind {
     Table,
     /// Heads that turn.
     Rotation,
+    /// Linear attention.
+    Recurrence,
 }
 
 /// What the runs say together.
@@ -57,6 +59,7 @@ impl Kind {
             Kind::Attention => "attention",
             Kind::Table => "table",
             Kind::Rotation => "rotation",
+            Kind::Recurrence => "recurrence",
         }
     }
 }
@@ -118,6 +121,9 @@ pub fn check_all<'a>(
     }
     for rotation in &ROTATIONS {
         tally.levels(Kind::Rotation, rotation.name, |level| rotation.run(level))?;
+    }
+    for recurrence in &RECURRENCES {
+        tally.levels(Kind::Recurrence, recurrence.name, |level| recurrence.run(level))?;
     }
     Ok(tally.verdict)
 }
