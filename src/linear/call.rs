@@ -351,7 +351,7 @@ impl Work<'_, '_> {
 
     #[inline(never)]
     fn learn(&self, cuts: &mut Cuts<'_>, len: usize, state: &mut [f32], stride: usize) {
-        let LinearAttention { shape, family, entry, level, .. } = *self.plan;
+        let LinearAttention { shape, family, entry, .. } = *self.plan;
         let dim = shape.heads.dim;
         let chunk = Chunk {
             family,
@@ -359,7 +359,8 @@ impl Work<'_, '_> {
             room: self.room.tokens,
             learns: self.inputs.kv.is_some(),
             dims: [dim, shape.heads.v_dim],
-            moves: f32::MOVES.of(level),
+            // With as many lanes as the entry has.
+            moves: f32::MOVES.at(entry.level()),
             deep: self.room.deep,
             width: self.room.width,
             asks: cuts.asks,
