@@ -3,6 +3,7 @@
 //! ```text
 //! family             what there is: a gate and a rule
 //! shape features memory inputs plan      what the caller says
+//! room               scratch
 //! call               head by head, chunk by chunk: rows come in as f32, and go out
 //! step | chunk       one token, or several at once:
 //!          scores      what tokens have to do with each other
@@ -23,6 +24,7 @@ mod memory;
 mod normaliser;
 mod panel;
 mod plan;
+mod room;
 mod scores;
 mod shape;
 mod step;

@@ -100,7 +100,7 @@ impl<'a> Lent<'a> {
         let states = self.shape.heads.states();
         let item = b * states + s;
         let is_own = b < self.shape.batch && s < states && item % self.count == self.index;
-        is_own.then_some(Head { lent: self, b, s })
+        is_own.then_some(Head { lent: self, b, s, taken: [false; 2] })
     }
 }
 
@@ -111,25 +111,32 @@ pub(crate) struct Head<'l> {
     lent: &'l Lent<'l>,
     b: usize,
     s: usize,
+    /// Whether the state, and what normalises, were taken.
+    taken: [bool; 2],
 }
 
 impl<'l> Head<'l> {
-    /// The state `[head_dim, v_dim]`, if it lies as kernels want it: to be taken once.
+    /// The state `[head_dim, v_dim]`, if it lies as kernels want it: once.
     pub(crate) fn in_place(&mut self) -> Option<&'l mut [f32]> {
         let [_, _, dim, v_dim] = self.lent.shape.state();
         match self.lent.state {
-            (Out::F32(state, _), strides) if self.lent.is_in_place() => {
+            (Out::F32(state, _), strides) if self.lent.is_in_place() && !self.taken[0] => {
+                self.taken[0] = true;
                 let at = strides.offset(self.b, 0, self.s);
-                // SAFETY: rows without gaps, all of this head's (see `Head`). Its caller takes it once.
+                // SAFETY: rows without gaps, all of this head's (see `Head`), not taken before; `load` and `store`
+                // leave it alone.
                 Some(unsafe { row_at(state, at, dim * v_dim) })
             }
             _ => None,
         }
     }
 
-    /// Copies the state to rows of so many floats each, as f32.
+    /// Copies a state that is not in place to rows of so many floats each, as f32.
     #[inline(never)]
     pub(crate) fn load(&self, to: &mut [f32], width: usize) {
+        if self.lent.is_in_place() {
+            return;
+        }
         let [_, _, dim, v_dim] = self.lent.shape.state();
         let (state, strides) = self.lent.state;
         let of_rows = if self.lent.is_transposed { [v_dim, dim] } else { [dim, v_dim] };
@@ -153,6 +160,9 @@ impl<'l> Head<'l> {
     /// The way back, rounded to how the state is stored.
     #[inline(never)]
     pub(crate) fn store(&mut self, from: &[f32], width: usize) {
+        if self.lent.is_in_place() {
+            return;
+        }
         let [_, _, dim, v_dim] = self.lent.shape.state();
         let (state, strides) = self.lent.state;
         let of_rows = if self.lent.is_transposed { [v_dim, dim] } else { [dim, v_dim] };
@@ -175,12 +185,13 @@ impl<'l> Head<'l> {
         });
     }
 
-    /// What normalises, if anything does: to be taken once.
+    /// What normalises, if anything does: once.
     pub(crate) fn normaliser(&mut self) -> Option<&'l mut [f32]> {
-        let (floats, each) = self.lent.normaliser?;
+        let (floats, each) = self.lent.normaliser.filter(|_| !self.taken[1])?;
+        self.taken[1] = true;
         let item = self.b * self.lent.shape.heads.states() + self.s;
         // SAFETY: `Memory::normaliser` checked that there are so many floats for each state; this is the
-        // head's own (see `Head`). Its caller takes it once.
+        // head's own (see `Head`), not taken before.
         Some(unsafe { row_at(floats, item * each, each) })
     }
 

@@ -7,7 +7,7 @@ use super::features::{ExpFeatures, normalise};
 use super::inputs::LinearInputs;
 use super::normaliser::{Conditioning, Normaliser, divide};
 use super::plan::{Form, LinearAttention};
-use super::shape::{LINE, Room};
+use super::room::{Cuts, Room};
 use crate::dispatch::{AnyFeatures, Head, Lent};
 use crate::elem::{Elem, Sealed};
 use crate::error::Error;
@@ -74,60 +74,9 @@ impl<'a> LinearCall<'a> {
     }
 }
 
-/// The parts of a scratch.
-struct Cuts<'s> {
-    asks: &'s mut [f32],
-    keys: &'s mut [f32],
-    decay: &'s mut [f32],
-    values: &'s mut [f32],
-    out: &'s mut [f32],
-    panels: &'s mut [f32],
-    scores: &'s mut [f32],
-    tail: &'s mut [f32],
-    left: &'s mut [f32],
-    state: &'s mut [f32],
-    /// One a token; `[query heads, tokens]`.
-    beta: &'s mut [f32],
-    own: &'s mut [f32],
-    divisors: &'s mut [f32],
-}
-
-impl<'s> Cuts<'s> {
-    #[inline(never)]
-    fn new(scratch: &'s mut [f32], room: &Room, staging: usize) -> Option<Self> {
-        let mut rest = scratch;
-        let mut cut = |len: usize| cut_off(&mut rest, len);
-        Some(Cuts {
-            asks: cut(room.asks)?,
-            keys: cut(room.keys)?,
-            decay: cut(room.decay)?,
-            values: cut(room.values)?,
-            out: cut(room.out)?,
-            panels: cut(room.panels)?,
-            scores: cut(room.scores)?,
-            tail: cut(room.tail)?,
-            left: cut(room.left)?,
-            beta: cut(room.tokens)?,
-            own: cut(room.own)?,
-            divisors: cut(room.divisors)?,
-            state: cut_off(&mut rest, staging).unwrap_or(&mut []),
-        })
-    }
-}
-
 /// The first number of a row.
 fn widened<T: Elem>(row: &[T]) -> f32 {
     T::load(Scalar, row)
-}
-
-/// The next part of a scratch, from a line of the caches on: a vector that lies across two takes twice as long.
-#[inline(never)]
-fn cut_off<'s>(rest: &mut &'s mut [f32], len: usize) -> Option<&'s mut [f32]> {
-    let skip = rest.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-    let (_, behind) = core::mem::take(rest).split_at_mut_checked(skip)?;
-    let (part, behind) = behind.split_at_mut_checked(len)?;
-    *rest = behind;
-    Some(part)
 }
 
 /// The tokens of one state of one sequence.

@@ -1,9 +1,6 @@
 //! How many tokens and heads, and how wide: the integers of one linear attention.
 
-use super::chunk::{CHUNK, padded};
 use super::family::{Family, Gate};
-use super::panel::BLOCK;
-use super::plan::Form;
 use crate::error::Error;
 use crate::shape::{Heads, len_of};
 
@@ -188,88 +185,5 @@ impl LinearShape {
             i += 1;
         }
         Ok(())
-    }
-}
-
-/// How a scratch is cut: floats of each part. Sums of a few products of widths, which [`LinearShape::check`] limits, by
-/// heads that read one state.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
-    /// Tokens at once.
-    pub(crate) tokens: usize,
-    /// From one row of queries and keys to the next, and of values.
-    pub(crate) deep: usize,
-    pub(crate) width: usize,
-    pub(crate) asks: usize,
-    pub(crate) keys: usize,
-    pub(crate) decay: usize,
-    pub(crate) values: usize,
-    pub(crate) out: usize,
-    pub(crate) panels: usize,
-    pub(crate) scores: usize,
-    pub(crate) tail: usize,
-    pub(crate) left: usize,
-    /// One a query head and token.
-    pub(crate) own: usize,
-    pub(crate) divisors: usize,
-}
-
-/// Floats between two lines of a cache: where parts of a scratch begin.
-pub(crate) const LINE: usize = 16;
-
-impl Room {
-    pub(crate) const fn new(heads: &LinearHeads, family: Family, form: Form) -> Room {
-        let (dim, readers, writes) = (heads.dim, heads.readers(), family.rule.writes());
-        let looks = family.rule.looks() as usize;
-        let is_whole = heads.v_dim.is_multiple_of(BLOCK);
-        let [deep, width] = padded([dim, heads.v_dim]);
-        let chunked = matches!(form, Form::Chunked) as usize;
-        let tokens = if chunked == 1 { CHUNK } else { 1 };
-        let scores = chunked * CHUNK * writes * CHUNK;
-        Room {
-            tokens,
-            width,
-            deep,
-            asks: readers.saturating_add(looks).saturating_mul(tokens * deep),
-            keys: writes * tokens * deep,
-            decay: tokens * deep,
-            values: writes * tokens * width,
-            out: readers.saturating_mul(tokens * width),
-            panels: chunked * writes * tokens * deep,
-            scores: readers.saturating_add(looks).saturating_mul(scores),
-            tail: if is_whole { 0 } else { dim * BLOCK },
-            left: chunked * deep,
-            own: readers.saturating_mul(tokens),
-            divisors: readers.saturating_mul(tokens),
-        }
-    }
-
-    /// Floats for a state that does not lie as kernels want it.
-    pub(crate) const fn staging(heads: &LinearHeads) -> usize {
-        heads.dim * padded([heads.dim, heads.v_dim])[1] + LINE
-    }
-
-    /// All of it, and what is lost where parts begin at lines.
-    pub(crate) const fn floats(&self) -> usize {
-        let parts = [
-            self.asks,
-            self.keys,
-            self.decay,
-            self.values,
-            self.out,
-            self.panels,
-            self.scores,
-            self.tail,
-            self.left,
-            self.tokens,
-            self.own,
-            self.divisors,
-        ];
-        let (mut all, mut i) = (LINE, 0);
-        while i < parts.len() {
-            all = usize::saturating_add(all, parts[i].saturating_add(LINE));
-            i += 1;
-        }
-        all
     }
 }
