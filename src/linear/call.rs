@@ -125,7 +125,7 @@ impl Work<'_, '_> {
         cuts.state = staged;
     }
 
-    /// Rows of some tokens as f32, `width` apart.
+    /// Rows of some tokens as f32, `width` apart. Meanwhile those of the next tokens come nearer.
     #[inline(never)]
     fn rows(
         &self,
@@ -138,7 +138,8 @@ impl Work<'_, '_> {
     ) {
         of_any!(Stored, view.0, (view, moves) => {
             if let Some(rows) = view.rows(self.b, h) {
-                moves.of(self.plan.level).flat(rows.slice(tokens.clone()), 0, scale, to, width);
+                let ahead = (self.room.tokens * view.strides().token).cast_signed();
+                moves.of(self.plan.level).flat(rows.slice(tokens.clone()), ahead, scale, to, width);
             }
         });
     }

@@ -6,58 +6,52 @@ const PARTS: usize = 16;
 /// `sum_c q_c (u_c k_c)`.
 #[inline(never)]
 pub(super) fn weighted(q: &[f32], k: &[f32], u: &[f32]) -> f32 {
+    let ((q, q_rest), (k, k_rest), (u, u_rest)) =
+        (q.as_chunks::<PARTS>(), k.as_chunks::<PARTS>(), u.as_chunks::<PARTS>());
     let mut parts = [0.0; PARTS];
-    for ((q, k), u) in q.chunks(PARTS).zip(k.chunks(PARTS)).zip(u.chunks(PARTS)) {
-        let terms = whole(q).into_iter().zip(whole(k)).zip(whole(u));
-        parts.iter_mut().zip(terms).for_each(|(part, ((q, k), u))| *part += q * (u * k));
+    for ((q, k), u) in q.iter().zip(k).zip(u) {
+        for (n, part) in parts.iter_mut().enumerate() {
+            *part += q[n] * (u[n] * k[n]);
+        }
     }
+    let rest = q_rest.iter().zip(k_rest).zip(u_rest);
+    parts.iter_mut().zip(rest).for_each(|(part, ((q, k), u))| *part += q * (u * k));
     sum(parts)
 }
 
 /// `sum_c x_c y_c`.
 #[inline(never)]
 pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<PARTS>(), y.as_chunks::<PARTS>());
     let mut parts = [0.0; PARTS];
-    for (x, y) in x.chunks(PARTS).zip(y.chunks(PARTS)) {
-        let terms = whole(x).into_iter().zip(whole(y));
-        parts.iter_mut().zip(terms).for_each(|(part, (x, y))| *part += x * y);
+    for (x, y) in x.iter().zip(y) {
+        for (n, part) in parts.iter_mut().enumerate() {
+            *part += x[n] * y[n];
+        }
     }
+    parts.iter_mut().zip(x_rest.iter().zip(y_rest)).for_each(|(part, (x, y))| *part += x * y);
     sum(parts)
 }
 
 /// `sum_c |x_c| y_c`.
 #[inline(never)]
 pub(super) fn dot_of_magnitudes(x: &[f32], y: &[f32]) -> f32 {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<PARTS>(), y.as_chunks::<PARTS>());
     let mut parts = [0.0; PARTS];
-    for (x, y) in x.chunks(PARTS).zip(y.chunks(PARTS)) {
-        let terms = whole(x).into_iter().zip(whole(y));
-        parts.iter_mut().zip(terms).for_each(|(part, (x, y))| *part += x.abs() * y);
-    }
-    sum(parts)
-}
-
-/// Some numbers, and zeros behind them.
-#[inline(always)]
-fn whole(row: &[f32]) -> [f32; PARTS] {
-    match row.first_chunk() {
-        Some(whole) => *whole,
-        None => {
-            let mut padded = [0.0; PARTS];
-            padded.iter_mut().zip(row).for_each(|(to, x)| *to = *x);
-            padded
+    for (x, y) in x.iter().zip(y) {
+        for (n, part) in parts.iter_mut().enumerate() {
+            *part += x[n].abs() * y[n];
         }
     }
+    let rest = x_rest.iter().zip(y_rest);
+    parts.iter_mut().zip(rest).for_each(|(part, (x, y))| *part += x.abs() * y);
+    sum(parts)
 }
 
 /// The sum of partial sums, as a tree.
 #[inline(always)]
-fn sum(mut parts: [f32; PARTS]) -> f32 {
-    let mut half = PARTS / 2;
-    while half > 0 {
-        for i in 0..half {
-            parts[i] += parts[i + half];
-        }
-        half /= 2;
-    }
-    parts[0]
+fn sum(parts: [f32; PARTS]) -> f32 {
+    let eight: [f32; 8] = core::array::from_fn(|n| parts[n] + parts[n + 8]);
+    let four: [f32; 4] = core::array::from_fn(|n| eight[n] + eight[n + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
