@@ -1,7 +1,8 @@
 //! Planning, binding and running allocate nothing.
 
 use flashlet::{
-    Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Shape, State, View, ViewMut, Window,
+    Attention, Family, Form, Heads, Inputs, Level, LinearAttention, LinearHeads, LinearInputs,
+    LinearOutputs, LinearShape, Mask, Memory, Offset, Outputs, Shape, State, View, ViewMut, Window,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -63,6 +64,19 @@ fn nothing_is_allocated_from_plan_to_merged_state() {
         plan.keys(96..150).unwrap().bind_state(inputs, &mut back, &mut scratch).unwrap().run();
         front.merge(&back).unwrap();
         front.finish(ViewMut::packed(&mut o, shape.o()).unwrap(), Some(&mut lse)).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
+
+    let shape = LinearShape { batch: 1, len: 37, heads: LinearHeads::new(2, 64) };
+    let mut state = vec![0.0_f32; Memory::len(&shape).unwrap()];
+    let before = ALLOCATIONS.with(Cell::get);
+    for form in [Form::Recurrent, Form::Chunked] {
+        let plan = LinearAttention::new(shape, Family::RETNET).unwrap().form(form);
+        let view = View::packed(&q, shape.q()).unwrap();
+        let inputs = LinearInputs::new(view, view, view).decay(&[-0.1, -0.2]);
+        let outputs = LinearOutputs::new(ViewMut::packed(&mut o, shape.o()).unwrap());
+        let memory = Memory::new(&mut state, &shape).unwrap();
+        plan.bind(inputs, outputs, memory, &mut scratch).unwrap().run();
     }
     assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
 

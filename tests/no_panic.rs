@@ -56,9 +56,17 @@ fn kernels_hold_their_intrinsics_inline() {
 #[test]
 fn a_callers_binary_holds_no_panic_and_no_allocation() {
     let symbols = symbols();
-    for function in
-        ["attend", "modified", "sparse", "split", "inspected", "turned", "embedded", "gated"]
-    {
+    for function in [
+        "attend",
+        "modified",
+        "sparse",
+        "split",
+        "inspected",
+        "turned",
+        "embedded",
+        "gated",
+        "streamed",
+    ] {
         assert!(symbols.iter().any(|name| name == function), "{function} is there");
     }
     assert!(symbols.iter().any(|name| name.contains("attend_f32_hd64")), "the kernels are there");

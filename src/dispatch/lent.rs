@@ -150,7 +150,7 @@ impl<'l> Head<'l> {
                 return;
             }
             // From the last rows backwards: whole vectors are written, beyond the end of a column.
-            for first in (0..v_dim).step_by(self.lent.lanes).rev() {
+            for first in (0..v_dim).step_by(self.lent.lanes.max(1)).rev() {
                 let rows = (first..v_dim.min(first + self.lent.lanes)).map(row);
                 mover.pack(&in_lanes(0, rows), 1.0, to.get_mut(first..).unwrap_or(&mut []), width);
             }
@@ -175,7 +175,7 @@ impl<'l> Head<'l> {
                 }
                 return;
             }
-            for first in (0..v_dim).step_by(self.lent.lanes) {
+            for first in (0..v_dim).step_by(self.lent.lanes.max(1)) {
                 let mut rows = core::array::from_fn(|_| &mut [][..]);
                 for (to, c) in rows.iter_mut().zip(first..v_dim.min(first + self.lent.lanes)) {
                     *to = row(c);

@@ -290,8 +290,8 @@ impl Work<'_, '_> {
     fn own(&self, cuts: &mut Cuts<'_>, len: usize, u: &[f32]) {
         let (dim, deep) = (self.plan.shape.heads.dim, self.room.deep.max(1));
         let u = u.get(self.s * dim..).and_then(|u| u.get(..dim)).unwrap_or(&[]);
-        let heads = cuts.asks.chunks_exact(self.room.tokens * deep);
-        for (queries, own) in heads.zip(cuts.own.chunks_exact_mut(self.room.tokens)) {
+        let heads = cuts.asks.chunks_exact((self.room.tokens * deep).max(1));
+        for (queries, own) in heads.zip(cuts.own.chunks_exact_mut(self.room.tokens.max(1))) {
             let pairs = queries.chunks_exact(deep).zip(cuts.keys.chunks_exact(deep)).take(len);
             for (own, (q, k)) in own.iter_mut().zip(pairs) {
                 *own = weighted(q, k, u);

@@ -143,20 +143,20 @@ fn decay_rows<S: Simd, F: Known>(simd: S, family: F, chunk: &mut Chunk<'_>) {
     // `panels` are free by now.
     let Some(next) = chunk.panels.get_mut(..*deep) else { return };
     for i in 0..len {
-        next.copy_from_slice(left);
+        copy(left, next);
         times(simd, next, row(decay, i, *deep));
-        for (asker, rows) in asks.chunks_exact_mut(CHUNK * *deep).enumerate() {
+        for (asker, rows) in asks.chunks_exact_mut((CHUNK * *deep).max(1)).enumerate() {
             let is_before = if asker == heads { rule.looks_before() } else { rule.reads_before() };
             let by = if is_before { &**left } else { &*next };
             times(simd, rows.get_mut(i * *deep..(i + 1) * *deep).unwrap_or(&mut []), by);
         }
-        left.copy_from_slice(next);
+        copy(next, left);
     }
     // What will be left of each key, from the last one backwards.
     let ahead = next;
     ahead.fill(1.0);
     for j in (0..len).rev() {
-        for rows in keys.chunks_exact_mut(CHUNK * *deep) {
+        for rows in keys.chunks_exact_mut((CHUNK * *deep).max(1)) {
             times(simd, rows.get_mut(j * *deep..(j + 1) * *deep).unwrap_or(&mut []), ahead);
         }
         times(simd, ahead, row(decay, j, *deep));
@@ -166,6 +166,12 @@ fn decay_rows<S: Simd, F: Known>(simd: S, family: F, chunk: &mut Chunk<'_>) {
 #[inline(always)]
 fn row(rows: &[f32], i: usize, width: usize) -> &[f32] {
     rows.get(i * width..).and_then(|rows| rows.get(..width)).unwrap_or(&[])
+}
+
+/// As `copy_from_slice`, without a panic.
+#[inline(always)]
+pub(super) fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
 }
 
 /// Multiplies whole vectors.

@@ -6,8 +6,9 @@ const PARTS: usize = 16;
 /// `sum_c q_c (u_c k_c)`.
 #[inline(never)]
 pub(super) fn weighted(q: &[f32], k: &[f32], u: &[f32]) -> f32 {
-    let ((q, q_rest), (k, k_rest), (u, u_rest)) =
-        (q.as_chunks::<PARTS>(), k.as_chunks::<PARTS>(), u.as_chunks::<PARTS>());
+    // Rows of queries and keys may be longer: padded by zeros.
+    let [q, k, u] = [q, k, u].map(|row| row.get(..u.len()).unwrap_or(row).as_chunks::<PARTS>());
+    let ((q, q_rest), (k, k_rest), (u, u_rest)) = (q, k, u);
     let mut parts = [0.0; PARTS];
     for ((q, k), u) in q.iter().zip(k).zip(u) {
         for (n, part) in parts.iter_mut().enumerate() {
@@ -22,7 +23,8 @@ pub(super) fn weighted(q: &[f32], k: &[f32], u: &[f32]) -> f32 {
 /// `sum_c x_c y_c`.
 #[inline(never)]
 pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<PARTS>(), y.as_chunks::<PARTS>());
+    let [x, y] = [x, y].map(|row| row.get(..y.len()).unwrap_or(row).as_chunks::<PARTS>());
+    let ((x, x_rest), (y, y_rest)) = (x, y);
     let mut parts = [0.0; PARTS];
     for (x, y) in x.iter().zip(y) {
         for (n, part) in parts.iter_mut().enumerate() {
@@ -36,7 +38,8 @@ pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
 /// `sum_c |x_c| y_c`.
 #[inline(never)]
 pub(super) fn dot_of_magnitudes(x: &[f32], y: &[f32]) -> f32 {
-    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<PARTS>(), y.as_chunks::<PARTS>());
+    let [x, y] = [x, y].map(|row| row.get(..y.len()).unwrap_or(row).as_chunks::<PARTS>());
+    let ((x, x_rest), (y, y_rest)) = (x, y);
     let mut parts = [0.0; PARTS];
     for (x, y) in x.iter().zip(y) {
         for (n, part) in parts.iter_mut().enumerate() {

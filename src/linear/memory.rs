@@ -1,5 +1,6 @@
 //! The state of linear attention: all that is kept of any number of tokens.
 
+use super::chunk::copy;
 use super::shape::LinearShape;
 use crate::dispatch::check_len;
 use crate::elem::Elem;
@@ -170,7 +171,7 @@ impl<'a, T: Copy> Snapshots<'a, T> {
         check_len(Tensor::State, self.len, state.len())?;
         let (capacity, slot) = (self.capacity(), self.next);
         if let Some(to) = self.storage.chunks_exact_mut(self.len.max(1)).nth(slot) {
-            to.copy_from_slice(state);
+            copy(state, to);
         }
         self.next = if slot + 1 < capacity { slot + 1 } else { 0 };
         self.held = capacity.min(self.held + 1);
@@ -189,7 +190,7 @@ impl<'a, T: Copy> Snapshots<'a, T> {
         let capacity = self.capacity();
         let slot = if self.next >= back { self.next - back } else { self.next + capacity - back };
         if let Some(from) = self.storage.chunks_exact(self.len.max(1)).nth(slot) {
-            state.copy_from_slice(from);
+            copy(from, state);
         }
         (self.next, self.held) = (slot, self.held - back);
         Ok(())

@@ -44,7 +44,7 @@ pub(super) fn all<S: Simd, F: Known, const R: usize>(simd: S, family: F, chunk: 
 #[inline(always)]
 fn lay_down<S: Simd>(chunk: &mut Chunk<'_>) {
     let (d_k, deep) = (chunk.dims[0].max(1), chunk.deep);
-    let panels = chunk.panels.chunks_exact_mut(S::LANES * d_k);
+    let panels = chunk.panels.chunks_exact_mut((S::LANES * d_k).max(1));
     for (n, panel) in panels.enumerate().take(chunk.keys.len() / (S::LANES * deep).max(1)) {
         let Some(rows) = Rows::new(chunk.keys, deep, (n + 1) * S::LANES, d_k) else { return };
         let rows = (n * S::LANES..(n + 1) * S::LANES).map(|j| rows.row(j));
