@@ -135,13 +135,14 @@ fn unusable(path: &Path) -> impl Fn(io::Error) -> BuildError {
 }
 
 impl Emitted {
-    /// Compiles the crate in release mode.
+    /// Compiles the crate in release mode, and returns its machine code.
     ///
     /// # Errors
-    /// What the compiler says.
-    pub fn compile(&self, spec: &Spec) -> Result<(), BuildError> {
-        compile::release(&spec.name, &self.directory.join("Cargo.toml"), &self.target)?;
-        Ok(())
+    /// What the compiler says; a library that cannot be looked into.
+    pub fn compile(&self, spec: &Spec) -> Result<Text, BuildError> {
+        let manifest = self.directory.join("Cargo.toml");
+        let library = compile::release(&spec.name, &manifest, &self.target)?.library()?;
+        Ok(Text::of_library(&library)?)
     }
 
     /// Compiles the runner, runs it, and returns its rows with the size of each entry's code.

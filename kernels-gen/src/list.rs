@@ -182,7 +182,7 @@ fn ropes(level: Level, text: Option<&Text>) -> impl Iterator<Item = RopeRow> {
 fn linear(level: Level, text: Option<&Text>) -> impl Iterator<Item = LinearRow> {
     linear_lines(level).map(move |line| {
         let &LinearLine { family, dim, v_dim, models } = line;
-        let name = linear_name(line, level);
+        let name = linear_name(line, Form::Chunked, level);
         let heads = LinearHeads { v_dim, ..LinearHeads::new(1, dim) };
         let shape = LinearShape { batch: 1, len: CHUNK, heads };
         let plan = LinearAttention::new(shape, family).map(|plan| plan.form(Form::Chunked));

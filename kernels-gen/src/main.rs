@@ -6,7 +6,7 @@ use kernels_gen::plan::{Op, width};
 use kernels_gen::spec::{REFERENCE, Spec};
 use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{self, Fault};
-use kernels_gen::{angles, build, list, render, table, tune};
+use kernels_gen::{angles, build, list, package, render, table, tune};
 use miette::IntoDiagnostic;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -205,11 +205,19 @@ fn build(arguments: &Build) -> miette::Result<ExitCode> {
     if let Some(rope) = &spec.rope {
         eprintln!("rope: {rope}, {} bytes of flash", render::thousands(rope.bytes() as u64));
     }
+    if let Some(linear) = &spec.linear {
+        let bytes = render::thousands((linear.state_len * size_of::<f32>()) as u64);
+        eprintln!("linear: {linear}, {bytes} bytes of state");
+    }
     if arguments.svg {
         eprintln!("drew {}", emitted.draw(&spec, &captured)?.display());
     }
     if !wants_run {
-        emitted.compile(&spec)?;
+        let text = emitted.compile(&spec)?;
+        for name in package::linear_names(&spec) {
+            let bytes = table::known(text.functions.get(&name).copied());
+            eprintln!("{name}: {bytes} bytes of text");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let rows = emitted.run(&spec)?;

@@ -56,7 +56,7 @@ pub const ROPES: &[RopeLine] = &[
 
 /// Linear attention that gets entries of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinearLine {
+pub struct LinearLine<'a> {
     /// The gate and the rule; [`flashlet::entry::class`] is what counts of them.
     pub family: Family,
     /// Width of a query and of a key.
@@ -64,13 +64,13 @@ pub struct LinearLine {
     /// Width of a value.
     pub v_dim: usize,
     /// The models that want it.
-    pub models: &'static str,
+    pub models: &'a str,
 }
 
 /// The linear attentions that get entries of their own: chunks, at the levels that [`crate::plan::linear_lines`] names. Any
 /// other family and width works too, with the same bits, through functions three times as large that serve all of
 /// them: a line saves up to 4 % of time, and room where it is all that is linked.
-pub const LINEAR: &[LinearLine] = &[
+pub const LINEAR: &[LinearLine<'_>] = &[
     linear(Family::LIGHTNING, [128, 128], "MiniMax-01, Ring-linear"),
     linear(Family::RETNET, [256, 512], "RetNet-1.3B"),
     linear(Family::MAMBA2, [128, 64], "Mamba-2, Zamba2, Nemotron-H"),
@@ -79,7 +79,7 @@ pub const LINEAR: &[LinearLine] = &[
     linear(Family::RWKV7, [64, 64], "RWKV-7"),
 ];
 
-const fn linear(family: Family, [dim, v_dim]: [usize; 2], models: &'static str) -> LinearLine {
+const fn linear(family: Family, [dim, v_dim]: [usize; 2], models: &str) -> LinearLine<'_> {
     LinearLine { family, dim, v_dim, models }
 }
 

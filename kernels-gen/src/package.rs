@@ -1,11 +1,11 @@
 //! A crate for one model, and the program that tries it: the text of their files.
 
 use crate::manifest::Line;
-use crate::plan::{Planned, pair};
-use crate::render::{File, LevelView, RenderError, header, render, thousands};
-use crate::spec::{Frequencies, Kind, Spec, SpecRope};
+use crate::plan::{Planned, linear_name, pair};
+use crate::render::{File, LevelView, LinearView, RenderError, backend, header, render, thousands};
+use crate::spec::{Frequencies, Kind, Spec, SpecLinear, SpecRope};
 use crate::tiles::Tiles;
-use flashlet::{Level, Rope};
+use flashlet::{Form, Gate, Level, LinearHeads, Rope, Rule};
 use serde::Serialize;
 
 /// How the manifest of an emitted crate starts.
@@ -45,6 +45,14 @@ pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, R
             files.push(file("src/rope_table.rs", "emitted/rope_table.rs")?);
         }
     }
+    if let Some(linear) = &spec.linear {
+        files.push(file("src/linear.rs", "emitted/linear.rs")?);
+        for &level in &spec.levels {
+            let view = LinearFile::new(spec, linear, view.header.clone(), level);
+            let text = render("emitted/linear_level.rs", view)?;
+            files.push(File { path: format!("src/linear/{level}.rs"), text });
+        }
+    }
     for &level in &spec.levels {
         let view = ModuleFile {
             level: LevelView::new(
@@ -69,6 +77,17 @@ pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, R
 pub fn entries<'a>(spec: &'a Spec, level: Level, tiles: &Tiles) -> [Planned<'a>; 2] {
     let line = Line { dim: spec.heads.dim, v_dim: spec.heads.v_dim, models: &spec.model };
     pair(level, &line, spec.tile_k, tiles)
+}
+
+/// The names of the entries for linear attention, of each level.
+#[must_use]
+pub fn linear_names(spec: &Spec) -> Vec<String> {
+    let of = |linear: &SpecLinear, level| {
+        let line = linear.line(&spec.model);
+        linear.forms.iter().map(|form| linear_name(&line, *form, level)).collect::<Vec<_>>()
+    };
+    let levels = spec.linear.iter().flat_map(|linear| spec.levels.iter().map(move |l| (linear, l)));
+    levels.flat_map(|(linear, level)| of(linear, *level)).collect()
 }
 
 /// The crate's name as Rust writes it.
@@ -116,6 +135,7 @@ struct PackageView {
     /// What the crate's call takes from flashlet.
     imports: String,
     rope: Option<RopeView>,
+    linear: Option<LinearAttentionView>,
     /// Whether there is no unsafe code.
     is_safe: bool,
     modules: Vec<ModuleView>,
@@ -207,6 +227,115 @@ impl RopeView {
     }
 }
 
+/// Linear attention as the crate holds it.
+#[derive(Serialize)]
+struct LinearAttentionView {
+    words: String,
+    /// `GATED_DELTA_NET`: the constant of `Family`.
+    family: &'static str,
+    q: usize,
+    k: usize,
+    v: usize,
+    dim: usize,
+    v_dim: usize,
+    /// `Grouped`: the variant of `HeadMap`.
+    map: String,
+    /// The factor of the queries if it is not the default, and what lengths are taken with.
+    scale: Option<String>,
+    l2_eps: Option<String>,
+    /// What there is.
+    step: bool,
+    chunk: bool,
+    state_bytes: String,
+    step_bytes: String,
+    chunk_bytes: String,
+    /// What the family reads beside queries, keys and values: calls for the example of the documentation, whose outputs are all
+    /// about the same.
+    inputs: Vec<&'static str>,
+    expected: String,
+    tolerance: String,
+}
+
+impl LinearAttentionView {
+    fn new(linear: &SpecLinear) -> Self {
+        let LinearHeads { q, k, v, dim, v_dim, map } = linear.heads;
+        let bytes = |floats: usize| thousands((floats * size_of::<f32>()) as u64);
+        let expected = linear.scale() / (1.0 + f64::from(linear.l2_eps.unwrap_or(0.0)));
+        LinearAttentionView {
+            words: linear.to_string(),
+            family: linear.family.constant(),
+            q,
+            k,
+            v,
+            dim,
+            v_dim,
+            map: format!("{map:?}"),
+            scale: linear.scale.map(|scale| format!("{scale:?}")),
+            l2_eps: linear.l2_eps.map(|eps| format!("{eps:?}")),
+            step: linear.forms.contains(&Form::Recurrent),
+            chunk: linear.forms.contains(&Form::Chunked),
+            state_bytes: bytes(linear.state_len),
+            step_bytes: bytes(linear.scratch_len(Form::Recurrent)),
+            chunk_bytes: bytes(linear.scratch_len(Form::Chunked)),
+            inputs: extra_inputs(linear),
+            expected: format!("{:?}", expected as f32),
+            tolerance: format!("{:?}", (1e-5 * expected.abs()) as f32),
+        }
+    }
+}
+
+/// Gates that keep all, and what makes a token be learnt as it is.
+fn extra_inputs(linear: &SpecLinear) -> Vec<&'static str> {
+    let flashlet::Family { gate, rule } = linear.family.family();
+    let gate = match gate {
+        Gate::Never => None,
+        Gate::Head => Some(".decay(zero)"),
+        Gate::Token => Some(".gates(View::packed(zero, shape.gates(FAMILY))?)"),
+        Gate::Channel => Some(".gates(View::packed(&zeros, shape.gates(FAMILY))?)"),
+    };
+    let rule = match rule {
+        Rule::Add => None,
+        Rule::Bonus => Some(".bonus(&ones)"),
+        Rule::Delta => Some(".beta(View::packed(one, shape.per_state(1))?)"),
+        Rule::LowRank => Some(
+            ".low_rank(View::packed(&zeros, shape.per_state(HEADS.dim))?, View::packed(&zeros, shape.per_state(HEADS.dim))?)",
+        ),
+    };
+    gate.into_iter().chain(rule).collect()
+}
+
+/// A level's own file for linear attention.
+#[derive(Serialize)]
+struct LinearFile {
+    header: String,
+    level: &'static str,
+    backend: &'static str,
+    token: &'static str,
+    features: Option<&'static str>,
+    entry: LinearView,
+    /// `Recurrent`, `Chunked`: variants of `Form`.
+    forms: Vec<String>,
+    step: bool,
+    chunk: bool,
+}
+
+impl LinearFile {
+    fn new(spec: &Spec, linear: &SpecLinear, header: String, level: Level) -> Self {
+        let (backend, token, features) = backend(level);
+        LinearFile {
+            header,
+            level: level.name(),
+            backend,
+            token,
+            features,
+            entry: LinearView::new(&linear.line(&spec.model), level),
+            forms: linear.forms.iter().map(|form| format!("{form:?}")).collect(),
+            step: linear.forms.contains(&Form::Recurrent),
+            chunk: linear.forms.contains(&Form::Chunked),
+        }
+    }
+}
+
 /// The rows of a table, as literals.
 fn rows(rope: &SpecRope) -> Result<Vec<String>, flashlet::Error> {
     let angles = Rope::new(rope.phase(), rope.amplitude, rope.pairing)?;
@@ -262,6 +391,7 @@ impl PackageView {
             },
             imports: imports(spec),
             rope: spec.rope.as_ref().map(RopeView::new).transpose()?,
+            linear: spec.linear.as_ref().map(LinearAttentionView::new),
             is_safe: spec.levels.iter().all(|level| !is_x86(*level)),
             modules: spec.levels.iter().map(|level| ModuleView::new(spec, *level, tiles)).collect(),
             example: example(spec),

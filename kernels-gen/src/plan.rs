@@ -3,7 +3,7 @@
 use crate::manifest::{LINEAR, Line, LinearLine, MANIFEST, PAIRS, RopeLine};
 use crate::tiles::Tiles;
 use flashlet::entry::{Lanes, TILE_K, Tiling};
-use flashlet::{CHUNK, Family, Gate, Level, Pairing, Rule};
+use flashlet::{CHUNK, Family, Form, Gate, Level, Pairing, Rule};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -100,7 +100,7 @@ pub fn rope_name(line: &RopeLine, element: &str, level: Level) -> String {
 
 /// The linear attentions that have entries on a level. The widest of an architecture has them: elsewhere the functions of any
 /// head are as fast within 4 %, and lines would only be more machine code. So are they where AVX-512 works on a low rank.
-pub fn linear_lines(level: Level) -> impl Iterator<Item = &'static LinearLine> {
+pub fn linear_lines(level: Level) -> impl Iterator<Item = &'static LinearLine<'static>> {
     LINEAR.iter().filter(move |line| match level {
         Level::Scalar | Level::Portable => true,
         Level::Avx2 => false,
@@ -117,9 +117,18 @@ pub fn linear_tile(level: Level) -> [usize; 2] {
     }
 }
 
-/// The name of the function that learns and reads chunks: its parameters in a fixed order.
+/// Vectors that a step of linear attention takes at once.
 #[must_use]
-pub fn linear_name(line: &LinearLine, level: Level) -> String {
+pub fn linear_step_vectors(level: Level) -> usize {
+    match level {
+        Level::Scalar | Level::Avx2 => 4,
+        Level::Portable | Level::Avx512 => 2,
+    }
+}
+
+/// The name of the function that learns and reads in a form: its parameters in a fixed order. Widths shape no step.
+#[must_use]
+pub fn linear_name(line: &LinearLine<'_>, form: Form, level: Level) -> String {
     let LinearLine { family: Family { gate, rule }, dim, v_dim, .. } = line;
     let gate = match gate {
         Gate::Never => "kept",
@@ -132,7 +141,10 @@ pub fn linear_name(line: &LinearLine, level: Level) -> String {
         Rule::Delta => "delta",
         Rule::LowRank => "low_rank",
     };
-    format!("linear_{gate}_{rule}_k{dim}_v{v_dim}_c{CHUNK}_{level}")
+    match form {
+        Form::Recurrent => format!("linear_step_{gate}_{rule}_{level}"),
+        Form::Chunked => format!("linear_{gate}_{rule}_k{dim}_v{v_dim}_c{CHUNK}_{level}"),
+    }
 }
 
 impl Planned<'_> {

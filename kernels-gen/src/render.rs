@@ -4,7 +4,7 @@ mod template;
 
 pub use template::RenderError;
 use template::{ElementView, RopeView, elements, ropes};
-pub(crate) use template::{LevelView, backend, render};
+pub(crate) use template::{LevelView, LinearView, backend, render};
 
 use crate::plan::{entries, pairs};
 use crate::tiles::Tiles;

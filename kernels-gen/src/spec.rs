@@ -17,12 +17,14 @@
 
 mod check;
 mod error;
+mod linear;
 mod mask;
 mod pattern;
 mod raw;
 mod rope;
 
 pub use error::SpecError;
+pub use linear::{SpecFamily, SpecLinear};
 pub use mask::{Kind, SpecMask, SpecWindow};
 pub use pattern::SpecPattern;
 pub use rope::{Frequencies, SpecRope};
@@ -48,6 +50,8 @@ pub struct Spec {
     pub mask: SpecMask,
     /// How queries and keys turn by their positions, if they do.
     pub rope: Option<SpecRope>,
+    /// Linear attention of other layers, if there is any.
+    pub linear: Option<SpecLinear>,
     /// Most queries of a call.
     pub max_q: usize,
     /// Most keys of a call.

@@ -52,7 +52,8 @@ pub fn measured(rows: &[Row]) -> String {
 }
 
 /// A number of bytes, if it is known.
-pub(crate) fn known(bytes: Option<u64>) -> String {
+#[must_use]
+pub fn known(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "-".to_owned(), thousands)
 }
 

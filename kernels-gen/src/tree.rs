@@ -91,14 +91,23 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, TreeError> {
     }
 }
 
+/// The files in a directory and those within it.
 fn found(directory: &Path) -> Result<Vec<PathBuf>, TreeError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed("read", directory)(error)),
     };
-    let path = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.path());
-    entries.map(path).collect::<io::Result<_>>().map_err(failed("read", directory))
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed("read", directory))?.path();
+        if path.is_dir() {
+            files.extend(found(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> TreeError {

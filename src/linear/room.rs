@@ -4,7 +4,8 @@ use super::chunk::{CHUNK, padded};
 use super::family::Family;
 use super::panel::BLOCK;
 use super::plan::Form;
-use super::shape::LinearHeads;
+use super::shape::{LinearHeads, LinearShape};
+use crate::error::Error;
 
 /// How a scratch is cut: floats of each part. Sums of a few products of widths, which [`LinearShape::check`] limits, by
 /// heads that read one state.
@@ -31,6 +32,20 @@ pub(crate) struct Room {
 
 /// Floats between two lines of a cache: where parts of a scratch begin.
 pub(crate) const LINE: usize = 16;
+
+impl LinearShape {
+    /// Floats of scratch for a family in a form, for arrays: what [`LinearAttention::scratch_len`](crate::LinearAttention::scratch_len)
+    /// says of a plan. Neither the batch nor the number of tokens matters.
+    ///
+    /// # Errors
+    /// As [`LinearAttention::new`](crate::LinearAttention::new).
+    pub const fn scratch_len(&self, family: Family, form: Form) -> Result<usize, Error> {
+        match self.check() {
+            Ok(()) => Ok(Room::new(&self.heads, family, form).floats()),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 impl Room {
     pub(crate) const fn new(heads: &LinearHeads, family: Family, form: Form) -> Room {

@@ -3,10 +3,11 @@
 use super::thousands;
 use crate::manifest::{LinearLine, ROPES, RopeLine};
 use crate::plan::{
-    ELEMENTS, Op, Planned, elements as of_level, linear_lines, linear_name, linear_tile, rope_name,
+    ELEMENTS, Op, Planned, elements as of_level, linear_lines, linear_name, linear_step_vectors,
+    linear_tile, rope_name,
 };
 use flashlet::entry::{Lanes, Tiling, class};
-use flashlet::{Family, Level};
+use flashlet::{Family, Form, Level};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -24,6 +25,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("emitted/lib.rs", include_str!("../../templates/emitted/lib.rs.jinja")),
     ("emitted/rope.rs", include_str!("../../templates/emitted/rope.rs.jinja")),
     ("emitted/rope_table.rs", include_str!("../../templates/emitted/rope_table.rs.jinja")),
+    ("emitted/linear.rs", include_str!("../../templates/emitted/linear.rs.jinja")),
+    ("emitted/linear_level.rs", include_str!("../../templates/emitted/linear_level.rs.jinja")),
     ("emitted/error.rs", include_str!("../../templates/emitted/error.rs.jinja")),
     ("emitted/level.rs", include_str!("../../templates/emitted/level.rs.jinja")),
     ("runner/Cargo.toml", include_str!("../../templates/runner/Cargo.toml.jinja")),
@@ -98,7 +101,7 @@ pub(crate) struct LevelView {
 
 /// An entry for linear attention.
 #[derive(Serialize)]
-struct LinearView {
+pub(crate) struct LinearView {
     name: String,
     /// `Family { gate: Gate::Token, rule: Rule::Add }`, and the type that stands for its class.
     family: String,
@@ -106,22 +109,27 @@ struct LinearView {
     dim: usize,
     v_dim: usize,
     tile: String,
-    models: &'static str,
+    models: String,
+    /// Of steps: their function, and the vectors that it takes at once.
+    step: String,
+    step_vectors: usize,
 }
 
 impl LinearView {
-    fn new(line: &LinearLine, level: Level) -> Self {
+    pub(crate) fn new(line: &LinearLine<'_>, level: Level) -> Self {
         let &LinearLine { family, dim, v_dim, models } = line;
         let ([gate, rule], [vectors, tokens]) = (class(family), linear_tile(level));
         let Family { gate: by, rule: how } = family;
         LinearView {
-            name: linear_name(line, level),
+            name: linear_name(line, Form::Chunked, level),
             family: format!("Family {{ gate: Gate::{by:?}, rule: Rule::{how:?} }}"),
             class: format!("Class<{gate}, {rule}>"),
             dim,
             v_dim,
             tile: format!("{vectors}, {tokens}"),
-            models,
+            models: models.to_owned(),
+            step: linear_name(line, Form::Recurrent, level),
+            step_vectors: linear_step_vectors(level),
         }
     }
 }

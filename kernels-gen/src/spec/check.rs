@@ -1,7 +1,7 @@
 //! From the preset's form to facts: every number in its range.
 
 use super::raw::{LevelName, Raw, RawHeads, RawMask, RawWindow};
-use super::{Captured, Kind, Spec, SpecError, SpecMask, SpecPattern, SpecWindow, rope};
+use super::{Captured, Kind, Spec, SpecError, SpecMask, SpecPattern, SpecWindow, linear, rope};
 use flashlet::entry::TILE_K;
 use flashlet::{Attention, Heads, Level, Mask, Shape};
 use std::ops::Range;
@@ -32,6 +32,7 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
     let (max_q, max_kv) = lengths(&at, &raw, heads)?;
     let rope =
         raw.rope.as_ref().map(|rope| rope::check(&at, rope, heads.dim, max_kv)).transpose()?;
+    let linear = raw.linear.as_ref().map(|raw| linear::check(&at, raw)).transpose()?;
     let captured = raw.run.heads.into_iter().map(|path| {
         let span = path.span();
         Captured { path: path.into_inner(), span }
@@ -42,6 +43,7 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
         heads,
         mask,
         rope,
+        linear,
         max_q,
         max_kv,
         tile_k: tile_k(&at, raw.tile_k.as_ref())?,
@@ -105,18 +107,24 @@ fn heads(at: &Text<'_>, raw: &RawHeads) -> Result<Heads, SpecError> {
         let help = if q < kv { format!("at least {kv} query heads") } else { help };
         return Err(at.error(raw.q.span(), message, &help));
     }
-    for dim in [Some(&raw.dim), raw.v_dim.as_ref()].into_iter().flatten() {
+    let [dim, v_dim] = widths(at, &raw.dim, raw.v_dim.as_ref())?;
+    Ok(Heads { q, kv, dim, v_dim })
+}
+
+/// Widths of a key and of a value, in their range.
+pub(super) fn widths(
+    at: &Text<'_>,
+    dim: &Spanned<usize>,
+    v_dim: Option<&Spanned<usize>>,
+) -> Result<[usize; 2], SpecError> {
+    for dim in [Some(dim), v_dim].into_iter().flatten() {
         if !(1..=Heads::MAX_DIM).contains(dim.get_ref()) {
             let message = format!("a head {} channels wide", dim.get_ref());
-            return Err(at.error(
-                dim.span(),
-                message,
-                &format!("heads are 1 to {} wide", Heads::MAX_DIM),
-            ));
+            let help = format!("heads are 1 to {} wide", Heads::MAX_DIM);
+            return Err(at.error(dim.span(), message, &help));
         }
     }
-    let dim = *raw.dim.get_ref();
-    Ok(Heads { q, kv, dim, v_dim: raw.v_dim.as_ref().map_or(dim, |v_dim| *v_dim.get_ref()) })
+    Ok([*dim.get_ref(), *v_dim.unwrap_or(dim).get_ref()])
 }
 
 fn mask(at: &Text<'_>, raw: &Raw) -> Result<SpecMask, SpecError> {
@@ -236,7 +244,7 @@ fn tile_k(at: &Text<'_>, raw: Option<&Spanned<usize>>) -> Result<usize, SpecErro
     Err(at.error(raw.span(), format!("a tile of {tile_k} keys"), &help))
 }
 
-fn scale(at: &Text<'_>, raw: Option<&Spanned<f64>>) -> Result<Option<f64>, SpecError> {
+pub(super) fn scale(at: &Text<'_>, raw: Option<&Spanned<f64>>) -> Result<Option<f64>, SpecError> {
     match raw {
         // The kernels multiply by this f32.
         Some(raw) if !((raw.get_ref() * std::f64::consts::LOG2_E) as f32).is_finite() => {

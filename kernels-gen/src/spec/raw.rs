@@ -1,7 +1,7 @@
 //! The preset's form: its tables and keys, each with its place in the text.
 
-use super::Kind;
-use flashlet::Pairing;
+use super::{Kind, SpecFamily};
+use flashlet::{Form, HeadMap, Pairing};
 use serde::Deserialize;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) heads: RawHeads,
     pub(super) mask: RawMask,
     pub(super) rope: Option<RawRope>,
+    pub(super) linear: Option<RawLinear>,
     pub(super) lengths: RawLengths,
     #[serde(default)]
     pub(super) run: RawRun,
@@ -144,6 +145,58 @@ pub(super) enum RawScaling {
         original_len: u32,
         attention_factor: Option<f64>,
     },
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { family = \"gated-delta\", q_heads = 16, head_dim = 128 }"
+)]
+pub(super) struct RawLinear {
+    pub(super) family: SpecFamily,
+    pub(super) q_heads: Spanned<usize>,
+    pub(super) k_heads: Option<Spanned<usize>>,
+    pub(super) v_heads: Option<Spanned<usize>>,
+    pub(super) head_dim: Spanned<usize>,
+    pub(super) v_dim: Option<Spanned<usize>>,
+    #[serde(default)]
+    pub(super) head_map: RawHeadMap,
+    pub(super) scale: Option<Spanned<f64>>,
+    pub(super) l2_eps: Option<Spanned<f64>>,
+    pub(super) forms: Option<Spanned<Vec<Spanned<RawForm>>>>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawHeadMap {
+    #[default]
+    Grouped,
+    Modulo,
+}
+
+impl RawHeadMap {
+    pub(super) fn map(self) -> HeadMap {
+        match self {
+            RawHeadMap::Grouped => HeadMap::Grouped,
+            RawHeadMap::Modulo => HeadMap::Modulo,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawForm {
+    Step,
+    Chunk,
+}
+
+impl RawForm {
+    pub(super) fn form(self) -> Form {
+        match self {
+            RawForm::Step => Form::Recurrent,
+            RawForm::Chunk => Form::Chunked,
+        }
+    }
 }
 
 #[derive(Deserialize)]
