@@ -37,6 +37,7 @@ pub enum CompileError {
 struct Message {
     reason: String,
     package_id: Option<String>,
+    manifest_path: Option<PathBuf>,
     executable: Option<PathBuf>,
     #[serde(default)]
     filenames: Vec<PathBuf>,
@@ -85,14 +86,18 @@ pub fn release(name: &str, manifest: &Path, target: &Path) -> Result<Compiled, C
     cargo.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
     let mut done = HashSet::new();
     let mut compiled = Compiled { manifest: manifest.to_owned(), program: None, library: None };
+    let own = manifest.canonicalize()?;
     let outcome = listen(&mut cargo, |line| {
         let Ok(message) = serde_json::from_str::<Message>(line) else { return };
         if message.reason == "compiler-artifact" {
             done.extend(message.package_id);
             bar.set_position(done.len() as u64);
-            let is_library = |file: &PathBuf| file.extension().is_some_and(|end| end == "rlib");
-            compiled.library =
-                message.filenames.into_iter().find(is_library).or(compiled.library.take());
+            // A crate may be done before one that it depends on: the last need not be its own.
+            let of = message.manifest_path.and_then(|path| path.canonicalize().ok());
+            if of.is_some_and(|path| path == own) {
+                let is_library = |file: &PathBuf| file.extension().is_some_and(|end| end == "rlib");
+                compiled.library = message.filenames.into_iter().find(is_library);
+            }
             compiled.program = message.executable.or(compiled.program.take());
         }
     });

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const SPECS: [&str; 9] = [
+const SPECS: [&str; 10] = [
     r#"name = "causal"
        levels = ["scalar"]
        heads = { q = 6, kv = 2, dim = 16 }
@@ -29,7 +29,8 @@ const SPECS: [&str; 9] = [
        levels = ["scalar"]
        heads = { q = 2, kv = 1, dim = 32 }
        mask = { kind = "full", window = { left = 1, right = 0 } }
-       lengths = { queries = 64, keys = 64 }"#,
+       lengths = { queries = 64, keys = 64 }
+       linear = { family = "rwkv7", q_heads = 2, head_dim = 24, forms = ["chunk"] }"#,
     r#"name = "chunks"
        levels = ["portable"]
        heads = { q = 2, kv = 1, dim = 32 }
@@ -68,7 +69,22 @@ const SPECS: [&str; 9] = [
        heads = { q = 2, kv = 1, dim = 32 }
        mask = { kind = "full" }
        lengths = { queries = 64, keys = 64 }
-       rope = { theta_base = 500000.0, pairing = "halves", phase = "f32-compatible" }"#,
+       rope = { theta_base = 500000.0, pairing = "halves", phase = "f32-compatible" }
+       linear = { family = "lightning", q_heads = 2, head_dim = 32, forms = ["step"] }"#,
+    r#"name = "deltas"
+       levels = ["scalar", "portable", "avx2", "avx512"]
+       heads = { q = 2, kv = 1, dim = 16 }
+       mask = { kind = "causal" }
+       lengths = { queries = 8, keys = 8 }
+       [linear]
+       family = "gated-delta"
+       q_heads = 2
+       v_heads = 4
+       head_dim = 24
+       v_dim = 72
+       head_map = "modulo"
+       scale = 0.3
+       l2_eps = 1e-5"#,
 ];
 
 fn specs() -> impl Iterator<Item = Spec> {
@@ -106,6 +122,11 @@ fn an_emitted_crate_compiles_without_std_and_sees_what_its_preset_says() {
             let tests = emitted.directory.join("tests");
             fs::create_dir(&tests).unwrap();
             fs::write(tests.join("rope.rs"), turns(&spec)).unwrap();
+        }
+        if spec.linear.as_ref().is_some_and(|linear| linear.forms.len() == 2) {
+            let tests = emitted.directory.join("tests");
+            fs::create_dir(&tests).unwrap();
+            fs::write(tests.join("learns.rs"), learns(&spec)).unwrap();
         }
         cargo(&["test"], &emitted.directory, &directory.path().join("target"));
     }
@@ -194,6 +215,88 @@ fn {level}_turns() {{
     text
 }
 
+/// A test of an emitted crate: its steps and chunks give the bits of a plan made when running, output and state, on each of
+/// its levels.
+fn learns(spec: &Spec) -> String {
+    let of_level = |level: &flashlet::Level| {
+        format!(
+            r"
+#[test]
+fn {level}_learns() {{
+    same(
+        Level::{level:?},
+        |len, inputs, outputs, state| {{
+            let (mut scratch, mut step) = ([0.0; CHUNK_SCRATCH], [0.0; STEP_SCRATCH]);
+            if len == 1 {{
+                linear::{level}::step(inputs, outputs, state, &mut step).unwrap();
+            }} else {{
+                linear::{level}::chunk(len, inputs, outputs, state, &mut scratch).unwrap();
+            }}
+        }},
+    );
+    assert_eq!((linear::{level}::STEP.form(), linear::{level}::CHUNK.form()), (Form::Recurrent, Form::Chunked));
+    let (mut state, mut scratch) = ([0.0; STATE_LEN], [0.0; STEP_SCRATCH]);
+    let q = [0.0; 3];
+    let inputs = LinearInputs::read(View::packed(&q, [1, 1, 1, 3]).unwrap());
+    assert!(linear::{level}::step(inputs, LinearOutputs::none(), &mut state, &mut scratch).is_err());
+}}
+"
+        )
+    };
+    let tests: String =
+        spec.levels.iter().filter(|level| level.is_available()).map(of_level).collect();
+    format!(
+        r"use flashlet::{{Form, Level, LinearAttention, LinearInputs, LinearOutputs, Memory, View, ViewMut}};
+use {name}::linear::{{self, CHUNK_SCRATCH, FAMILY, HEADS, STATE_LEN, STEP_SCRATCH, State}};
+
+/// The same tokens by the crate and by a plan: one, then as many as make chunks and a part of one, then one again.
+fn same(level: Level, run: impl Fn(usize, LinearInputs<'_>, LinearOutputs<'_>, &mut State)) {{
+    let (mut ours, mut theirs) = ([0.0; STATE_LEN], [0.0; STATE_LEN]);
+    for (round, len) in [1, 37, 1].into_iter().enumerate() {{
+        let shape = linear::shape(len);
+        let numbers = |seed: usize, [_, len, heads, width]: [usize; 4]| -> Vec<f32> {{
+            let number = |i: usize| ((i * 2_654_435_761 + seed * 40_503 + round * 977) % 1000) as f32;
+            (0..len * heads * width).map(|i| number(i) / 500.0 - 1.0).collect()
+        }};
+        let (q, k, v) = (numbers(1, shape.q()), numbers(2, shape.k()), numbers(3, shape.v()));
+        let per_state = shape.per_state(1);
+        let gates: Vec<_> = numbers(4, per_state).iter().map(|x| -0.1 * x.abs()).collect();
+        let beta: Vec<_> = numbers(5, per_state).iter().map(|x| x.abs()).collect();
+        let inputs = LinearInputs::new(
+            View::packed(&q, shape.q()).unwrap(),
+            View::packed(&k, shape.k()).unwrap(),
+            View::packed(&v, shape.v()).unwrap(),
+        );
+        let inputs = inputs.gates(View::packed(&gates, per_state).unwrap());
+        let inputs = inputs.beta(View::packed(&beta, per_state).unwrap());
+        let mut o = [0, 1].map(|_| vec![0.0_f32; len * HEADS.outputs() * HEADS.v_dim]);
+        let [by_crate, by_plan] = &mut o;
+        let outputs = LinearOutputs::new(ViewMut::packed(by_crate, shape.o()).unwrap());
+        run(len, inputs, outputs, &mut ours);
+
+        let form = if len == 1 {{ Form::Recurrent }} else {{ Form::Chunked }};
+        let plan = LinearAttention::new(shape, FAMILY).unwrap().scale({scale:?});
+        let plan = plan.l2_normalised({eps:?}).unwrap().level(level).unwrap().form(form);
+        let room = if len == 1 {{ STEP_SCRATCH }} else {{ CHUNK_SCRATCH }};
+        assert_eq!(plan.scratch_len(), room);
+        let mut scratch = vec![0.0; room];
+        let outputs = LinearOutputs::new(ViewMut::packed(by_plan, shape.o()).unwrap());
+        let memory = Memory::new(&mut theirs, &shape).unwrap();
+        plan.bind(inputs, outputs, memory, &mut scratch).unwrap().run();
+        assert!(o[0].iter().any(|x| *x != 0.0));
+        let bits = |floats: &[f32]| floats.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&o[0]), bits(&o[1]), `{{level:?}}, {{len}} tokens`);
+        assert_eq!(bits(&ours), bits(&theirs), `{{level:?}}, {{len}} tokens`);
+    }}
+}}
+{tests}",
+        name = spec.name,
+        scale = spec.linear.as_ref().map_or(1.0, |linear| linear.scale()),
+        eps = spec.linear.as_ref().and_then(|linear| linear.l2_eps).unwrap_or(0.0),
+    )
+    .replace('`', "\"")
+}
+
 /// The mask of a preset by its definition, and whether a step says its position.
 fn definition(name: &str) -> Option<(&'static str, bool)> {
     match name {
@@ -234,6 +337,11 @@ fn a_crate_holds_the_levels_of_its_preset_and_no_others() {
     let all = ["avx2.rs", "avx512.rs", "call.rs", "error.rs", "lib.rs", "portable.rs", "scalar.rs"];
     assert_eq!(files(&many), all);
     assert_eq!(files(&few), ["call.rs", "error.rs", "lib.rs", "scalar.rs"], "others are removed");
+    let linear = specs.last().unwrap();
+    assert!(files(&linear).contains(&"linear.rs".into()));
+    assert_eq!(fs::read_dir(out.join("src/linear")).unwrap().count(), linear.levels.len());
+    files(&few);
+    assert_eq!(fs::read_dir(out.join("src/linear")).unwrap().count(), 0, "those of levels too");
 }
 
 #[test]

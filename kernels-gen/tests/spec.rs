@@ -4,7 +4,7 @@
 use expect_test::expect_file;
 use flashlet::{Family, Form, HeadMap, LinearAttention, LinearHeads, LinearShape};
 use kernels_gen::build::{captured, workspace};
-use kernels_gen::spec::{REFERENCE, Spec, SpecError};
+use kernels_gen::spec::{REFERENCE, Spec, SpecError, SpecFamily};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::fs;
 
@@ -270,6 +270,8 @@ fn every_family_has_a_name() {
         let text = linear(&format!("family = \"{name}\", q_heads = 4, head_dim = 16"));
         let linear = Spec::parse("tiny.toml", &text).unwrap().linear.unwrap();
         assert_eq!((linear.family.family(), linear.family.to_string().as_str()), (family, name));
+        assert!(SpecFamily::ALL.contains(&linear.family));
+        assert_eq!(SpecFamily::of(family).unwrap().family(), family);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::simd::{Avx512, Bf16Products, Level};
 use half::{bf16, f16};
 
 use crate::entry::{Chunk, Class, LinearEntry, linear_chunk};
-use crate::linear::{Family, Form, Gate, Rule};
+use crate::linear::{Family, Form};
 
 /// 32 rows: 21 of 32 registers.
 const KEYS_4X4_Q32: Tiling = Tiling {
@@ -441,7 +441,7 @@ pub(crate) const LINEAR: &[LinearEntry] = unsafe {
             "linear_token_add_k128_v128_c16_avx512",
             Level::Avx512,
             Form::Chunked,
-            Family { gate: Gate::Head, rule: Rule::Add },
+            Family::RETNET,
             [128, 128],
             linear_token_add_k128_v128_c16_avx512,
         ),
@@ -449,7 +449,7 @@ pub(crate) const LINEAR: &[LinearEntry] = unsafe {
             "linear_token_add_k256_v512_c16_avx512",
             Level::Avx512,
             Form::Chunked,
-            Family { gate: Gate::Head, rule: Rule::Add },
+            Family::RETNET,
             [256, 512],
             linear_token_add_k256_v512_c16_avx512,
         ),
@@ -457,7 +457,7 @@ pub(crate) const LINEAR: &[LinearEntry] = unsafe {
             "linear_token_add_k128_v64_c16_avx512",
             Level::Avx512,
             Form::Chunked,
-            Family { gate: Gate::Token, rule: Rule::Add },
+            Family::SIMPLE_GLA,
             [128, 64],
             linear_token_add_k128_v64_c16_avx512,
         ),
@@ -465,7 +465,7 @@ pub(crate) const LINEAR: &[LinearEntry] = unsafe {
             "linear_token_delta_k128_v128_c16_avx512",
             Level::Avx512,
             Form::Chunked,
-            Family { gate: Gate::Token, rule: Rule::Delta },
+            Family::GATED_DELTA_NET,
             [128, 128],
             linear_token_delta_k128_v128_c16_avx512,
         ),
@@ -473,7 +473,7 @@ pub(crate) const LINEAR: &[LinearEntry] = unsafe {
             "linear_channel_delta_k128_v128_c16_avx512",
             Level::Avx512,
             Form::Chunked,
-            Family { gate: Gate::Channel, rule: Rule::Delta },
+            Family::KDA,
             [128, 128],
             linear_channel_delta_k128_v128_c16_avx512,
         ),

@@ -8,7 +8,7 @@ use crate::simd::{Level, Portable};
 use half::{bf16, f16};
 
 use crate::entry::{Chunk, Class, LinearEntry, linear_chunk};
-use crate::linear::{Family, Form, Gate, Rule};
+use crate::linear::{Family, Form};
 
 /// `[attend, decode]` for each head size.
 pub(crate) const ENTRIES: &[[Entry; 2]] = &[
@@ -259,7 +259,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_add_k128_v128_c16_portable",
         Level::Portable,
         Form::Chunked,
-        Family { gate: Gate::Head, rule: Rule::Add },
+        Family::RETNET,
         [128, 128],
         linear_token_add_k128_v128_c16_portable,
     ),
@@ -267,7 +267,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_add_k256_v512_c16_portable",
         Level::Portable,
         Form::Chunked,
-        Family { gate: Gate::Head, rule: Rule::Add },
+        Family::RETNET,
         [256, 512],
         linear_token_add_k256_v512_c16_portable,
     ),
@@ -275,7 +275,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_add_k128_v64_c16_portable",
         Level::Portable,
         Form::Chunked,
-        Family { gate: Gate::Token, rule: Rule::Add },
+        Family::SIMPLE_GLA,
         [128, 64],
         linear_token_add_k128_v64_c16_portable,
     ),
@@ -283,7 +283,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_delta_k128_v128_c16_portable",
         Level::Portable,
         Form::Chunked,
-        Family { gate: Gate::Token, rule: Rule::Delta },
+        Family::GATED_DELTA_NET,
         [128, 128],
         linear_token_delta_k128_v128_c16_portable,
     ),
@@ -291,7 +291,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_channel_delta_k128_v128_c16_portable",
         Level::Portable,
         Form::Chunked,
-        Family { gate: Gate::Channel, rule: Rule::Delta },
+        Family::KDA,
         [128, 128],
         linear_channel_delta_k128_v128_c16_portable,
     ),
@@ -299,7 +299,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_channel_low_rank_k64_v64_c16_portable",
         Level::Portable,
         Form::Chunked,
-        Family { gate: Gate::Channel, rule: Rule::LowRank },
+        Family::RWKV7,
         [64, 64],
         linear_channel_low_rank_k64_v64_c16_portable,
     ),

@@ -9,7 +9,7 @@ use crate::simd::{Level, Scalar};
 use half::{bf16, f16};
 
 use crate::entry::{Chunk, Class, LinearEntry, linear_chunk};
-use crate::linear::{Family, Form, Gate, Rule};
+use crate::linear::{Family, Form};
 
 /// 4 rows: 11 of 32 registers.
 const QUERIES_1X8_Q4: Tiling = Tiling {
@@ -285,7 +285,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_add_k128_v128_c16_scalar",
         Level::Scalar,
         Form::Chunked,
-        Family { gate: Gate::Head, rule: Rule::Add },
+        Family::RETNET,
         [128, 128],
         linear_token_add_k128_v128_c16_scalar,
     ),
@@ -293,7 +293,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_add_k256_v512_c16_scalar",
         Level::Scalar,
         Form::Chunked,
-        Family { gate: Gate::Head, rule: Rule::Add },
+        Family::RETNET,
         [256, 512],
         linear_token_add_k256_v512_c16_scalar,
     ),
@@ -301,7 +301,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_add_k128_v64_c16_scalar",
         Level::Scalar,
         Form::Chunked,
-        Family { gate: Gate::Token, rule: Rule::Add },
+        Family::SIMPLE_GLA,
         [128, 64],
         linear_token_add_k128_v64_c16_scalar,
     ),
@@ -309,7 +309,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_token_delta_k128_v128_c16_scalar",
         Level::Scalar,
         Form::Chunked,
-        Family { gate: Gate::Token, rule: Rule::Delta },
+        Family::GATED_DELTA_NET,
         [128, 128],
         linear_token_delta_k128_v128_c16_scalar,
     ),
@@ -317,7 +317,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_channel_delta_k128_v128_c16_scalar",
         Level::Scalar,
         Form::Chunked,
-        Family { gate: Gate::Channel, rule: Rule::Delta },
+        Family::KDA,
         [128, 128],
         linear_channel_delta_k128_v128_c16_scalar,
     ),
@@ -325,7 +325,7 @@ pub(crate) const LINEAR: &[LinearEntry] = &[
         "linear_channel_low_rank_k64_v64_c16_scalar",
         Level::Scalar,
         Form::Chunked,
-        Family { gate: Gate::Channel, rule: Rule::LowRank },
+        Family::RWKV7,
         [64, 64],
         linear_channel_low_rank_k64_v64_c16_scalar,
     ),

@@ -6,8 +6,9 @@ use crate::plan::{
     ELEMENTS, Op, Planned, elements as of_level, linear_lines, linear_name, linear_step_vectors,
     linear_tile, rope_name,
 };
+use crate::spec::SpecFamily;
 use flashlet::entry::{Lanes, Tiling, class};
-use flashlet::{Family, Form, Level};
+use flashlet::{Form, Level};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -103,7 +104,7 @@ pub(crate) struct LevelView {
 #[derive(Serialize)]
 pub(crate) struct LinearView {
     name: String,
-    /// `Family { gate: Gate::Token, rule: Rule::Add }`, and the type that stands for its class.
+    /// `Family::SIMPLE_GLA`, and the type that stands for its class.
     family: String,
     class: String,
     dim: usize,
@@ -119,10 +120,10 @@ impl LinearView {
     pub(crate) fn new(line: &LinearLine<'_>, level: Level) -> Self {
         let &LinearLine { family, dim, v_dim, models } = line;
         let ([gate, rule], [vectors, tokens]) = (class(family), linear_tile(level));
-        let Family { gate: by, rule: how } = family;
+        let constant = SpecFamily::of(family).expect("lines are of families with a name");
         LinearView {
             name: linear_name(line, Form::Chunked, level),
-            family: format!("Family {{ gate: Gate::{by:?}, rule: Rule::{how:?} }}"),
+            family: format!("Family::{}", constant.constant()),
             class: format!("Class<{gate}, {rule}>"),
             dim,
             v_dim,

@@ -48,6 +48,28 @@ pub enum SpecFamily {
 }
 
 impl SpecFamily {
+    /// All of them.
+    pub const ALL: [SpecFamily; 12] = [
+        SpecFamily::Linear,
+        SpecFamily::Retnet,
+        SpecFamily::Lightning,
+        SpecFamily::SimpleGla,
+        SpecFamily::Mamba2,
+        SpecFamily::Gla,
+        SpecFamily::Hgrn2,
+        SpecFamily::Rwkv6,
+        SpecFamily::Rwkv7,
+        SpecFamily::Delta,
+        SpecFamily::GatedDelta,
+        SpecFamily::Kda,
+    ];
+
+    /// The first that is a gate and a rule.
+    #[must_use]
+    pub fn of(family: Family) -> Option<SpecFamily> {
+        SpecFamily::ALL.into_iter().find(|known| known.family() == family)
+    }
+
     /// Its name in a preset, the constant of `flashlet::Family`, and that constant.
     fn facts(self) -> (&'static str, &'static str, Family) {
         match self {
