@@ -64,13 +64,19 @@ impl<'a> Lent<'a> {
         })
     }
 
-    /// Cut into `count` shares, each made once.
+    /// Cut into `parts` shares, each made once; a share of a share has some of its states.
     pub(crate) fn shares(
         self,
-        count: NonZero<usize>,
+        parts: NonZero<usize>,
     ) -> impl ExactSizeIterator<Item = Lent<'a>> + Send {
-        // SAFETY: `self` is consumed, and each of these copies owns other heads.
-        (0..count.get()).map(move |index| Lent { index, count, ..unsafe { self.copy() } })
+        let (first, step) = (self.index, self.count);
+        // No state is beyond what saturates.
+        let count = step.saturating_mul(parts);
+        (0..parts.get()).map(move |part| {
+            let index = first.saturating_add(step.get().saturating_mul(part));
+            // SAFETY: `self` is consumed, and each of these copies owns other heads.
+            Lent { index, count, ..unsafe { self.copy() } }
+        })
     }
 
     /// The same again.

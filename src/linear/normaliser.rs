@@ -35,20 +35,24 @@ impl Conditioning {
     /// That of two shares of the work.
     #[must_use]
     pub fn and(self, other: Conditioning) -> Conditioning {
-        let worst = if other.worst > self.worst { other.worst } else { self.worst };
-        Conditioning { worst, uncertified: self.uncertified.or(other.uncertified) }
+        let worst = worse(self.worst, other.worst);
+        let uncertified = match (self.uncertified, other.uncertified) {
+            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+            (a, b) => a.or(b),
+        };
+        Conditioning { worst, uncertified }
     }
 
+    /// Rows come state after state, and so not in their order.
     pub(crate) fn note(&mut self, row: [usize; 3], divisor: &Divisor) {
-        // NaN is the worst of all, and stays.
-        self.worst = match divisor.condition {
-            condition if condition.is_nan() || condition > self.worst => condition,
-            _ => self.worst,
-        };
-        if !divisor.is_certified && self.uncertified.is_none() {
-            self.uncertified = Some((row, divisor.condition));
-        }
+        let uncertified = (!divisor.is_certified).then_some((row, divisor.condition));
+        *self = self.and(Conditioning { worst: divisor.condition, uncertified });
     }
+}
+
+/// NaN is the worst of all, and stays.
+fn worse(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a >= b { a } else { b }
 }
 
 /// What normalises the outputs of a state.
