@@ -268,10 +268,14 @@ impl Linear {
         let arithmetic = exact::Arithmetic { fused: level.is_fused(), chunk, output, state };
         let certificate = exact::certify(&problem, arithmetic);
         let shares = o.iter().zip(certificate.o.iter().zip(&certificate.o_bound)).map(
-            |(o, (exact, bound))| match (f64::from(*o) - exact).abs() / bound {
-                _ if !bound.is_finite() => f64::MAX,
-                share if share.is_nan() => 0.0,
-                share => share,
+            |(o, (exact, bound))| {
+                let error = (f64::from(*o) - exact).abs();
+                // No error at all needs no bound; NaN is no share of one.
+                match error / bound {
+                    _ if error == 0.0 => 0.0,
+                    share if bound.is_finite() && share.is_finite() => share,
+                    _ => f64::MAX,
+                }
             },
         );
         Ok(shares.fold(0.0, f64::max))
