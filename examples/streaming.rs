@@ -121,11 +121,17 @@ impl Stream {
         let fused = flashlet::Level::detect().is_fused();
         let (output, state) = (Format::F32, Format::F32);
         let exact = certify(&problem, Arithmetic { fused, chunk: 1, output, state });
-        let shares = found.iter().zip(exact.o.iter().zip(&exact.o_bound));
-        let share = shares.map(|(o, (exact, bound))| (f64::from(*o) - exact).abs() / bound);
-        // NaN is no share.
-        Ok(share.fold(0.0, |most, share| if share <= most { most } else { share }))
+        Ok(largest_share(&found, &exact.o, &exact.o_bound))
     }
+}
+
+/// The largest share of its bound that an error takes: infinite where a number is NaN, or nothing is certified.
+fn largest_share(found: &[f32], exact: &[f64], bounds: &[f64]) -> f64 {
+    let shares = found.iter().zip(exact.iter().zip(bounds)).map(|(o, (exact, bound))| {
+        let share = (f64::from(*o) - exact).abs() / bound;
+        if bound.is_finite() && !share.is_nan() { share } else { f64::INFINITY }
+    });
+    shares.fold(0.0, f64::max)
 }
 
 /// A few drafted tokens, of which all but the first turn out to be wrong and are taken back.
@@ -190,4 +196,11 @@ fn main() -> Result<ExitCode, Error> {
 fn a_short_stream_stays_within_its_bound() {
     let most = run(5000, 1000).expect("shapes agree");
     assert!(most > 0.0 && most <= 1.0, "{most}");
+}
+
+#[test]
+fn what_is_not_certified_is_not_within_its_bound() {
+    assert_eq!(largest_share(&[1.0, 2.0], &[1.0, 1.5], &[1.0, 1.0]), 0.5);
+    assert_eq!(largest_share(&[f32::NAN, 2.0], &[1.0, 2.0], &[1.0, 1.0]), f64::INFINITY);
+    assert_eq!(largest_share(&[1.0, 2.0], &[1.0, 2.0], &[f64::INFINITY, 1.0]), f64::INFINITY);
 }

@@ -61,6 +61,7 @@
 //!                                            rope turn     tokens, and the rotation itself
 //!                          and what is added to embeddings: absolute
 //! state lse sinks          partial results that merge, and logits that join them
+//! linear                   a state of fixed size instead of keys: gates, rules, steps and chunks
 //! inspect                  what a row looks at
 //! math simd                2^x, sines, and the lanes it is computed in: the only home of intrinsics
 //! generated                entries written by `cargo kernels`

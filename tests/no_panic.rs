@@ -66,6 +66,7 @@ fn a_callers_binary_holds_no_panic_and_no_allocation() {
         "embedded",
         "gated",
         "streamed",
+        "learnt",
     ] {
         assert!(symbols.iter().any(|name| name == function), "{function} is there");
     }
