@@ -36,11 +36,17 @@
 //! 2-norm `e_j` of each column propagates, `e_j <- |A| e_j + ...`, with the norm of A from its singular values (`norm.rs`).
 //! With unit keys and beta within 0..=2 it is at most that of the decay, so an endless stream stays certified.
 //!
-//! Nothing is certified where a magnitude reaches 2^127, or a divisor does not exceed its error.
+//! Scores multiply rows before values do: what is lost of them below the range of f32 counts `sum_j |w_j|` times
+//! (`extremes.rs`).
+//!
+//! Nothing is certified where a magnitude reaches 2^127, that of a score and of a product of factors too, or a divisor
+//! does not exceed its error.
 
 mod definition;
 mod entries;
+mod extremes;
 mod norm;
+mod sums;
 mod walk;
 
 use crate::arithmetic::Format;

@@ -18,22 +18,38 @@ pub(super) fn exp_error(x: f64, fused: bool) -> f64 {
     (exp2 + product) * U * (1.0 + 1e-4)
 }
 
+impl Row {
+    /// Nothing is known of what leaves the range of f32.
+    fn certify_range(&mut self) {
+        for (x, error) in self.x.iter().zip(&mut self.error) {
+            if x.abs() + *error >= OVERFLOW {
+                *error = f64::INFINITY;
+            }
+        }
+    }
+}
+
 impl Problem<'_> {
     /// The query of a token, scaled.
     pub(super) fn query(&self, i: usize, arithmetic: &Arithmetic) -> Row {
         let mut row = self.mapped(&self.q[i * self.d_k..(i + 1) * self.d_k], arithmetic);
+        // Beyond the range before the scale brings it back.
+        row.certify_range();
         for (x, error) in row.x.iter_mut().zip(&mut row.error) {
             *error = *error * self.scale.abs() * (1.0 + 4.0 * U)
                 + gamma(2) * (*x * self.scale).abs()
                 + UNDERFLOW;
             *x *= self.scale;
         }
+        row.certify_range();
         row
     }
 
     /// The key of a token.
     pub(super) fn key(&self, i: usize, arithmetic: &Arithmetic) -> Row {
-        self.mapped(&self.k[i * self.d_k..(i + 1) * self.d_k], arithmetic)
+        let mut row = self.mapped(&self.k[i * self.d_k..(i + 1) * self.d_k], arithmetic);
+        row.certify_range();
+        row
     }
 
     fn mapped(&self, row: &[f32], arithmetic: &Arithmetic) -> Row {

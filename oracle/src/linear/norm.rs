@@ -16,12 +16,16 @@ pub(super) fn norm(w: &[f64], a: &[f64], b: &[f64]) -> f64 {
     let r: Vec<f64> = w.iter().zip(b).map(|(w, b)| w * b / size).collect();
     let p: Vec<f64> = a.iter().zip(&r).map(|(a, r)| size * a + r).collect();
     let is_above = |lambda: f64| {
-        let [mut pp, mut pr, mut rr] = [0.0; 3];
-        for ((w, p), r) in w.iter().zip(&p).zip(&r) {
-            let d = lambda * lambda - w * w;
-            (pp, pr, rr) = (pp + p * p / d, pr + p * r / d, rr + r * r / d);
-        }
-        pp - pr * pr / (1.0 + rr) < 1.0
+        let inner = |x: &dyn Fn(usize) -> f64, y: &dyn Fn(usize) -> f64| -> f64 {
+            let of =
+                |(c, w): (usize, &f64)| x(c) * y(c) / ((lambda - w.abs()) * (lambda + w.abs()));
+            w.iter().enumerate().map(of).sum()
+        };
+        let (rr, pr) = (inner(&|c| r[c], &|c| r[c]), inner(&|c| p[c], &|c| r[c]));
+        // `p = t r + rest` with the rest orthogonal to r: sums of squares, where nothing cancels.
+        let t = if rr == 0.0 { 0.0 } else { pr / rr };
+        let rest = |c: usize| p[c] - t * r[c];
+        inner(&rest, &rest) + t * t * (rr / (1.0 + rr)) < 1.0
     };
     let (mut low, mut high) = (most, upper);
     for _ in 0..60 {

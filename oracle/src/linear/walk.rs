@@ -1,12 +1,14 @@
 //! The recurrence in f64, and beside it what a kernel's may differ by.
 
 use super::entries::{Row, exp_error};
+use super::extremes::Extremes;
 use super::norm::norm;
+use super::sums::Sums;
 use super::{Arithmetic, Certificate, Gate, Normaliser, Problem, Rule, widened};
 use crate::rounding::{FLUSH, OVERFLOW, U, gamma};
 
 /// Twice [`crate::rounding::UNDERFLOW`]: what a product and a sum may lose to underflow.
-const LOST: f64 = 2.0 * crate::rounding::UNDERFLOW;
+pub(super) const LOST: f64 = 2.0 * crate::rounding::UNDERFLOW;
 
 /// Exact outputs and states, and bounds for a kernel's.
 ///
@@ -35,11 +37,12 @@ pub fn certify(problem: &Problem<'_>, arithmetic: Arithmetic) -> Certificate {
     let Walk { s, error, sums, .. } = walk;
     let bound = |(s, error): (&f64, &f64)| {
         let error = error * (1.0 + 1e-6);
-        error + arithmetic.state.storage_error(s.abs() + error)
+        certain(error + arithmetic.state.storage_error(s.abs() + error), *s)
     };
     certificate.state_bound = s.iter().zip(&error).map(bound).collect();
     certificate.state = s;
-    (certificate.z, certificate.z_bound) = (sums.z, sums.error);
+    certificate.z_bound = sums.z.iter().zip(&sums.error).map(|(z, e)| certain(*e, *z)).collect();
+    certificate.z = sums.z;
     certificate
 }
 
@@ -59,20 +62,14 @@ struct Walk<'p> {
     /// Roundings of a chain of products that reads the state and the chunk, and of one that ends a chunk.
     reads: f64,
     ends: f64,
+    extremes: Extremes,
     sums: Sums,
 }
 
-/// The sum of keys.
-struct Sums {
-    z: Vec<f64>,
-    magnitudes: Vec<f64>,
-    error: Vec<f64>,
-}
-
 /// A token's gates: factors, and the relative error of each.
-struct Decay {
-    a: Vec<f64>,
-    eps: Vec<f64>,
+pub(super) struct Decay {
+    pub(super) a: Vec<f64>,
+    pub(super) eps: Vec<f64>,
 }
 
 impl<'p> Walk<'p> {
@@ -98,6 +95,7 @@ impl<'p> Walk<'p> {
             // The products of queries, keys and decays are rounded, and every product if none is fused.
             reads: gamma(problem.d_k + learnt + 8),
             ends: gamma(learnt + 5),
+            extremes: Extremes::new([problem.d_k, d_v]),
             sums: Sums { error: vec![0.0; z.len()], z, magnitudes: z_abs },
         }
     }
@@ -113,13 +111,13 @@ impl<'p> Walk<'p> {
         Decay { a: gates.iter().map(|g| g.exp()).collect(), eps: gates.iter().map(eps).collect() }
     }
 
-    /// Magnitudes that a row meets in column j, what decays have erred by there, and what is lost below the normal range.
+    /// Magnitudes that a row meets in column j (infinite beyond the range of f32), what decays have erred by there, and what is lost below the normal range.
     fn met(&self, x: &[f64], j: usize) -> [f64; 3] {
         let d_v = self.problem.d_v;
         let mut met = [0.0; 3];
         for (c, x) in x.iter().enumerate() {
             let at = c * d_v + j;
-            met[0] += x.abs() * self.b[at];
+            met[0] += if self.b[at] <= OVERFLOW { x.abs() * self.b[at] } else { f64::INFINITY };
             met[1] += x.abs() * self.t[at];
             met[2] += x.abs() * self.z[at];
         }
@@ -128,17 +126,20 @@ impl<'p> Walk<'p> {
         met
     }
 
-    /// What an evaluation of `x^T S` from the state and the chunk may differ by.
-    fn evaluation(&self, row: &Row, j: usize) -> f64 {
+    /// What an evaluation of `x^T S` from the state and the chunk may differ by, and that of its sum with a given number.
+    fn evaluation(&self, row: &Row, j: usize, given: f64) -> f64 {
         let [magnitude, decays, lost] = self.met(&row.x, j);
         let [of_error, ..] = self.met(&row.error, j);
         let learnt = self.z.iter().skip(j).step_by(self.problem.d_v).sum::<f64>();
         let chain = (self.problem.d_k + 2 * self.arithmetic.chunk) as f64;
         let underflow = chain * LOST * (1.0 + learnt);
-        if magnitude > OVERFLOW {
+        let scores = self.extremes.met(row, j, self.arithmetic.chunk);
+        let reached = magnitude + of_error + given.abs();
+        if reached.is_nan() || reached > OVERFLOW {
             return f64::INFINITY;
         }
-        (self.reads * (magnitude + of_error) + decays * 1.01 + of_error + lost + underflow) * 1.0001
+        (self.reads * (magnitude + of_error) + decays * 1.01 + of_error + lost + underflow + scores)
+            * 1.0001
     }
 
     /// `|x^T delta|`.
@@ -190,7 +191,7 @@ impl<'p> Walk<'p> {
         }
         let condition = match problem.normaliser {
             Some(Normaliser { eps, .. }) => {
-                self.sums.learn(&decay, &k, self.arithmetic.fused);
+                self.sums.learn(&decay, &k);
                 self.sums.divide(&q, f64::from(eps), &mut read)
             }
             None => 1.0,
@@ -199,17 +200,19 @@ impl<'p> Walk<'p> {
         for (o, bound) in read {
             let bound = bound * (1.0 + 1e-6) + LOST;
             to.o.push(o);
-            to.o_bound.push(bound + self.arithmetic.output.storage_error(o.abs() + bound));
+            let bound = bound + self.arithmetic.output.storage_error(o.abs() + bound);
+            to.o_bound.push(certain(bound, o));
         }
     }
 
     fn read(&self, q: &Row, j: usize) -> (f64, f64) {
         let x: Vec<f64> = q.x.iter().zip(&q.error).map(|(x, e)| x.abs() + e).collect();
-        (self.exactly(&q.x, j), self.evaluation(q, j) + self.propagated(&x, j))
+        (self.exactly(&q.x, j), self.evaluation(q, j, 0.0) + self.propagated(&x, j))
     }
 
     fn forget(&mut self, decay: &Decay) {
         let d_v = self.problem.d_v;
+        self.extremes.forget(&decay.a);
         for (c, (a, eps)) in decay.a.iter().zip(&decay.eps).enumerate() {
             for at in c * d_v..(c + 1) * d_v {
                 self.s[at] *= a;
@@ -224,6 +227,7 @@ impl<'p> Walk<'p> {
     /// Adds `k w^T`, where each w is known to `slack`.
     fn learn(&mut self, k: &Row, w: &[f64], slack: &[f64]) {
         let d_v = self.problem.d_v;
+        self.extremes.learn(k, w, slack);
         for (c, (x, error)) in k.x.iter().zip(&k.error).enumerate() {
             for j in 0..d_v {
                 let (at, most) = (c * d_v + j, (x.abs() + error) * (w[j].abs() + slack[j]));
@@ -248,7 +252,7 @@ impl<'p> Walk<'p> {
         for (j, (v, norm)) in v.iter().zip(&norms).enumerate() {
             let exact = beta * (v - self.exactly(&k.x, j));
             let differs = beta.abs() * (size + of_error) * top * norm;
-            let found = beta.abs() * self.evaluation(k, j);
+            let found = beta.abs() * self.evaluation(k, j, *v);
             let rounded = gamma(2) * (exact.abs() + differs + found) + LOST;
             let eta = found + rounded;
             w.push(exact);
@@ -266,7 +270,7 @@ impl<'p> Walk<'p> {
         let (size, of_a, of_error) = (length(&b.x), length(&a.x), length(&k.error));
         let (mut p, mut slack, mut new) = (Vec::new(), Vec::new(), Vec::new());
         for (j, (v, norm)) in v.iter().zip(&norms).enumerate() {
-            let eta = self.evaluation(a, j) + LOST;
+            let eta = self.evaluation(a, j, 0.0) + LOST;
             p.push(self.exactly(&a.x, j));
             slack.push(of_a * norm + eta);
             new.push(grows * norm + size * eta + of_error * v.abs());
@@ -282,9 +286,10 @@ impl<'p> Walk<'p> {
         let (d_v, chain) = (self.problem.d_v, (2 * self.arithmetic.chunk + 2) as f64);
         let flushed = 2.0 * FLUSH * (self.arithmetic.chunk + 2) as f64;
         let local = |at: usize| {
-            let lost = flushed * self.z[at] + chain * LOST * (1.0 + self.z[at]);
+            let of_products = self.extremes.ended(at / d_v, at % d_v, self.arithmetic.chunk);
+            let lost = flushed * self.z[at] + chain * LOST * (1.0 + self.z[at]) + of_products;
             let rounded = self.ends * self.b[at] + self.t[at] * 1.01 + lost;
-            if self.b[at] > OVERFLOW { f64::INFINITY } else { rounded * 1.0001 }
+            if self.b[at] <= OVERFLOW { rounded * 1.0001 } else { f64::INFINITY }
         };
         let local: Vec<f64> = (0..self.s.len()).map(local).collect();
         if let Some(norms) = &mut self.norms {
@@ -298,63 +303,26 @@ impl<'p> Walk<'p> {
         }
         self.b = self.s.iter().zip(&self.error).map(|(s, error)| s.abs() + error).collect();
         self.z.clone_from(&self.b);
+        self.extremes = Extremes::new([self.problem.d_k, d_v]);
         self.t.fill(0.0);
     }
 }
 
-impl Sums {
-    fn learn(&mut self, decay: &Decay, k: &Row, fused: bool) {
-        // Two roundings, or fewer.
-        let _ = fused;
-        for (c, (a, eps)) in decay.a.iter().zip(&decay.eps).enumerate() {
-            let before = self.z[c].abs() + self.error[c];
-            self.z[c] = a * self.z[c] + k.x[c];
-            self.magnitudes[c] = a * self.magnitudes[c] + k.x[c].abs();
-            let decayed = a * (self.error[c] + (eps + U) * before) + 2.0 * FLUSH * before;
-            self.error[c] = (decayed + k.error[c] + LOST + U * self.z[c].abs()) * (1.0 + 4.0 * U);
-        }
-    }
-
-    /// Divides what was read, and its bounds. The condition number.
-    fn divide(&self, q: &Row, eps: f64, read: &mut [(f64, f64)]) -> f64 {
-        let (mut divisor, mut magnitude, mut error) = (0.0, 0.0, 0.0);
-        for (c, (x, e)) in q.x.iter().zip(&q.error).enumerate() {
-            divisor += x * self.z[c];
-            magnitude += x.abs() * self.magnitudes[c];
-            let z = self.z[c].abs() + self.error[c];
-            error += (x.abs() + e) * self.error[c] + e * z;
-            error += gamma(q.x.len() / 16 + 8) * (x.abs() + e) * z;
-        }
-        divisor += eps;
-        error += U * (divisor.abs() + error) * 1.01 + LOST * q.x.len() as f64;
-        let is_nothing = divisor.abs() < f64::from(f32::MIN_POSITIVE);
-        for (o, bound) in read {
-            if magnitude == 0.0 && divisor == 0.0 {
-                (*o, *bound) = (0.0, 0.0);
-                continue;
-            }
-            let quotient = if is_nothing { 0.0 } else { *o / divisor };
-            let apart = divisor.abs() - error;
-            *bound = if apart > 2.0 * f64::from(f32::MIN_POSITIVE) {
-                (*bound + quotient.abs() * error) / apart * (1.0 + 4.0 * U)
-                    + U * quotient.abs() * 1.01
-            } else {
-                f64::INFINITY
-            };
-            *o = quotient;
-        }
-        if magnitude + eps == 0.0 { 1.0 } else { (magnitude + eps) / divisor.abs() }
-    }
+/// A bound of a number that is as large as said, if that is within the range of f32.
+fn certain(bound: f64, number: f64) -> f64 {
+    if bound + number.abs() <= OVERFLOW { bound } else { f64::INFINITY }
 }
 
 /// `q^T diag(u) k`, and its error: partial sums, two products each.
 fn own_score(q: &Row, k: &Row, u: &[f64]) -> (f64, f64) {
-    let (mut own, mut error, q_len) = (0.0, 0.0, q.x.len());
+    let (mut own, mut error, mut most, q_len) = (0.0, 0.0, 0.0, q.x.len());
     for (((q, k), u), (eq, ek)) in q.x.iter().zip(&k.x).zip(u).zip(q.error.iter().zip(&k.error)) {
         own += q * u * k;
         error += u.abs() * ((q.abs() + eq) * ek + eq * k.abs());
         error += gamma(q_len / 16 + 10) * (q.abs() + eq) * u.abs() * (k.abs() + ek);
+        most += (1.0 + q.abs() + eq) * u.abs() * (k.abs() + ek);
     }
+    error = if most <= OVERFLOW { error } else { f64::INFINITY };
     // Both products may be subnormal.
     (own, error + LOST * q.x.iter().map(|q| 1.0 + q.abs()).sum::<f64>())
 }
