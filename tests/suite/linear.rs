@@ -24,7 +24,7 @@ enum Strength {
 const STRENGTHS: [Strength; 3] = [Strength::Mild, Strength::Strong, Strength::Resets];
 const GATES: [Gate; 4] = [Gate::Never, Gate::Head, Gate::Token, Gate::Channel];
 const RULES: [Rule; 4] = [Rule::Add, Rule::Bonus, Rule::Delta, Rule::LowRank];
-const FORMS: [Form; 2] = [Form::Recurrent, Form::Chunked];
+pub(crate) const FORMS: [Form; 2] = [Form::Recurrent, Form::Chunked];
 
 /// The tokens of one head.
 #[derive(Clone, Debug)]
@@ -205,7 +205,7 @@ impl Stream {
     }
 }
 
-fn arithmetic(level: Level, form: Form) -> exact::Arithmetic {
+pub(crate) fn arithmetic(level: Level, form: Form) -> exact::Arithmetic {
     let chunk = if form == Form::Chunked { CHUNK } else { 1 };
     let (output, state) = (Format::F32, Format::F32);
     exact::Arithmetic { fused: level.is_fused(), chunk, output, state }

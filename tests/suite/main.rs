@@ -14,6 +14,7 @@ mod heads;
 mod inspect;
 mod linear;
 mod linear_errors;
+mod linear_golden;
 mod linear_memory;
 mod masks;
 mod math;
