@@ -8,7 +8,7 @@ use super::memory::Memory;
 use super::room::Room;
 use super::shape::LinearShape;
 use crate::dispatch::{Available, Lent, LinearEntry};
-use crate::error::Error;
+use crate::error::{Error, Tensor};
 use crate::simd::Level;
 use crate::view::AnyViewMut;
 
@@ -189,6 +189,9 @@ impl<'m> LinearAttention<'m> {
         inputs.check(&self.shape, self.family)?;
         memory.check(&self.shape, self.eps.is_some())?;
         let LinearOutputs { o, condition } = outputs;
+        if condition.is_some() && self.eps.is_none() {
+            return Err(Error::Unwanted { tensor: Tensor::Condition });
+        }
         let lent = Lent::new(self.shape, self.level, o, condition, memory)?;
         let call = LinearCall { plan: *self, inputs, lent, scratch };
         match (call.scratch_len(), call.scratch.len()) {
@@ -226,7 +229,7 @@ impl<'a> LinearOutputs<'a> {
         LinearOutputs { o: None, condition: None }
     }
 
-    /// Also the condition number of each row, `[batch, len, outputs]`, of normalised attention.
+    /// Also the condition number of each row, `[batch, len, outputs]`: only where outputs are normalised.
     #[must_use]
     pub fn condition(self, condition: &'a mut [f32]) -> Self {
         LinearOutputs { condition: Some(condition), ..self }

@@ -1,6 +1,7 @@
 //! Linear attention: every gate with every rule, in both forms, on every level, within the certified bound of the oracle.
 
 use crate::case::normal;
+use crate::linear_case::{FORMS, GATES, RULES, families, ways};
 use flashlet::{
     CHUNK, Conditioning, EluPlusOne, ExpFeatures, Family, Form, Gate, Level, LinearAttention,
     LinearHeads, LinearInputs, LinearOutputs, LinearShape, Memory, Relu, Rule, SquaredRelu, View,
@@ -22,9 +23,6 @@ enum Strength {
 }
 
 const STRENGTHS: [Strength; 3] = [Strength::Mild, Strength::Strong, Strength::Resets];
-const GATES: [Gate; 4] = [Gate::Never, Gate::Head, Gate::Token, Gate::Channel];
-const RULES: [Rule; 4] = [Rule::Add, Rule::Bonus, Rule::Delta, Rule::LowRank];
-pub(crate) const FORMS: [Form; 2] = [Form::Recurrent, Form::Chunked];
 
 /// The tokens of one head.
 #[derive(Clone, Debug)]
@@ -184,7 +182,7 @@ impl Stream {
         let zeros = vec![0.0; self.shape.heads.dim];
         let problem = self.problem(&zeros);
         let mut most = 0.0_f64;
-        for (level, form) in Level::available().flat_map(|level| FORMS.map(|form| (level, form))) {
+        for (level, form) in ways() {
             let run = self.run(level, form);
             let arithmetic = arithmetic(level, form);
             let exact = exact::certify(&problem, arithmetic);
@@ -225,26 +223,26 @@ const SIZES: [[usize; 3]; 8] = [
 
 #[test]
 fn every_gate_and_rule_is_within_its_bound() {
-    for (gate, rule) in GATES.into_iter().flat_map(|gate| RULES.map(|rule| (gate, rule))) {
+    for family in families() {
         let mut most = 0.0_f64;
         for (n, size) in SIZES.into_iter().enumerate() {
             let strength = STRENGTHS[n % 3];
-            let stream = Stream::new(size, Family { gate, rule }, strength, 100 * n as u64);
+            let stream = Stream::new(size, family, strength, 100 * n as u64);
             most = most.max(stream.assert_certified());
         }
         for strength in STRENGTHS {
-            let stream = Stream::new([48, 12, 20], Family { gate, rule }, strength, 7);
+            let stream = Stream::new([48, 12, 20], family, strength, 7);
             most = most.max(stream.assert_certified());
         }
-        assert!(most > 0.004, "{gate:?} {rule:?}: a bound that nothing comes near: {most}");
+        assert!(most > 0.004, "{family:?}: a bound that nothing comes near: {most}");
     }
 }
 
 #[test]
 fn chunk_recurrence_and_definition_agree() {
-    for (gate, rule) in GATES.into_iter().flat_map(|gate| RULES.map(|rule| (gate, rule))) {
+    for family in families() {
         for strength in STRENGTHS {
-            let stream = Stream::new([35, 6, 9], Family { gate, rule }, strength, 11);
+            let stream = Stream::new([35, 6, 9], family, strength, 11);
             let zeros = [0.0; 6];
             let problem = stream.problem(&zeros);
             let definition = exact::definition(&problem);
@@ -253,7 +251,7 @@ fn chunk_recurrence_and_definition_agree() {
                 let bounds = exact::certify(&problem, arithmetic(level, form)).o_bound;
                 for ((found, exact), bound) in run.o.iter().zip(&definition).zip(bounds) {
                     let error = (f64::from(*found) - exact).abs();
-                    assert!(error <= bound + 1e-11, "{gate:?} {rule:?} {form:?}: {found} {exact}");
+                    assert!(error <= bound + 1e-11, "{family:?} {form:?}: {found} {exact}");
                 }
             }
         }
@@ -289,9 +287,7 @@ fn normalised_outputs_are_within_their_bounds_and_tell_their_condition() {
             let stream = Stream { features, eps: Some(eps), state, ..stream };
             let zeros = [0.0; 7];
             let problem = stream.problem(&zeros);
-            for (level, form) in
-                Level::available().flat_map(|level| FORMS.map(|form| (level, form)))
-            {
+            for (level, form) in ways() {
                 let (run, exact) =
                     (stream.run(level, form), exact::certify(&problem, arithmetic(level, form)));
                 for (i, found) in run.o.iter().enumerate() {

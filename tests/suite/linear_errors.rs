@@ -1,7 +1,7 @@
 //! What linear attention refuses it leaves alone; tokens that are not finite leave alone what is not theirs.
 
 use crate::case::assert_same_bits;
-use crate::linear_memory::{Case, assert_same, each, families, len};
+use crate::linear_case::{Case, assert_same, each, families, len};
 use flashlet::entry::{Chunk, LinearEntry};
 use flashlet::{
     AnyView, CHUNK, Error, Family, Form, Gate, Level, LinearAttention, LinearHeads, LinearInputs,
@@ -146,6 +146,11 @@ fn outputs_and_memories_that_do_not_fit_are_refused() {
     let outputs = LinearOutputs::none().condition(&mut o[..5]);
     let error = normalised.bind(case.inputs(), outputs, memory, &mut few).unwrap_err();
     assert_eq!(error, Error::Length { tensor: Tensor::Condition, needed: 6, given: 5 });
+    // Nothing is divided, so nothing has a condition number.
+    let memory = Memory::new(&mut state, &shape).unwrap();
+    let outputs = LinearOutputs::none().condition(&mut o[..6]);
+    let error = plan.bind(case.inputs(), outputs, memory, &mut few).unwrap_err();
+    assert_eq!(error, Error::Unwanted { tensor: Tensor::Condition });
     let half = LinearShape { batch: 1, ..shape };
     let memory = Memory::new(&mut state[..8], &half).unwrap();
     let error = plan.bind(case.inputs(), LinearOutputs::none(), memory, &mut few).unwrap_err();
@@ -322,7 +327,7 @@ fn no_sequences_and_no_tokens_are_no_work() {
             let mut narrow: Vec<bf16> = case.state.iter().map(|x| bf16::from_f32(*x)).collect();
             let before = narrow.clone();
             let memory = Memory::transposed(&mut narrow, &case.shape).unwrap();
-            case.bind(&case.plan(way), case.inputs(), memory, 3);
+            case.output(&case.plan(way), memory, 3);
             assert_eq!(narrow, before);
         }
     }

@@ -1,7 +1,8 @@
 //! The numbers of `tests/golden/linear.json`, which `tests/golden/linear.py` writes: families of linear attention and their gates
 //! as flash-linear-attention defines them, in f64.
 
-use crate::linear::{FORMS, arithmetic};
+use crate::linear::arithmetic;
+use crate::linear_case::ways;
 use flashlet::{
     Family, Form, Gate, GatedDelta, KimiDelta, Level, LinearAttention, LinearHeads, LinearInputs,
     LinearOutputs, LinearShape, Memory, Rule, View, ViewMut,
@@ -210,7 +211,7 @@ fn the_oracle_has_the_golden_numbers() {
 #[test]
 fn every_kernel_is_within_its_bound_of_the_golden_numbers() {
     for one in &Golden::read().families {
-        for (level, form) in Level::available().flat_map(|level| FORMS.map(|form| (level, form))) {
+        for (level, form) in ways() {
             let [o, state] = one.run(level, form);
             for h in 0..one.heads {
                 let exact = one.certify(h, arithmetic(level, form));

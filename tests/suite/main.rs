@@ -13,6 +13,7 @@ mod golden;
 mod heads;
 mod inspect;
 mod linear;
+mod linear_case;
 mod linear_errors;
 mod linear_golden;
 mod linear_memory;
