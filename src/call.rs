@@ -1,21 +1,31 @@
 //! A plan bound to tensors: checked, ready to run, in one piece or in parts.
 
+use crate::cache::{Cached, Side};
 use crate::dispatch::Claim;
 use crate::error::{Error, Tensor};
 use crate::job::{Bound, Job};
 use crate::shape::Shape;
 use crate::sinks::Sinks;
+use crate::staged::Source;
 use crate::view::{AnyView, AnyViewMut};
 use core::num::NonZero;
 
-/// What attention reads. Each tensor is stored as f32, `half::f16` or `half::bf16`, in any mix; the
+/// What attention reads: tensors, or queries and a cache. Each tensor is stored as f32, `half::f16` or `half::bf16`, in any mix; the
 /// arithmetic is f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     pub(crate) q: AnyView<'a>,
-    pub(crate) k: AnyView<'a>,
-    pub(crate) v: AnyView<'a>,
-    pub(crate) kv_lens: Option<&'a [usize]>,
+    pub(crate) k: Source<'a>,
+    pub(crate) v: Source<'a>,
+    pub(crate) lens: Lens<'a>,
+}
+
+/// How many keys of each sequence are visible.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lens<'a> {
+    All,
+    List(&'a [usize]),
+    Cache(&'a dyn Cached),
 }
 
 impl<'a> Inputs<'a> {
@@ -27,14 +37,41 @@ impl<'a> Inputs<'a> {
         k: impl Into<AnyView<'a>>,
         v: impl Into<AnyView<'a>>,
     ) -> Self {
-        Inputs { q: q.into(), k: k.into(), v: v.into(), kv_lens: None }
+        let [k, v] = [k.into(), v.into()].map(Source::Tensor);
+        Inputs { q: q.into(), k, v, lens: Lens::All }
+    }
+
+    /// Queries `[batch, q_len, q_heads, head_dim]`, not scaled, and the keys and values that caches keep of as many sequences. The plan's
+    /// `kv_len` is that of the longest; of each sequence its own tokens are visible.
+    #[must_use]
+    pub fn cached(q: impl Into<AnyView<'a>>, cache: &'a dyn Cached) -> Self {
+        let q = q.into();
+        match cache.views() {
+            Some([k, v]) => Inputs::new(q, k, v),
+            None => {
+                let [k, v] = [Side::Keys, Side::Values].map(|side| Source::Cache(cache, side));
+                Inputs { q, k, v, lens: Lens::Cache(cache) }
+            }
+        }
     }
 
     /// How many keys of each sequence are visible, where a batch is padded: later ones are neither
-    /// seen nor read.
+    /// seen nor read. Caches know their own lengths.
     #[must_use]
     pub fn kv_lens(self, kv_lens: impl Into<Option<&'a [usize]>>) -> Self {
-        Inputs { kv_lens: kv_lens.into(), ..self }
+        let lens = kv_lens.into().map_or(Lens::All, Lens::List);
+        Inputs { lens, ..self }
+    }
+}
+
+impl Lens<'_> {
+    /// That of a sequence, of `kv_len` keys.
+    pub(crate) fn of(&self, b: usize, kv_len: usize) -> usize {
+        match self {
+            Lens::All => kv_len,
+            Lens::List(lens) => lens.get(b).map_or(kv_len, |len| kv_len.min(*len)),
+            Lens::Cache(cache) => cache.len(b).min(kv_len),
+        }
     }
 }
 
@@ -49,7 +86,7 @@ impl Inputs<'_> {
                 return Err(Error::Shape { tensor, expected, given });
             }
         }
-        let Some(lens) = self.kv_lens else {
+        let Lens::List(lens) = self.lens else {
             return Ok(());
         };
         if lens.len() != shape.batch {

@@ -8,6 +8,7 @@
 
 mod claim;
 mod features;
+mod formats;
 mod generic;
 mod lent;
 mod linear;
@@ -19,6 +20,7 @@ mod sinks;
 mod turns;
 pub(crate) use claim::{Claim, Grid, check_len};
 pub(crate) use features::AnyFeatures;
+pub(crate) use formats::widen;
 pub(crate) use lent::{Head, Lent};
 pub use linear::LinearEntry;
 pub(crate) use lookups::{Adder, AnyLookup};

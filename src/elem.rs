@@ -3,6 +3,16 @@
 //! A kernel never sees a stored number. Rows of them are moved into its scratch (`moves.rs`), widened
 //! exactly on the way; an output is rounded once, to nearest even.
 
+mod blocks;
+mod format;
+mod fp8;
+
+pub(crate) use blocks::away;
+pub use blocks::{BLOCK, Q4_0, Q8_0};
+pub use format::Format;
+pub(crate) use format::{Affine, decode};
+pub use fp8::{E4m3, E5m2, Overflow};
+
 use crate::dispatch::{MoveTable, ROPES_BF16, ROPES_F16, ROPES_F32, RopeTable};
 use crate::simd::{Block, DEEP, Simd};
 use crate::view::{AnyView, AnyViewMut, Stored, StoredMut, View, ViewMut};

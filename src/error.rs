@@ -267,12 +267,38 @@ pub enum Error {
         /// `f32::to_bits` of it.
         bits: u32,
     },
-    /// There is no state as old.
+    /// There are no states, or tokens, as old.
     Rollback {
         /// Tokens to take back.
         back: usize,
-        /// How many can be.
+        /// How many there are.
         held: usize,
+    },
+    /// Rows that are no whole blocks of numbers.
+    Channels {
+        /// Channels of a row.
+        dim: usize,
+        /// Those of a block.
+        block: usize,
+    },
+    /// There is no room for tokens; none was kept.
+    Capacity {
+        /// Tokens that there would be, or blocks that are missing.
+        needed: usize,
+        /// Those that there can be, or blocks that are free.
+        given: usize,
+    },
+    /// The mask lets a query see tokens that the cache keeps no more.
+    Evicted {
+        /// The first of them.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
+    /// A block table has the same block twice.
+    BlockTwice {
+        /// It.
+        block: u32,
     },
     /// A number of a gate is out of range.
     Gates {

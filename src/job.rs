@@ -1,9 +1,11 @@
 //! A checked piece of work: a plan bound to tensors, and the right to write some rows of the output.
 
 use crate::attend::QueryTile;
+use crate::call::Lens;
 use crate::change::{Changes, Changing};
 use crate::dispatch::{Claim, Entry};
 use crate::elem::Sealed;
+use crate::error::Error;
 use crate::mask::{Mask, Only, Visible};
 use crate::moves::in_lanes;
 use crate::position::QueryTurn;
@@ -30,7 +32,7 @@ pub struct Bound<'a> {
     pub(crate) q: AnyView<'a>,
     pub(crate) k: Staged<'a>,
     pub(crate) v: Staged<'a>,
-    pub(crate) kv_lens: Option<&'a [usize]>,
+    pub(crate) lens: Lens<'a>,
     pub(crate) sinks: Option<Sinks<'a>>,
 }
 
@@ -77,12 +79,23 @@ impl Bound<'_> {
     #[inline(never)]
     pub(crate) fn visible(&self, b: usize, g: usize) -> Visible<'_> {
         let Shape { q_len, kv_len, heads, .. } = self.shape;
-        let visible =
-            self.kv_lens.and_then(|lens| lens.get(b)).map_or(kv_len, |len| kv_len.min(*len));
+        let visible = self.lens.of(b, kv_len);
         let group = heads.group();
         let hides = self.changes.lookup.filter(|lookup| lookup.hides_keys());
         let place = (b, g * group, group);
         self.mask.visible((self.only, hides), place, (q_len, visible), &self.keys)
+    }
+
+    /// Whether the mask, without patterns, keeps every query from what a cache keeps no more.
+    pub(crate) fn check_evicted(&self) -> Result<(), Error> {
+        let Lens::Cache(cache) = self.lens else { return Ok(()) };
+        for b in 0..self.shape.batch {
+            let Range { start, end } = cache.evicted(b);
+            if start < end && self.visible(b, 0).may_see(self.shape.q_len, &(start..end)) {
+                return Err(Error::Evicted { start, end });
+            }
+        }
+        Ok(())
     }
 
     /// Whether other key/value heads may see other keys.

@@ -79,6 +79,7 @@ extern crate std;
 
 mod attend;
 mod bias;
+mod cache;
 mod call;
 mod change;
 mod decode;
@@ -116,9 +117,10 @@ mod tiling;
 mod view;
 
 pub use bias::{BiasTensor, Lookup, T5Bias};
+pub use cache::{CacheShape, Cached, Given, KvCache, Order, PagedCache, PagedRead, Pages, Scales};
 pub use call::{Call, Inputs, Outputs, Part};
 pub use change::Row;
-pub use elem::Elem;
+pub use elem::{BLOCK, E4m3, E5m2, Elem, Format, Overflow, Q4_0, Q8_0};
 pub use error::{Error, Knob, List, Tensor};
 pub use inspect::{Inspector, RowStatistics};
 pub use linear::{

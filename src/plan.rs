@@ -283,7 +283,7 @@ impl<'m> Attention<'m> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Length`], [`Error::KvLens`], [`Error::KvLen`],
-    /// [`Error::Scratch`]. Nothing is written then.
+    /// [`Error::Scratch`]; [`Error::Evicted`] if a cache keeps no more what the mask lets a query see. Nothing is written then.
     pub fn bind<'a>(
         &self,
         inputs: Inputs<'a>,
@@ -354,7 +354,7 @@ impl<'m> Attention<'m> {
     {
         inputs.check(&self.shape)?;
         let Attention { shape, mask, only, changes, entry, .. } = *self;
-        let Inputs { q, k, v, kv_lens } = inputs;
+        let Inputs { q, k, v, lens } = inputs;
         let of_entry = given.saturating_sub(self.room_len());
         let k = Staged::keys(k, &entry, shape.heads, of_entry);
         let v = Staged::values(v, &k, &entry, shape.heads, of_entry);
@@ -369,7 +369,8 @@ impl<'m> Attention<'m> {
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         let keys = self.keys.clone();
-        Ok(Bound { entry, shape, mask, only, changes, keys, scale, q, k, v, kv_lens, sinks })
+        let bound = Bound { entry, shape, mask, only, changes, keys, scale, q, k, v, lens, sinks };
+        bound.check_evicted().map(|()| bound)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Keys or values of one tile as f32 rows: where they lie, or copied to scratch.
 
+mod cached;
+
 use crate::attend::QueryTile;
+use crate::cache::{Cached, Side};
 use crate::decode::products::Weights;
 use crate::dispatch::Entry;
 use crate::elem::Sealed;
@@ -13,10 +16,35 @@ use crate::simd::{Hint, Level, Rows};
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::ops::Range;
 
-/// A tensor of keys or of values, and how an entry reads it.
+/// Where keys or values come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    Tensor(AnyView<'a>),
+    Cache(&'a dyn Cached, Side),
+}
+
+impl Source<'_> {
+    /// `[batch, kv_len, kv_heads, dim]`.
+    pub(crate) fn dims(&self) -> [usize; 4] {
+        match self {
+            Source::Tensor(view) => view.dims(),
+            Source::Cache(cache, side) => cache.dims(*side),
+        }
+    }
+
+    /// Whether the rows of another tensor begin each of this one's.
+    fn begins_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Source::Tensor(view), Source::Tensor(other)) => view.begins_with(other),
+            _ => false,
+        }
+    }
+}
+
+/// Keys or values, and how an entry reads them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Staged<'a> {
-    view: AnyView<'a>,
+    source: Source<'a>,
     copy: Copied,
     level: Level,
 }
@@ -63,38 +91,47 @@ const READERS: usize = 4;
 
 impl<'a> Staged<'a> {
     /// Keys as `entry` wants them.
-    pub(crate) fn keys(view: AnyView<'a>, entry: &Entry, heads: Heads, scratch_len: usize) -> Self {
-        let copy = match entry.precision() {
-            Precision::Bf16Products => match view.0 {
-                Stored::Bf16(view, _) if view.lies_in_pairs() => Copied::No,
-                _ => Copied::Pairs(heads.dim.div_ceil(2)),
-            },
-            Precision::F32 => Copied::if_needed(view, heads.dim, entry, heads, scratch_len),
+    pub(crate) fn keys(
+        source: Source<'a>,
+        entry: &Entry,
+        heads: Heads,
+        scratch_len: usize,
+    ) -> Self {
+        let copy = match (entry.precision(), source) {
+            (Precision::Bf16Products, Source::Tensor(AnyView(Stored::Bf16(view, _))))
+                if view.lies_in_pairs() =>
+            {
+                Copied::No
+            }
+            (Precision::Bf16Products, _) => Copied::Pairs(heads.dim.div_ceil(2)),
+            (Precision::F32, _) => Copied::if_needed(&source, heads.dim, entry, heads, scratch_len),
         };
-        Staged { view, copy, level: entry.level() }
+        Staged { source, copy, level: entry.level() }
     }
 
     /// Values as `entry` wants them. Those that begin the rows of the keys are copied with them.
     pub(crate) fn values(
-        view: AnyView<'a>,
+        source: Source<'a>,
         keys: &Staged<'a>,
         entry: &Entry,
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
         let copy = match (entry.precision(), keys.copy) {
-            (Precision::F32, Copied::Rows(width)) if keys.view.begins_with(&view) => {
+            (Precision::F32, Copied::Rows(width)) if keys.source.begins_with(&source) => {
                 Copied::OfKeys(width)
             }
-            (Precision::F32, _) => Copied::if_needed(view, heads.v_dim, entry, heads, scratch_len),
+            (Precision::F32, _) => {
+                Copied::if_needed(&source, heads.v_dim, entry, heads, scratch_len)
+            }
             (Precision::Bf16Products, _) => Copied::Woven(heads.v_dim),
         };
-        Staged { view, copy, level: entry.level() }
+        Staged { source, copy, level: entry.level() }
     }
 
     /// Rows of a table beside the keys and values, read where they lie by [`Staged::scores`] and [`Staged::sums`].
     pub(crate) fn table(view: AnyView<'a>, level: Level) -> Self {
-        Staged { view, copy: Copied::No, level }
+        Staged { source: Source::Tensor(view), copy: Copied::No, level }
     }
 
     /// Whether scratch must hold a copy.
@@ -109,7 +146,12 @@ impl<'a> Staged<'a> {
 
     /// Whether the heads of a token lie side by side, rather than the tokens of a head.
     pub(crate) fn heads_lie_together(&self) -> bool {
-        of_any!(Stored, self.view.0, (view, _) => view.strides().head < view.strides().token)
+        match self.source {
+            Source::Tensor(view) => {
+                of_any!(Stored, view.0, (view, _) => view.strides().head < view.strides().token)
+            }
+            Source::Cache(cache, _) => cache.heads_lie_together(),
+        }
     }
 
     /// Copies the rows of `range` to `stage`, unless they are read where they lie. Meanwhile those
@@ -121,7 +163,13 @@ impl<'a> Staged<'a> {
         ahead: Ahead,
         stage: &mut [f32],
     ) {
-        of_any!(Stored, self.view.0, (view, moves) => {
+        let view = match self.source {
+            Source::Tensor(view) => view,
+            Source::Cache(cache, side) => {
+                return self.stage_cached((cache, side), tile, range, stage);
+            }
+        };
+        of_any!(Stored, view.0, (view, moves) => {
             let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
                 return;
             };
@@ -145,16 +193,18 @@ impl<'a> Staged<'a> {
         range: &Range<usize>,
         stage: &'s [f32],
     ) -> Rows<'s> {
-        let rows = match (self.copy, self.view.0) {
+        let rows = match (self.copy, self.source) {
             (Copied::Rows(width) | Copied::Pairs(width), _) => {
                 Rows::new(stage, width, range.len(), width)
             }
-            (Copied::OfKeys(width), _) => Rows::new(stage, width, range.len(), self.view.dims()[3]),
+            (Copied::OfKeys(width), _) => {
+                Rows::new(stage, width, range.len(), self.source.dims()[3])
+            }
             (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
-            (Copied::No, Stored::F32(view, _)) => {
+            (Copied::No, Source::Tensor(AnyView(Stored::F32(view, _)))) => {
                 view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))
             }
-            (Copied::No, Stored::Bf16(view, _)) => {
+            (Copied::No, Source::Tensor(AnyView(Stored::Bf16(view, _)))) => {
                 let rows = view.rows(tile.b, tile.g).and_then(Rows::pairs);
                 rows.map(|rows| rows.slice(range.clone()))
             }
@@ -176,7 +226,13 @@ impl<'a> Staged<'a> {
         (s, width): (&mut [f32], usize),
         stage: &mut [f32],
     ) {
-        of_any!(Stored, self.view.0, (view, moves) => {
+        let view = match self.source {
+            Source::Tensor(view) => view,
+            Source::Cache(cache, side) => {
+                return self.cached_scores((cache, side), tile, range, queries, (s, width), stage);
+            }
+        };
+        of_any!(Stored, view.0, (view, moves) => {
             let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
                 return;
             };
@@ -209,7 +265,13 @@ impl<'a> Staged<'a> {
         (to, width): (&mut [f32], usize),
         stage: &mut [f32],
     ) {
-        of_any!(Stored, self.view.0, (view, moves) => {
+        let view = match self.source {
+            Source::Tensor(view) => view,
+            Source::Cache(cache, side) => {
+                return self.cached_sums((cache, side), tile, range, weights, (to, width), stage);
+            }
+        };
+        of_any!(Stored, view.0, (view, moves) => {
             let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
                 return;
             };
@@ -229,7 +291,8 @@ impl<'a> Staged<'a> {
 
     /// Where the rows from `key` on lie, if there are any, and the bytes of a channel.
     fn hint(&self, tile: &QueryTile, key: usize) -> Option<(Hint, usize)> {
-        of_any!(Stored, self.view.0, (view, _) => {
+        let Source::Tensor(view) = self.source else { return None };
+        of_any!(Stored, view.0, (view, _) => {
             let rows = view.rows(tile.b, tile.g)?;
             let rows = rows.slice(key..rows.len());
             (rows.len() > 0).then(|| (rows.hint(), size_of_element(&rows)))
@@ -241,7 +304,7 @@ impl Copied {
     /// What is not f32 is copied; so is f32 whose rows would evict each other, if enough blocks read it and
     /// `scratch_len` floats leave room.
     fn if_needed(
-        view: AnyView<'_>,
+        source: &Source<'_>,
         dim: usize,
         entry: &Entry,
         heads: Heads,
@@ -249,8 +312,8 @@ impl Copied {
     ) -> Self {
         let tiling = entry.tiling();
         let readers = tiling.rows / (tiling.vectors * entry.level().lanes()).max(1);
-        let is_copied = match (tiling.lanes, view.0) {
-            (Lanes::Queries, Stored::F32(view, _)) => {
+        let is_copied = match (tiling.lanes, source) {
+            (Lanes::Queries, Source::Tensor(AnyView(Stored::F32(view, _)))) => {
                 let stride = view.strides().token * size_of::<f32>();
                 let conflicts = stride.is_multiple_of(CONFLICT) && view.dims()[1] > 1;
                 let has_room = scratch_len >= entry.scratch_len(heads);

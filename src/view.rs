@@ -5,6 +5,7 @@ use crate::elem::Elem;
 use crate::error::Error;
 use crate::shape::len_of;
 use crate::simd::Rows;
+use core::ops::Range;
 use half::{bf16, f16};
 
 /// Elements from one index to the next. Channels of a row always lie side by side.
@@ -145,6 +146,19 @@ impl<'a, T: Copy> View<'a, T> {
             return Err(Error::TooShort { needed: width, given: dim });
         }
         Ok(View { data: self.data, dims: [batch, len, heads, width], strides: self.strides })
+    }
+
+    /// Some tokens of every sequence.
+    ///
+    /// # Errors
+    /// [`Error::KeyRange`] if there are not as many.
+    pub fn tokens(&self, tokens: Range<usize>) -> Result<Self, Error> {
+        let ([batch, kv_len, heads, dim], Range { start, end }) = (self.dims, tokens);
+        if start > end || end > kv_len {
+            return Err(Error::KeyRange { start, end, kv_len });
+        }
+        let data = self.data.get(start * self.strides.token..).unwrap_or(&[]);
+        Ok(View { data, dims: [batch, end - start, heads, dim], strides: self.strides })
     }
 
     /// Whether the rows of another view begin each of this one's.

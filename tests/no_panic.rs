@@ -67,6 +67,8 @@ fn a_callers_binary_holds_no_panic_and_no_allocation() {
         "gated",
         "streamed",
         "learnt",
+        "cached",
+        "paged",
     ] {
         assert!(symbols.iter().any(|name| name == function), "{function} is there");
     }

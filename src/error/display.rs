@@ -84,7 +84,7 @@ impl fmt::Display for Error {
                 write!(f, "a temperature of scale {scale} for every {step} positions: finite, and at least 1")
             }
             Error::NotFinite { tensor, at } => {
-                write!(f, "{tensor} are not finite at {at:?} (batch, distance, head, channel)")
+                write!(f, "{tensor} are not finite at {at:?} (batch, distance or token, head, channel)")
             }
             Error::Theta { knob, bits } => {
                 write!(f, "{knob} = {} is out of range", f64::from_bits(bits))
@@ -121,8 +121,18 @@ impl fmt::Display for Error {
                 write!(f, "an epsilon of {} is negative or not finite", f32::from_bits(bits))
             }
             Error::Rollback { back, held } => {
-                write!(f, "cannot go back by {back}: 1..={held} snapshots are held")
+                write!(f, "cannot go back by {back}: {held} are held")
             }
+            Error::Channels { dim, block } => {
+                write!(f, "rows of {dim} channels are no whole blocks of {block}")
+            }
+            Error::Capacity { needed, given } => {
+                write!(f, "{needed} tokens or blocks are needed, there is room for {given}")
+            }
+            Error::Evicted { start, end } => {
+                write!(f, "the mask lets queries see tokens {start}..{end}, which the cache keeps no more")
+            }
+            Error::BlockTwice { block } => write!(f, "block {block} is there twice"),
             Error::Gates { knob, bits } => {
                 write!(f, "{knob} = {} is out of range", f32::from_bits(bits))
             }

@@ -66,6 +66,12 @@ pub enum Tensor {
     Skip,
     /// Gates of outputs.
     Z,
+    /// What codes of a cache are multiplied by.
+    Scales,
+    /// Their zero points.
+    Zeros,
+    /// How many sequences have each block of a cache.
+    Counts,
 }
 
 impl fmt::Display for Tensor {
@@ -101,6 +107,9 @@ impl fmt::Display for Tensor {
             Tensor::X => "x",
             Tensor::Skip => "D",
             Tensor::Z => "z",
+            Tensor::Scales => "the scales of the cache",
+            Tensor::Zeros => "the zero points of the cache",
+            Tensor::Counts => "the counts of blocks",
         })
     }
 }
@@ -143,6 +152,10 @@ pub enum List {
     Sections,
     /// Divisors of frequencies.
     PairFactors,
+    /// Blocks of a cache.
+    Blocks,
+    /// Blocks of a sequence in a cache.
+    BlockTable,
 }
 
 impl fmt::Display for List {
@@ -165,6 +178,8 @@ impl fmt::Display for List {
             List::PairAxes => "the list of the pairs' axes",
             List::Sections => "the list of sections",
             List::PairFactors => "the list of the pairs' factors",
+            List::Blocks => "the blocks of a cache",
+            List::BlockTable => "a block table",
         })
     }
 }

@@ -44,6 +44,12 @@ impl<'m> Visible<'m> {
         KeyTiles { visible: *self, queries: first..last + 1, runs, from: 0, tile_k }
     }
 
+    /// Whether the band, without patterns, lets any of so many queries see some of these keys.
+    pub(crate) fn may_see(&self, queries: usize, keys: &Range<usize>) -> bool {
+        let runs = self.band.runs(0, queries.saturating_sub(1));
+        queries > 0 && runs.iter().any(|run| run.start < keys.end && keys.start < run.end)
+    }
+
     /// What the keys of `tile` are to the queries `first ..= last`.
     #[inline(never)]
     pub(crate) fn classify(&self, first: usize, last: usize, tile: &Range<usize>) -> Tile {

@@ -2,11 +2,15 @@
 
 mod biases;
 mod bits;
+mod cache_case;
+mod cache_errors;
+mod caches;
 mod case;
 mod certified;
 mod compositions;
 mod embeddings;
 mod errors;
+mod formats;
 mod frequencies;
 mod gates;
 mod golden;

@@ -1,0 +1,25 @@
+//! Keys and values kept from call to call: memory of the caller's, in any [`Format`](crate::Format).
+//!
+//! ```text
+//! shape     CacheShape: how many tokens, how they lie, how many bytes
+//! store     the memory of all keys, or of all values: rows are rounded on their way in, widened on their way out
+//! kv        KvCache: one sequence, straight or in a ring behind sinks
+//! pages     PagedCache: sequences that share blocks
+//! read      what attention asks of either
+//! ```
+//! Where a token lies depends on its index alone, never on how many came at once. Attention reads tokens in order, a canonical tile at a
+//! time: a wrapped ring, a straight cache and a paged one give the same bits, and the bits are those of attention on the same numbers in
+//! f32 tensors.
+
+mod kv;
+mod pages;
+mod read;
+mod shape;
+mod store;
+
+pub use kv::KvCache;
+pub use pages::{PagedCache, PagedRead, Pages};
+pub use read::Cached;
+pub(crate) use read::{Read, Side};
+pub use shape::{CacheShape, Order};
+pub use store::{Given, Scales};

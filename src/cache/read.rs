@@ -1,0 +1,84 @@
+//! What attention asks of a cache.
+
+use super::store::Store;
+use crate::elem::Format;
+use crate::simd::Level;
+use crate::view::AnyView;
+use core::fmt;
+use core::ops::Range;
+
+/// Keys and values that attention can read: [`KvCache`](crate::KvCache), or some sequences of a
+/// [`PagedCache`](crate::PagedCache).
+pub trait Cached: Sync + Sealed {
+    /// Sequences.
+    fn batch(&self) -> usize;
+    /// Tokens of the longest sequence, those that are gone among them.
+    fn kv_len(&self) -> usize;
+}
+
+/// How many: what it holds would bring the formatting of floats into every binary.
+impl fmt::Debug for dyn Cached + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cached({:?})", [Side::Keys, Side::Values].map(|side| self.dims(side)))
+    }
+}
+
+/// Keys or values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// As wide as queries.
+    Keys,
+    /// As wide as outputs.
+    Values,
+}
+
+/// What only this crate may ask.
+pub trait Sealed {
+    /// `[batch, kv_len, heads, dim]`.
+    fn dims(&self, side: Side) -> [usize; 4];
+    /// Tokens of a sequence.
+    fn len(&self, b: usize) -> usize;
+    /// Those of them that are gone.
+    fn evicted(&self, b: usize) -> Range<usize>;
+    /// Whether the heads of a token lie side by side.
+    fn heads_lie_together(&self) -> bool;
+    /// Both as tensors, if that is what they are.
+    fn views(&self) -> Option<[AnyView<'_>; 2]>;
+    /// Tokens `keys` of head `g` of sequence `b`: channels from `first` on, rows of `width` floats.
+    fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize);
+}
+
+/// Tokens of one head of one sequence, from a channel on.
+#[derive(Clone, Debug)]
+pub struct Read {
+    pub(crate) b: usize,
+    pub(crate) g: usize,
+    pub(crate) keys: Range<usize>,
+    pub(crate) first: usize,
+}
+
+/// Tokens that lie behind each other: the slot of the first, if they are there, and how many they are.
+pub(super) type Run = (Option<usize>, usize);
+
+/// Widens the tokens of `read`, run by run; zeros for those that are not there.
+pub(super) fn widen_runs<F: Format>(
+    store: &Store<'_, F>,
+    level: Level,
+    read: Read,
+    run_at: impl Fn(usize) -> Run,
+    mut to: &mut [f32],
+    width: usize,
+) {
+    let Read { g, keys, first, .. } = read;
+    let mut key = keys.start;
+    while key < keys.end {
+        let (slot, run) = run_at(key);
+        let count = run.clamp(1, keys.end - key);
+        let Some((rows, rest)) = to.split_at_mut_checked(count * width) else { return };
+        match slot {
+            Some(slot) => store.widen(level, (slot, count), (g, first), rows, width),
+            None => rows.fill(0.0),
+        }
+        (to, key) = (rest, key + count);
+    }
+}

@@ -1,0 +1,100 @@
+//! Keys and values of a cache: a tile, or what a vector needs of it, is widened to scratch. The products are those of f32 tensors.
+
+use super::{Copied, Staged};
+use crate::attend::QueryTile;
+use crate::cache::{Cached, Read, Side};
+use crate::decode::products::Weights;
+use crate::elem::Sealed;
+use crate::shape::Heads;
+use crate::simd::Rows;
+use core::ops::Range;
+
+/// A cache, and what is read of it.
+type Half<'a> = (&'a dyn Cached, Side);
+
+impl Staged<'_> {
+    /// As [`Staged::stage`].
+    #[inline(never)]
+    pub(super) fn stage_cached(
+        &self,
+        (cache, side): Half<'_>,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        stage: &mut [f32],
+    ) {
+        let (b, g) = (tile.b, tile.g);
+        let widen = |keys: Range<usize>, to: &mut [f32], width| {
+            cache.widen(side, self.level, Read { b, g, keys, first: 0 }, to, width);
+        };
+        match (self.copy, f32::MOVES.at(self.level).pairs()) {
+            (Copied::No | Copied::OfKeys(_), _) => {}
+            // A key or two at a time go by way of the stack.
+            (Copied::Pairs(width), Some(pairs)) => {
+                let (mut row, dim) = ([0.0; Heads::MAX_DIM], self.source.dims()[3]);
+                for (key, to) in range.clone().zip(stage.chunks_mut(width.max(1))) {
+                    widen(key..key + 1, &mut row, dim);
+                    pairs.flat(Rows::one(row.get(..dim).unwrap_or(&[])), to, width);
+                }
+            }
+            (Copied::Woven(width), Some(pairs)) => {
+                let mut rows = [0.0; 2 * Heads::MAX_DIM];
+                for (key, to) in range.clone().step_by(2).zip(stage.chunks_mut(width.max(1))) {
+                    let count = (range.end - key).min(2);
+                    widen(key..key + count, &mut rows, width);
+                    if let Some(rows) = Rows::new(&rows, width, count, width) {
+                        pairs.weave(rows, to, width);
+                    }
+                }
+            }
+            (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
+                widen(range.clone(), stage, width);
+            }
+        }
+    }
+
+    /// As [`Staged::scores`]: a vector of keys at a time.
+    #[inline(never)]
+    pub(super) fn cached_scores(
+        &self,
+        (cache, side): Half<'_>,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        queries: Rows<'_>,
+        (s, width): (&mut [f32], usize),
+        stage: &mut [f32],
+    ) {
+        let (lanes, deep, (b, g)) = (self.level.lanes().max(1), queries.width(), (tile.b, tile.g));
+        let mover = f32::MOVES.at(self.level);
+        for first in (0..range.len()).step_by(lanes) {
+            let keys = range.start + first..range.end.min(range.start + first + lanes);
+            cache.widen(side, self.level, Read { b, g, keys, first: 0 }, stage, deep);
+            // Lanes behind the last key give scores that nothing reads.
+            if let Some(keys) = Rows::new(&*stage, deep, lanes, deep) {
+                let s = s.get_mut(first..).unwrap_or(&mut []);
+                mover.scores(queries, keys, &mut keys.walk(0), s, width);
+            }
+        }
+    }
+
+    /// As [`Staged::sums`]: a vector of channels at a time.
+    #[inline(never)]
+    pub(super) fn cached_sums(
+        &self,
+        (cache, side): Half<'_>,
+        tile: &QueryTile,
+        range: &Range<usize>,
+        weights: Weights<'_>,
+        (to, width): (&mut [f32], usize),
+        stage: &mut [f32],
+    ) {
+        let (lanes, b, g) = (self.level.lanes().max(1), tile.b, tile.g);
+        let mover = f32::MOVES.at(self.level);
+        for first in (0..self.source.dims()[3]).step_by(lanes) {
+            cache.widen(side, self.level, Read { b, g, keys: range.clone(), first }, stage, lanes);
+            if let Some(values) = Rows::new(&*stage, lanes, range.len(), lanes) {
+                let to = to.get_mut(first..).unwrap_or(&mut []);
+                mover.sums(weights, values, &mut values.walk(0), to, width);
+            }
+        }
+    }
+}
