@@ -19,7 +19,7 @@ mod store;
 
 pub use kv::KvCache;
 pub use pages::{PagedCache, PagedRead, Pages};
-pub use read::Cached;
-pub(crate) use read::{Read, Side};
+pub(crate) use read::Read;
+pub use read::{Cached, Side};
 pub use shape::{CacheShape, Order};
 pub use store::{Given, Scales};

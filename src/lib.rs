@@ -117,7 +117,9 @@ mod tiling;
 mod view;
 
 pub use bias::{BiasTensor, Lookup, T5Bias};
-pub use cache::{CacheShape, Cached, Given, KvCache, Order, PagedCache, PagedRead, Pages, Scales};
+pub use cache::{
+    CacheShape, Cached, Given, KvCache, Order, PagedCache, PagedRead, Pages, Scales, Side,
+};
 pub use call::{Call, Inputs, Outputs, Part};
 pub use change::Row;
 pub use elem::{BLOCK, E4m3, E5m2, Elem, Format, Overflow, Q4_0, Q8_0};

@@ -17,6 +17,8 @@ pub(crate) struct Case {
     /// What becomes of its scores.
     pub(crate) modified: Option<Formula>,
     pub(crate) element: Element,
+    /// Keys and values are in a cache that keeps them so.
+    pub(crate) kept: Option<Kept>,
     pub(crate) layout: Layout,
     pub(crate) products: Products,
     pub(crate) limit: Limit,
@@ -32,6 +34,16 @@ pub(crate) enum Element {
     F32,
     F16,
     Bf16,
+}
+
+/// How a cache keeps keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    E4m3,
+    /// Codes with a scale for each head of a token.
+    Int8,
+    Q8_0,
+    Q4_0,
 }
 
 /// How a tensor lies in memory.
@@ -73,6 +85,7 @@ pub(crate) fn all() -> Vec<Case> {
         patterns(),
         scores(),
         steps(),
+        caches(),
         few(),
         by_token(),
         latent(),
@@ -162,6 +175,24 @@ fn steps() -> Vec<Case> {
     cases
 }
 
+/// Keys and values in a cache of fewer bits, the tokens of a head or the heads of a token side by side.
+fn caches() -> Vec<Case> {
+    let formats =
+        [("fp8", Kept::E4m3), ("int8", Kept::Int8), ("q8_0", Kept::Q8_0), ("q4_0", Kept::Q4_0)];
+    let mut cases = Vec::new();
+    for (stored, kept) in formats {
+        for (layout, suffix) in [(Layout::ByHead, ""), (Layout::ByToken, "_bytoken")] {
+            let name = format!("decode_{stored}_hd128_32x8_kv32768{suffix}");
+            let case = Case::new(name, Call::full(tail(1, 32768)), Limit::Bandwidth);
+            cases.push(Case { kept: Some(kept), layout, ..case });
+        }
+        let name = format!("prefill_{stored}_hd128_n1024_full");
+        let case = Case::new(name, Call::full(prompt(Heads::new(8, 8, 128), 1024)), Limit::Peak);
+        cases.push(Case { kept: Some(kept), ..case });
+    }
+    cases
+}
+
 fn few() -> Vec<Case> {
     let case = |q_len| {
         let name = format!("few_f32_hd128_32x8_q{q_len}_kv8192");
@@ -213,6 +244,7 @@ impl Case {
             sparse: None,
             modified: None,
             element: Element::F32,
+            kept: None,
             layout: Layout::ByHead,
             products: Products::F32,
             limit,
@@ -261,7 +293,14 @@ impl Case {
             .map(|dims| dims.iter().product::<usize>())
             .iter()
             .sum();
-        elements * self.element.bytes()
+        match self.kept {
+            None => elements * self.element.bytes(),
+            Some(Kept::E4m3) => elements,
+            // A scale of f32 for each row; of f16 for 32 channels.
+            Some(Kept::Int8) => elements + elements / self.call.shape.heads.dim * 4,
+            Some(Kept::Q8_0) => elements / 32 * 34,
+            Some(Kept::Q4_0) => elements / 32 * 18,
+        }
     }
 }
 

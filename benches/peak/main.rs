@@ -9,6 +9,7 @@
 //! cargo bench --bench peak -- --json --case 'prefill_f32_hd128.*full' --level avx2
 //! ```
 
+mod caches;
 #[path = "../shared/call.rs"]
 mod call;
 mod cases;

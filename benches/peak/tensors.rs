@@ -1,8 +1,9 @@
 //! Queries, keys and values, stored as a case says.
 
+use crate::caches;
 use crate::call::numbers;
-use crate::cases::{Case, Element, Layout};
-use flashlet::{AnyView, Elem, Inputs, Outputs, Shape, Strides, View, ViewMut};
+use crate::cases::{Case, Element, Kept, Layout};
+use flashlet::{AnyView, Cached, Elem, Inputs, Outputs, Shape, Side, Strides, View, ViewMut};
 use half::{bf16, f16};
 
 /// A number that can be made from f32 and told as f32.
@@ -121,30 +122,39 @@ impl Data {
 /// The inputs of a case. They stay until a case of another shape, element or layout comes.
 #[derive(Default)]
 pub(crate) struct Tensors {
-    made: Option<(Shape, Element, Layout)>,
+    made: Option<(Shape, Element, Option<Kept>, Layout)>,
     data: Vec<Data>,
+    /// Keys and values, if they are in a cache.
+    cache: Option<Box<dyn Cached>>,
 }
 
 impl Tensors {
     /// Makes sure that they are those of this case.
     pub(crate) fn prepare(&mut self, case: &Case) {
         let shape = case.call.shape;
-        let wanted = Some((shape, case.element, case.layout));
+        let wanted = Some((shape, case.element, case.kept, case.layout));
         if self.made == wanted {
             return;
         }
         // The old ones go first, or both would count as memory taken.
         self.data.clear();
+        self.cache = None;
         let dims = [(shape.q(), 1), (shape.k(), 2), (shape.v(), 3)];
         self.data.extend(dims.map(|(dims, seed)| Data::new(case, dims, numbers(dims, seed))));
+        if let [_, k, v] = &self.data[..] {
+            self.cache = caches::of(case, [k.view(), v.view()]);
+        }
         self.made = wanted;
     }
 
     /// Those of the last [`Tensors::prepare`].
     pub(crate) fn inputs(&self) -> Inputs<'_> {
         let [q, k, v] = &self.data[..] else { unreachable!("prepared first") };
+        if let Some(cache) = &self.cache {
+            return Inputs::cached(q.view(), &**cache);
+        }
         let values = match self.made {
-            Some((shape, _, Layout::Latent)) => k.prefix(shape.heads.v_dim),
+            Some((shape, .., Layout::Latent)) => k.prefix(shape.heads.v_dim),
             _ => v.view(),
         };
         Inputs::new(q.view(), k.view(), values)
@@ -153,8 +163,13 @@ impl Tensors {
     /// The same numbers as f32, token after token, for the oracle.
     pub(crate) fn widened(&self) -> [Vec<f32>; 3] {
         let [q, k, v] = &self.data[..] else { unreachable!("prepared first") };
+        if let Some(cache) = &self.cache {
+            let [k, v] =
+                [Side::Keys, Side::Values].map(|side| caches::widened(&**cache, side, k.dims));
+            return [q.widened(), k, v];
+        }
         let values = match self.made {
-            Some((shape, _, Layout::Latent)) => k.prefix_widened(shape.heads.v_dim),
+            Some((shape, .., Layout::Latent)) => k.prefix_widened(shape.heads.v_dim),
             _ => v.widened(),
         };
         [q.widened(), k.widened(), values]

@@ -1,7 +1,9 @@
 //! What attention asks of a cache.
 
 use super::store::Store;
+use crate::dispatch::check_len;
 use crate::elem::Format;
+use crate::error::{Error, Tensor};
 use crate::simd::Level;
 use crate::view::AnyView;
 use core::fmt;
@@ -14,6 +16,35 @@ pub trait Cached: Sync + Sealed {
     fn batch(&self) -> usize;
     /// Tokens of the longest sequence, those that are gone among them.
     fn kv_len(&self) -> usize;
+
+    /// What it keeps of some tokens in one head of one sequence, as attention reads it: `[tokens, dim]`. Zeros for blocks that are gone; what a
+    /// ring has written over is what it was written over with.
+    ///
+    /// # Errors
+    /// [`Error::KeyRange`] and [`Error::Row`] for what there is not; [`Error::Length`]. Nothing is written then.
+    fn load(
+        &self,
+        side: Side,
+        [b, g]: [usize; 2],
+        tokens: Range<usize>,
+        to: &mut [f32],
+    ) -> Result<(), Error> {
+        let [batch, _, heads, dim] = self.dims(side);
+        if b >= batch || g >= heads {
+            return Err(Error::Row {
+                row: [b, tokens.start, g],
+                limits: [batch, self.kv_len(), heads],
+            });
+        }
+        let (Range { start, end }, kv_len) = (tokens.clone(), self.len(b));
+        if start > end || end > kv_len {
+            return Err(Error::KeyRange { start, end, kv_len });
+        }
+        let tensor = if side == Side::Keys { Tensor::K } else { Tensor::V };
+        check_len(tensor, tokens.len() * dim, to.len())?;
+        self.widen(side, Level::detect(), Read { b, g, keys: tokens, first: 0 }, to, dim);
+        Ok(())
+    }
 }
 
 /// How many: what it holds would bring the formatting of floats into every binary.
