@@ -38,7 +38,8 @@ struct Workspace<'a, S: Simd> {
     s: &'a mut [S::F32],
     /// A tile's sums, `[rows, v_vectors]`.
     sums: &'a mut [S::F32],
-    /// What is not whole vectors: keys `[LANES, k_dim]`, then values `[keys, LANES]`.
+    /// What is not whole vectors: keys `[LANES, k_dim]`, then values `[keys, LANES]`; of a cache keys, then values
+    /// `[LANES, v_vectors]`.
     stage: &'a mut [S::F32],
     /// For what changes scores.
     room: &'a mut [f32],
@@ -153,7 +154,7 @@ fn cut<'a, S: Simd>(
     let (states, rest) = rest.split_at_mut_checked(rows * 3)?;
     let (s, rest) = rest.split_at_mut_checked(rows * sizes.key_vectors)?;
     let (sums, stage) = rest.split_at_mut_checked(rows * sizes.v_vectors)?;
-    stage.get(..sizes.k_dim.max(tile_k))?;
+    stage.get(..sizes.k_dim.max(tile_k).max(sizes.v_vectors * S::LANES))?;
     Some(Workspace {
         q: simd.floats_of(q),
         o: o.as_chunks_mut::<1>().0,

@@ -179,8 +179,9 @@ impl Tiling {
                 let row = values.saturating_mul(2).saturating_add(keys).saturating_add(3 * width);
                 let k_dim = head_dim.saturating_add(DEEP - 1) / DEEP * DEEP;
                 let q = k_dim.saturating_mul(rows).saturating_add(width - 1);
-                // Keys and values are read where they lie, but for what is not whole vectors.
-                let stage = max(k_dim, tile_k).saturating_mul(width);
+                // Keys and values are read where they lie, but for what is not whole vectors, and for those of a cache: as many
+                // at a time as there are lanes.
+                let stage = max(max(k_dim, values), tile_k).saturating_mul(width);
                 q.saturating_add(row.saturating_mul(rows)).saturating_add(stage)
             }
         };

@@ -42,7 +42,7 @@ pub trait Cached: Sync + Sealed {
         }
         let tensor = if side == Side::Keys { Tensor::K } else { Tensor::V };
         check_len(tensor, tokens.len() * dim, to.len())?;
-        self.widen(side, Level::detect(), Read { b, g, keys: tokens, first: 0 }, to, dim);
+        self.widen(side, Level::detect(), Read { b, g, keys: tokens }, to, dim);
         Ok(())
     }
 }
@@ -75,17 +75,16 @@ pub trait Sealed {
     fn heads_lie_together(&self) -> bool;
     /// Both as tensors, if that is what they are.
     fn views(&self) -> Option<[AnyView<'_>; 2]>;
-    /// Tokens `keys` of head `g` of sequence `b`: channels from `first` on, rows of `width` floats.
+    /// Tokens of one head of one sequence: rows of `width` floats.
     fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize);
 }
 
-/// Tokens of one head of one sequence, from a channel on.
+/// Tokens of one head of one sequence.
 #[derive(Clone, Debug)]
 pub struct Read {
     pub(crate) b: usize,
     pub(crate) g: usize,
     pub(crate) keys: Range<usize>,
-    pub(crate) first: usize,
 }
 
 /// Tokens that lie behind each other: the slot of the first, if they are there, and how many they are.
@@ -100,14 +99,14 @@ pub(super) fn widen_runs<F: Format>(
     mut to: &mut [f32],
     width: usize,
 ) {
-    let Read { g, keys, first, .. } = read;
+    let Read { g, keys, .. } = read;
     let mut key = keys.start;
     while key < keys.end {
         let (slot, run) = run_at(key);
         let count = run.clamp(1, keys.end - key);
         let Some((rows, rest)) = to.split_at_mut_checked(count * width) else { return };
         match slot {
-            Some(slot) => store.widen(level, (slot, count), (g, first), rows, width),
+            Some(slot) => store.widen(level, (slot, count), g, rows, width),
             None => rows.fill(0.0),
         }
         (to, key) = (rest, key + count);

@@ -145,12 +145,12 @@ impl<'a, F: Format> Store<'a, F> {
         }
     }
 
-    /// Numbers of head `h` in `count` slots from `slot` on, all in one block: channels from `first` on, rows of `width` floats.
+    /// Numbers of head `h` in `count` slots from `slot` on, all in one block: rows of `width` floats.
     pub(super) fn widen(
         &self,
         level: Level,
         (slot, count): (usize, usize),
-        (h, first): (usize, usize),
+        h: usize,
         to: &mut [f32],
         width: usize,
     ) {
@@ -160,7 +160,7 @@ impl<'a, F: Format> Store<'a, F> {
             debug_assert!(false, "slots are those of the shape");
             return;
         };
-        widen(level, rows, first, self.affine(row, step, count, h), to, width);
+        widen(level, rows, self.affine(row, step, count, h), to, width);
     }
 
     fn affine(&self, row: usize, step: usize, count: usize, h: usize) -> Option<Affine<'_>> {

@@ -7,6 +7,7 @@ use crate::elem::Elem;
 use crate::outer::{outer, outer_deep};
 use crate::products::F32Products;
 use crate::simd::{Rows, Simd, Steps, Walk};
+use core::ops::Range;
 
 /// `s[r * width + j] = sum_c q[r][c] k[j][c]`, for the keys of whole vectors and channels up to a multiple
 /// of [`crate::simd::DEEP`]. Meanwhile as many lines come nearer as `walk` goes over.
@@ -76,6 +77,16 @@ pub(crate) struct Weights<'a> {
     pub(crate) p: Rows<'a>,
     /// Bit `r` of `bits[j]`: row `r` may see key `j`; `None`: all rows see all of them.
     pub(crate) bits: Option<&'a [u64]>,
+    /// The sums of earlier keys are there already, and these ones join them.
+    pub(crate) goes_on: bool,
+}
+
+impl<'a> Weights<'a> {
+    /// Those of some of the keys, of which the first is the first of all.
+    pub(crate) fn of(&self, keys: &Range<usize>) -> Self {
+        let bits = self.bits.map(|bits| bits.get(keys.clone()).unwrap_or(&[]));
+        Weights { p: self.p.behind(keys.start), bits, goes_on: keys.start > 0 }
+    }
 }
 
 /// `to[r * width + c] = sum_j p[r][j] v[j][c]`, for the channels of whole vectors, over the keys that a
@@ -158,8 +169,11 @@ impl<T: Elem> Sums<'_, T> {
         let walk = if row == 0 { *self.walk } else { self.values.walk(0) };
         let values = self.values.wide::<S, N>(simd, first * S::LANES, walk);
         let mut steps = self.weights.p.across::<R>(row, self.values.len()).and(values);
-        let zero = [[simd.splat(-0.0); N]; R];
-        let sum = outer::<S, F32Products, N, 0, R>(simd, F32Products, zero, steps.by_ref());
+        let mut begun = [[simd.splat(-0.0); N]; R];
+        for (r, begun) in begun.iter_mut().enumerate() {
+            *begun = self.begun(simd, row + r, first);
+        }
+        let sum = outer::<S, F32Products, N, 0, R>(simd, F32Products, begun, steps.by_ref());
         if row == 0 {
             *self.walk = steps.second().walk();
         }
@@ -174,7 +188,7 @@ impl<T: Elem> Sums<'_, T> {
         let walk = self.values.walk(0);
         let values = self.values.wide::<S, N>(simd, first * S::LANES, walk);
         let steps = self.weights.p.across::<1>(row, self.values.len()).and(values);
-        let mut sum = [simd.splat(-0.0); N];
+        let mut sum = self.begun::<S, N>(simd, row, first);
         for (([weight], values), bits) in steps.zip(bits) {
             if bits >> row & 1 == 0 {
                 continue;
@@ -184,6 +198,19 @@ impl<T: Elem> Sums<'_, T> {
             }
         }
         self.put(simd, row, first, &sum);
+    }
+
+    /// What sums start from: -0.0, so that the first one joins without a change of a bit.
+    #[inline(always)]
+    fn begun<S: Simd, const N: usize>(&self, simd: S, row: usize, first: usize) -> [S::F32; N] {
+        let mut begun = [simd.splat(-0.0); N];
+        if self.weights.goes_on {
+            let from = self.to.get(row * self.width + first * S::LANES..).unwrap_or(&[]);
+            for (begun, from) in begun.iter_mut().zip(from.chunks_exact(S::LANES)) {
+                *begun = simd.load(from);
+            }
+        }
+        begun
     }
 
     #[inline(always)]

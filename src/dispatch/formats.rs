@@ -10,43 +10,30 @@ use crate::simd::{Level, Portable, Rows, Scalar};
 pub(crate) fn widen<F: Format>(
     level: Level,
     rows: Rows<'_, F>,
-    first: usize,
     affine: Option<Affine<'_>>,
     to: &mut [f32],
     width: usize,
 ) {
     match Available::new(level).map(Available::level) {
-        Some(Level::Portable) => decode(Portable, rows, first, affine, to, width),
+        Some(Level::Portable) => decode(Portable, rows, affine, to, width),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level is available; its features are all that the function needs.
-        Some(Level::Avx2) => unsafe { avx2(rows, first, affine, to, width) },
+        Some(Level::Avx2) => unsafe { avx2(rows, affine, to, width) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Some(Level::Avx512) => unsafe { avx512(rows, first, affine, to, width) },
-        _ => decode(Scalar, rows, first, affine, to, width),
+        Some(Level::Avx512) => unsafe { avx512(rows, affine, to, width) },
+        _ => decode(Scalar, rows, affine, to, width),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn avx2<F: Format>(
-    rows: Rows<'_, F>,
-    first: usize,
-    affine: Option<Affine<'_>>,
-    to: &mut [f32],
-    width: usize,
-) {
-    decode(Avx2::here(), rows, first, affine, to, width);
+fn avx2<F: Format>(rows: Rows<'_, F>, affine: Option<Affine<'_>>, to: &mut [f32], width: usize) {
+    decode(Avx2::here(), rows, affine, to, width);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn avx512<F: Format>(
-    rows: Rows<'_, F>,
-    first: usize,
-    affine: Option<Affine<'_>>,
-    to: &mut [f32],
-    width: usize,
-) {
-    decode(Avx512::here(), rows, first, affine, to, width);
+fn avx512<F: Format>(rows: Rows<'_, F>, affine: Option<Affine<'_>>, to: &mut [f32], width: usize) {
+    decode(Avx512::here(), rows, affine, to, width);
 }

@@ -28,8 +28,8 @@ pub trait Format: Copy + Default + Debug + Send + Sync + sealed::Sealed + 'stati
 
     /// Rounds numbers, each already divided by its scale. Zero points, of all numbers or of each, are for `i8` alone.
     fn encode(x: &[f32], zeros: &[i8], overflow: Overflow, to: &mut [Self]);
-    /// Numbers from number `first` on.
-    fn decode<S: Simd>(simd: S, from: &[Self], first: usize, to: &mut [f32]);
+    /// The first numbers.
+    fn decode<S: Simd>(simd: S, from: &[Self], to: &mut [f32]);
     /// A tensor of them, if they are elements of tensors.
     fn view(_: &[Self], _: [usize; 4], _: Strides) -> Option<AnyView<'_>> {
         None
@@ -52,8 +52,7 @@ macro_rules! elements {
                 x.iter().zip(to).for_each(|(x, to)| *to = $narrow(*x));
             }
             #[inline(always)]
-            fn decode<S: Simd>(simd: S, from: &[Self], first: usize, to: &mut [f32]) {
-                let from = from.get(first..).unwrap_or(&[]);
+            fn decode<S: Simd>(simd: S, from: &[Self], to: &mut [f32]) {
                 for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
                     put(simd, get::<S, $type>(simd, from), to);
                 }
@@ -87,8 +86,8 @@ macro_rules! codes {
                 }
             }
             #[inline(always)]
-            fn decode<S: Simd>(_: S, from: &[Self], first: usize, to: &mut [f32]) {
-                for (code, to) in from.get(first..).unwrap_or(&[]).iter().zip(to) {
+            fn decode<S: Simd>(_: S, from: &[Self], to: &mut [f32]) {
+                for (code, to) in from.iter().zip(to) {
                     *to = $decode(*code);
                 }
             }
@@ -138,21 +137,12 @@ macro_rules! blocks {
                 x.chunks(BLOCK).zip(to).for_each(|(x, to)| *to = Self::encode(x));
             }
             #[inline(always)]
-            fn decode<S: Simd>(_: S, from: &[Self], first: usize, to: &mut [f32]) {
-                let mut skip = first % BLOCK;
-                let mut left = to;
-                for block in from.get(first / BLOCK..).unwrap_or(&[]) {
-                    let (to, rest) = left.split_at_mut((BLOCK - skip).min(left.len()));
-                    let x = block.decode();
-                    if to.len() == BLOCK {
-                        to.iter_mut().zip(x).for_each(|(to, x)| *to = x);
-                    } else {
-                        to.iter_mut().zip(x.iter().skip(skip)).for_each(|(to, x)| *to = *x);
-                    }
-                    (left, skip) = (rest, 0);
-                    if left.is_empty() {
-                        return;
-                    }
+            fn decode<S: Simd>(_: S, from: &[Self], to: &mut [f32]) {
+                let (whole, rest) = to.as_chunks_mut::<BLOCK>();
+                let behind = from.get(whole.len()).map(|block| block.decode());
+                whole.iter_mut().zip(from).for_each(|(to, block)| *to = block.decode());
+                if let Some(x) = behind {
+                    rest.iter_mut().zip(x).for_each(|(to, x)| *to = x);
                 }
             }
         }
@@ -167,33 +157,24 @@ pub(crate) struct Affine<'a> {
     pub(crate) zeros: Option<Rows<'a, i8>>,
 }
 
-/// Numbers of rows, from number `first` on: `to[j * width + c]`, zeros behind the last.
+/// Numbers of rows: `to[j * width + c]`, zeros behind the last.
 #[inline(always)]
 pub(crate) fn decode<S: Simd, F: Format>(
     simd: S,
     rows: Rows<'_, F>,
-    first: usize,
     affine: Option<Affine<'_>>,
     to: &mut [f32],
     width: usize,
 ) {
     let channels = rows.width() * F::CHANNELS;
     for (j, to) in to.chunks_mut(width.max(1)).enumerate().take(rows.len()) {
-        let there = channels.saturating_sub(first).min(to.len());
-        let (to, behind) = to.split_at_mut(there);
-        F::decode(simd, rows.row(j), first, to);
+        let (to, behind) = to.split_at_mut(channels.min(to.len()));
+        F::decode(simd, rows.row(j), to);
         behind.fill(0.0);
         if let Some(Affine { scales, zeros }) = affine {
-            let zeros = zeros.map_or(&[][..], |zeros| zeros.row(j));
-            scale(simd, to, own(scales.row(j), first), own(zeros, first));
+            scale(simd, to, scales.row(j), zeros.map_or(&[], |zeros| zeros.row(j)));
         }
     }
-}
-
-/// The numbers from `first` on of those that channels have, or the only one.
-#[inline(always)]
-fn own<T>(numbers: &[T], first: usize) -> &[T] {
-    if numbers.len() == 1 { numbers } else { numbers.get(first..).unwrap_or(&[]) }
 }
 
 /// `(x - zero) * scale`: the difference of two codes is exact.

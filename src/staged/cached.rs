@@ -24,7 +24,7 @@ impl Staged<'_> {
     ) {
         let (b, g) = (tile.b, tile.g);
         let widen = |keys: Range<usize>, to: &mut [f32], width| {
-            cache.widen(side, self.level, Read { b, g, keys, first: 0 }, to, width);
+            cache.widen(side, self.level, Read { b, g, keys }, to, width);
         };
         match (self.copy, f32::MOVES.at(self.level).pairs()) {
             (Copied::No | Copied::OfKeys(_), _) => {}
@@ -67,7 +67,7 @@ impl Staged<'_> {
         let mover = f32::MOVES.at(self.level);
         for first in (0..range.len()).step_by(lanes) {
             let keys = range.start + first..range.end.min(range.start + first + lanes);
-            cache.widen(side, self.level, Read { b, g, keys, first: 0 }, stage, deep);
+            cache.widen(side, self.level, Read { b, g, keys }, stage, deep);
             // Lanes behind the last key give scores that nothing reads.
             if let Some(keys) = Rows::new(&*stage, deep, lanes, deep) {
                 let s = s.get_mut(first..).unwrap_or(&mut []);
@@ -76,7 +76,7 @@ impl Staged<'_> {
         }
     }
 
-    /// As [`Staged::sums`]: a vector of channels at a time.
+    /// As [`Staged::sums`]: as many keys at a time.
     #[inline(never)]
     pub(super) fn cached_sums(
         &self,
@@ -89,11 +89,12 @@ impl Staged<'_> {
     ) {
         let (lanes, b, g) = (self.level.lanes().max(1), tile.b, tile.g);
         let mover = f32::MOVES.at(self.level);
-        for first in (0..self.source.dims()[3]).step_by(lanes) {
-            cache.widen(side, self.level, Read { b, g, keys: range.clone(), first }, stage, lanes);
-            if let Some(values) = Rows::new(&*stage, lanes, range.len(), lanes) {
-                let to = to.get_mut(first..).unwrap_or(&mut []);
-                mover.sums(weights, values, &mut values.walk(0), to, width);
+        for first in (0..range.len()).step_by(lanes) {
+            let within = first..range.len().min(first + lanes);
+            let keys = range.start + within.start..range.start + within.end;
+            cache.widen(side, self.level, Read { b, g, keys }, stage, width);
+            if let Some(values) = Rows::new(&*stage, width, within.len(), width) {
+                mover.sums(weights.of(&within), values, &mut values.walk(0), to, width);
             }
         }
     }
