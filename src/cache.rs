@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! shape     CacheShape: how many tokens, how they lie, how many bytes
+//! scales    what codes are multiplied by
 //! store     the memory of all keys, or of all values: rows are rounded on their way in, widened on their way out
 //! kv        KvCache: one sequence, straight or in a ring behind sinks
 //! pages     PagedCache: sequences that share blocks
@@ -12,14 +13,17 @@
 //! f32 tensors.
 
 mod kv;
+mod paged_read;
 mod pages;
 mod read;
+mod scales;
 mod shape;
 mod store;
 
 pub use kv::KvCache;
-pub use pages::{PagedCache, PagedRead, Pages};
+pub use paged_read::PagedRead;
+pub use pages::{PagedCache, Pages};
 pub(crate) use read::Read;
 pub use read::{Cached, Side};
+pub use scales::{Given, Scales};
 pub use shape::{CacheShape, Order};
-pub use store::{Given, Scales};

@@ -14,6 +14,7 @@
 //! (`decode/products.rs`), and stored numbers are widened there: nothing of a tile is copied, and the
 //! one cost of turning keys is shuffles, for which the processor has other ports than for products.
 
+pub(crate) mod integers;
 pub(crate) mod products;
 mod tile;
 
@@ -197,6 +198,7 @@ fn decode_batch<S: Simd, C: Changing, const TILE_K: usize>(
     for (slot, tile) in batch.tiles().enumerate() {
         let Some(head) = work.slot(slot, rows) else { continue };
         job.flat_queries(&tile, tile.rows.clone(), head.q, head.sizes.k_dim);
+        job.k.round_queries(head.q, head.sizes.k_dim);
         for ([m, l, _], o) in
             head.states.iter_mut().zip(head.o.chunks_exact_mut(head.sizes.v_vectors))
         {

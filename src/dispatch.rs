@@ -10,6 +10,7 @@ mod claim;
 mod features;
 mod formats;
 mod generic;
+mod integers;
 mod lent;
 mod linear;
 mod lookups;
@@ -21,6 +22,7 @@ mod turns;
 pub(crate) use claim::{Claim, Grid, check_len};
 pub(crate) use features::AnyFeatures;
 pub(crate) use formats::widen;
+pub(crate) use integers::{IntegerTable, Queries};
 pub(crate) use lent::{Head, Lent};
 pub use linear::LinearEntry;
 pub(crate) use lookups::{Adder, AnyLookup};
@@ -187,7 +189,7 @@ impl Entry {
     pub fn is_available(&self) -> bool {
         self.level.is_available()
             && match self.precision {
-                Precision::F32 => true,
+                Precision::F32 | Precision::Int8Products => true,
                 Precision::Bf16Products => has_bf16_products(),
             }
     }
@@ -207,7 +209,7 @@ impl Entry {
 
     const fn len(&self, heads: Heads, room: Room) -> usize {
         let room = match self.precision {
-            Precision::F32 => room,
+            Precision::F32 | Precision::Int8Products => room,
             Precision::Bf16Products => Room::Staged,
         };
         self.tiling.len(self.level, heads.dim, heads.v_dim, self.tile_k, room)
@@ -255,7 +257,7 @@ impl Entry {
             return few;
         }
         match precision {
-            Precision::F32 => many,
+            Precision::F32 | Precision::Int8Products => many,
             Precision::Bf16Products => Entry::pairs(level, heads).unwrap_or(many),
         }
     }

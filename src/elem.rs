@@ -4,11 +4,13 @@
 //! exactly on the way; an output is rounded once, to nearest even.
 
 mod blocks;
+mod coded;
 mod format;
 mod fp8;
 
 pub(crate) use blocks::away;
 pub use blocks::{BLOCK, Q4_0, Q8_0};
+pub(crate) use coded::Coded;
 pub use format::Format;
 pub(crate) use format::{Affine, decode};
 pub use fp8::{E4m3, E5m2, Overflow};

@@ -178,6 +178,7 @@ impl<'a> Inspector<'a> {
             return;
         };
         bound.flat_queries(tile, tile.rows.clone(), q, k_dim);
+        bound.k.round_queries(q, k_dim);
         for keys_of_tile in visible.key_tiles(query, query, TILE_K) {
             let keys = match visible.classify(query, query, &keys_of_tile) {
                 Tile::Skip => continue,

@@ -36,7 +36,7 @@
 //!   tolerance; the tests check it on every entry of every instruction set.
 //! - **Bits.** A row's bits depend on its inputs, on [`TILE_K`] and on whether the level fuses
 //!   multiply-add ([`Level::is_fused`]); not on lanes, threads, batch, or how a prompt is cut into chunks.
-//!   (Products of bf16 pairs, if a plan allows them, also depend on which keys are paired.)
+//!   (Products of bf16 pairs, if a plan allows them, also depend on which keys are paired; products of integers on nothing else.)
 //! - **Containment.** A key that a query may not see changes no bit of its row, even if it is NaN.
 //!   A query that sees no key gives zeros, and a log-sum-exp of -inf.
 //! - **Failure.** [`Attention::new`] and [`Attention::bind`] check every number and name the ones that
@@ -49,12 +49,13 @@
 //! plan call job            checked once, then run, whole or in parts
 //! tiling dispatch entry    which function, specialised for which head size and instruction set
 //! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
+//! cache                    keys and values from call to call: straight, in a ring, in blocks
 //! attend                   for each query tile, for each key tile that its mask names:
 //!   sight                      who of a block sees which keys of the tile
 //!   score                      s = q . k
 //!   change                     and what becomes of it: relative, temperature modifier, bias
 //!   online                     m, l, o: the mathematics of flash attention on one screen
-//! decode                   the same for few queries, with keys in the lanes
+//! decode                   the same for few queries, with keys in the lanes; `integers` for products of codes
 //! outer products           the one inner loop, and what it multiplies
 //! position                 rotary positions: theta real    how fast each pair turns, to a hundred bits
 //!                                            phase         from positions to angles, exact or as trained

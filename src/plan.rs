@@ -353,11 +353,11 @@ impl<'m> Attention<'m> {
         'm: 'a,
     {
         inputs.check(&self.shape)?;
-        let Attention { shape, mask, only, changes, entry, .. } = *self;
+        let Attention { shape, mask, only, changes, precision, entry, .. } = *self;
         let Inputs { q, k, v, lens } = inputs;
         let of_entry = given.saturating_sub(self.room_len());
-        let k = Staged::keys(k, &entry, shape.heads, of_entry);
-        let v = Staged::values(v, &k, &entry, shape.heads, of_entry);
+        let k = Staged::keys(k, (&entry, precision), shape.heads, of_entry);
+        let v = Staged::values(v, &k, (&entry, precision), shape.heads, of_entry);
         let needed = if k.needs_room() || v.needs_room() {
             self.scratch_len()
         } else {

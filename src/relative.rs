@@ -278,7 +278,7 @@ impl ValueTerm for RelativeValues<'_> {
                 .get(span.at..)
                 .and_then(|p| Rows::new(p, line, rows.len(), span.rows.len()));
             let Some(p) = p else { return };
-            let given = Weights { p, bits: None, goes_on: false };
+            let given = Weights { p, bits: None };
             table.sums(
                 &tile(pairs),
                 &span.rows,

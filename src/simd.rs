@@ -25,6 +25,8 @@ mod level;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod quads;
 mod rows;
 mod scalar;
 mod squares;
@@ -39,11 +41,13 @@ pub use blocks::Block;
 pub(crate) use blocks::{DEEP, Patch};
 pub(crate) use hints::{Hint, Hinting, Walk, prefetch, prefetch_row};
 pub use level::Level;
-pub(crate) use level::has_bf16_products;
+pub(crate) use level::{has_bf16_products, has_int8_products};
 #[cfg(target_arch = "x86_64")]
 pub use pairs::Bf16Products;
 pub use portable::Portable;
-pub(crate) use rows::Rows;
+#[cfg(target_arch = "x86_64")]
+pub use quads::Int8Products;
+pub(crate) use rows::{BlockLanes, CodedBlocks, Rows};
 pub use scalar::Scalar;
 pub(crate) use squares::{Strip, StripMut, load_columns, store_columns};
 pub(crate) use steps::{Items, Steps};

@@ -4,6 +4,7 @@ mod cached;
 
 use crate::attend::QueryTile;
 use crate::cache::{Cached, Side};
+use crate::decode::integers::Rounding;
 use crate::decode::products::Weights;
 use crate::dispatch::Entry;
 use crate::elem::Sealed;
@@ -32,6 +33,15 @@ impl Source<'_> {
         }
     }
 
+    /// How an entry for few queries multiplies their codes, if a plan lets it and they have any.
+    fn rounding(&self, entry: &Entry, precision: Precision) -> Option<Rounding> {
+        let may = precision == Precision::Int8Products && entry.tiling().lanes == Lanes::Keys;
+        match self {
+            Source::Cache(cache, side) if may => cache.rounding(*side),
+            _ => None,
+        }
+    }
+
     /// Whether the rows of another tensor begin each of this one's.
     fn begins_with(&self, other: &Self) -> bool {
         match (self, other) {
@@ -47,6 +57,8 @@ pub(crate) struct Staged<'a> {
     source: Source<'a>,
     copy: Copied,
     level: Level,
+    /// How products are made in integers, if they are.
+    rounding: Option<Rounding>,
 }
 
 /// What a tile is copied to, rows of so many floats.
@@ -93,7 +105,7 @@ impl<'a> Staged<'a> {
     /// Keys as `entry` wants them.
     pub(crate) fn keys(
         source: Source<'a>,
-        entry: &Entry,
+        (entry, precision): (&Entry, Precision),
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
@@ -104,34 +116,38 @@ impl<'a> Staged<'a> {
                 Copied::No
             }
             (Precision::Bf16Products, _) => Copied::Pairs(heads.dim.div_ceil(2)),
-            (Precision::F32, _) => Copied::if_needed(&source, heads.dim, entry, heads, scratch_len),
+            (Precision::F32 | Precision::Int8Products, _) => {
+                Copied::if_needed(&source, heads.dim, entry, heads, scratch_len)
+            }
         };
-        Staged { source, copy, level: entry.level() }
+        Staged { source, copy, level: entry.level(), rounding: source.rounding(entry, precision) }
     }
 
     /// Values as `entry` wants them. Those that begin the rows of the keys are copied with them.
     pub(crate) fn values(
         source: Source<'a>,
         keys: &Staged<'a>,
-        entry: &Entry,
+        (entry, precision): (&Entry, Precision),
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
         let copy = match (entry.precision(), keys.copy) {
-            (Precision::F32, Copied::Rows(width)) if keys.source.begins_with(&source) => {
+            (Precision::F32 | Precision::Int8Products, Copied::Rows(width))
+                if keys.source.begins_with(&source) =>
+            {
                 Copied::OfKeys(width)
             }
-            (Precision::F32, _) => {
+            (Precision::F32 | Precision::Int8Products, _) => {
                 Copied::if_needed(&source, heads.v_dim, entry, heads, scratch_len)
             }
             (Precision::Bf16Products, _) => Copied::Woven(heads.v_dim),
         };
-        Staged { source, copy, level: entry.level() }
+        Staged { source, copy, level: entry.level(), rounding: source.rounding(entry, precision) }
     }
 
     /// Rows of a table beside the keys and values, read where they lie by [`Staged::scores`] and [`Staged::sums`].
     pub(crate) fn table(view: AnyView<'a>, level: Level) -> Self {
-        Staged { source: Source::Tensor(view), copy: Copied::No, level }
+        Staged { source: Source::Tensor(view), copy: Copied::No, level, rounding: None }
     }
 
     /// Whether scratch must hold a copy.
@@ -142,6 +158,13 @@ impl<'a> Staged<'a> {
     /// Whether they are read from the copy of the keys.
     pub(crate) fn is_of_keys(&self) -> bool {
         matches!(self.copy, Copied::OfKeys(_))
+    }
+
+    /// Rounds rows of queries, `width` floats each, if their products are made in integers.
+    pub(crate) fn round_queries(&self, q: &mut [f32], width: usize) {
+        if let (Some(rounding), Source::Cache(cache, _)) = (self.rounding, self.source) {
+            q.chunks_exact_mut(width.max(1)).for_each(|row| cache.round_query(rounding, row));
+        }
     }
 
     /// Whether the heads of a token lie side by side, rather than the tokens of a head.
@@ -229,7 +252,14 @@ impl<'a> Staged<'a> {
         let view = match self.source {
             Source::Tensor(view) => view,
             Source::Cache(cache, side) => {
-                return self.cached_scores((cache, side), tile, range, queries, (s, width), stage);
+                return self.cached_scores(
+                    (cache, side),
+                    tile,
+                    (range, ahead),
+                    queries,
+                    (s, width),
+                    stage,
+                );
             }
         };
         of_any!(Stored, view.0, (view, moves) => {
@@ -265,10 +295,18 @@ impl<'a> Staged<'a> {
         (to, width): (&mut [f32], usize),
         stage: &mut [f32],
     ) {
+        to.get_mut(..weights.p.len() * width).unwrap_or(&mut []).fill(-0.0);
         let view = match self.source {
             Source::Tensor(view) => view,
             Source::Cache(cache, side) => {
-                return self.cached_sums((cache, side), tile, range, weights, (to, width), stage);
+                return self.cached_sums(
+                    (cache, side),
+                    tile,
+                    (range, ahead),
+                    weights,
+                    (to, width),
+                    stage,
+                );
             }
         };
         of_any!(Stored, view.0, (view, moves) => {

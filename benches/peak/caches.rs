@@ -1,7 +1,11 @@
 //! Keys and values in a cache of fewer bits.
 
 use crate::cases::{Case, Kept, Layout};
-use flashlet::{AnyView, CacheShape, Cached, E4m3, Format, KvCache, Q4_0, Q8_0, Scales, Side};
+use flashlet::{
+    AnyView, Attention, BLOCK, CacheShape, Cached, E4m3, Format, Heads, KvCache, Q4_0, Q8_0,
+    Scales, Shape, Side,
+};
+use oracle::{Arithmetic, Pair, Problem, Verdict, certify_integers, rounded_queries};
 
 /// The cache of a case, if it has one, with these keys and values.
 pub(crate) fn of(case: &Case, tokens: [AnyView<'_>; 2]) -> Option<Box<dyn Cached>> {
@@ -40,4 +44,42 @@ pub(crate) fn widened(cache: &dyn Cached, side: Side, dims: [usize; 4]) -> Vec<f
         to.copy_from_slice(&row);
     }
     all
+}
+
+/// Judges some rows of products in integers.
+pub(crate) fn certify(
+    case: &Case,
+    plan: &Attention<'_>,
+    [q, k, v]: [&[f32]; 3],
+    o: &[f32],
+) -> Verdict {
+    let Shape { q_len, kv_len, heads, .. } = case.call.shape;
+    let Heads { q: q_heads, kv: kv_heads, dim: head_dim, v_dim } = heads;
+    let channels = if case.kept == Some(Kept::Int8) { head_dim } else { BLOCK };
+    let rounded = rounded_queries(q, head_dim, channels, 1.0 / (head_dim as f64).sqrt());
+    let problem = Problem {
+        shape: oracle::Shape { batch: 1, q_len, kv_len, q_heads, kv_heads, head_dim, v_dim },
+        scale: std::f64::consts::LN_2,
+        q: &rounded,
+        k,
+        v,
+        visible: &|Pair { i, j, .. }| case.call.sees(i, j),
+        sinks: &[],
+        modify: None,
+        beside: None,
+    };
+    // The largest code is that of the largest number.
+    let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let (of_scale, most, weights) = match case.kept {
+        Some(Kept::Int8) => (v_dim, 127.0, 255.0),
+        Some(Kept::Q4_0) => (BLOCK, 8.0, 127.0),
+        _ => (BLOCK, 127.0, 255.0),
+    };
+    let scales: Vec<f32> = v.chunks(of_scale).map(|row| largest(row) / most).collect();
+    let arithmetic = match plan.entry().level().is_fused() {
+        true => Arithmetic::fused(plan.entry().tile_k()),
+        false => Arithmetic::unfused(plan.entry().tile_k()),
+    };
+    let rows = [(0, 0, 0), (0, q_len / 2, q_heads / 2), (0, q_len - 1, q_heads - 1)];
+    certify_integers(&problem, &arithmetic, (&scales, weights), rows, o)
 }

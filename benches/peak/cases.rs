@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::modified::{self, Formula};
 use crate::sparse::{self, Sparse};
 use flashlet::entry::Entry;
-use flashlet::{Attention, Error, Heads, Level, Mask, Offset, Shape, Window};
+use flashlet::{Attention, Error, Heads, Level, Mask, Offset, Precision, Shape, Window};
 use measure::problem::Sight;
 use oracle::Format;
 
@@ -62,6 +62,7 @@ pub(crate) enum Layout {
 pub(crate) enum Products {
     F32,
     Bf16,
+    Int8,
 }
 
 /// What a case cannot be faster than.
@@ -182,9 +183,13 @@ fn caches() -> Vec<Case> {
     let mut cases = Vec::new();
     for (stored, kept) in formats {
         for (layout, suffix) in [(Layout::ByHead, ""), (Layout::ByToken, "_bytoken")] {
-            let name = format!("decode_{stored}_hd128_32x8_kv32768{suffix}");
-            let case = Case::new(name, Call::full(tail(1, 32768)), Limit::Bandwidth);
-            cases.push(Case { kept: Some(kept), layout, ..case });
+            let integers = kept != Kept::E4m3;
+            let ways = [(Products::Int8, ""), (Products::F32, if integers { "_f32" } else { "" })];
+            for (products, way) in ways.into_iter().skip(usize::from(!integers)) {
+                let name = format!("decode_{stored}{way}_hd128_32x8_kv32768{suffix}");
+                let case = Case::new(name, Call::full(tail(1, 32768)), Limit::Bandwidth);
+                cases.push(Case { kept: Some(kept), layout, products, ..case });
+            }
         }
         let name = format!("prefill_{stored}_hd128_n1024_full");
         let case = Case::new(name, Call::full(prompt(Heads::new(8, 8, 128), 1024)), Limit::Peak);
@@ -259,6 +264,10 @@ impl Case {
         match (&self.sparse, self.products) {
             (Some(sparse), _) => {
                 Attention::new(shape, mask)?.only(sparse.pattern)?.level(level).map(Some)
+            }
+            (None, Products::Int8) => {
+                let plan = Attention::new(shape, mask)?.level(level)?;
+                Ok(Some(plan.precision(Precision::Int8Products)))
             }
             (None, Products::F32) => {
                 let plan = Attention::new(shape, mask)?.level(level)?;

@@ -1,7 +1,8 @@
 //! One case on one level: bound, timed, and judged.
 
+use crate::caches;
 use crate::call::passes;
-use crate::cases::Case;
+use crate::cases::{Case, Products};
 use crate::probes::{Probes, huge_pages, peak_rss_bytes};
 use crate::report::{Measured, Row};
 use crate::tensors::{Data, Tensors};
@@ -65,6 +66,9 @@ impl Bench {
     /// Judges some rows of the output that was timed.
     fn certify(&self, case: &Case, plan: &Attention, o: &[f32]) -> Verdict {
         let [q, k, v] = self.tensors.widened();
+        if case.products == Products::Int8 {
+            return caches::certify(case, plan, [&q, &k, &v], o);
+        }
         let sees = |i, j| match &case.sparse {
             Some(sparse) => (sparse.sees)(i, j),
             None => case.call.sees(i, j),

@@ -89,23 +89,13 @@ pub fn certify_rows(
     o: &[f32],
     lse: Option<&[f32]>,
 ) -> Verdict {
-    problem.check();
-    let Shape { batch, q_len, q_heads, v_dim, .. } = problem.shape;
-    assert_eq!(o.len(), batch * q_len * q_heads * v_dim, "o: [batch, q_len, q_heads, v_dim]");
+    let Shape { batch, q_len, q_heads, .. } = problem.shape;
     if let Some(lse) = lse {
         assert_eq!(lse.len(), batch * q_heads * q_len, "lse: [batch, q_heads, q_len]");
     }
+    let of_row = |place| bound(problem, arithmetic, form, place);
     let mut verdict = Verdict::new(problem, arithmetic, form);
-    for (b, i, h) in rows {
-        let o = &o[((b * q_len + i) * q_heads + h) * v_dim..][..v_dim];
-        let lse = lse.map(|lse| lse[(b * q_heads + h) * q_len + i]);
-        verdict.judge_row(
-            Place { b, i, h, c: None },
-            bound(problem, arithmetic, form, (b, i, h)),
-            o,
-            lse,
-        );
-    }
+    verdict.judge_rows(problem, rows, &of_row, o, lse);
     verdict
 }
 
@@ -131,6 +121,38 @@ impl Verdict {
             scale: problem.scale,
             arithmetic: *arithmetic,
             form,
+        }
+    }
+
+    /// Judges some rows by a bound of another kind.
+    pub(crate) fn of_rows(
+        problem: &Problem,
+        arithmetic: &Arithmetic,
+        form: Form,
+        rows: impl IntoIterator<Item = (usize, usize, usize)>,
+        of_row: &dyn Fn((usize, usize, usize)) -> (Row, Bound),
+        o: &[f32],
+    ) -> Self {
+        let mut verdict = Self::new(problem, arithmetic, form);
+        verdict.judge_rows(problem, rows, of_row, o, None);
+        verdict
+    }
+
+    fn judge_rows(
+        &mut self,
+        problem: &Problem,
+        rows: impl IntoIterator<Item = (usize, usize, usize)>,
+        of_row: &dyn Fn((usize, usize, usize)) -> (Row, Bound),
+        o: &[f32],
+        lse: Option<&[f32]>,
+    ) {
+        problem.check();
+        let Shape { batch, q_len, q_heads, v_dim, .. } = problem.shape;
+        assert_eq!(o.len(), batch * q_len * q_heads * v_dim, "o: [batch, q_len, q_heads, v_dim]");
+        for (b, i, h) in rows {
+            let o = &o[((b * q_len + i) * q_heads + h) * v_dim..][..v_dim];
+            let lse = lse.map(|lse| lse[(b * q_heads + h) * q_len + i]);
+            self.judge_row(Place { b, i, h, c: None }, of_row((b, i, h)), o, lse);
         }
     }
 

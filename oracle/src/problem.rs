@@ -139,7 +139,7 @@ impl Problem<'_> {
 
 impl Shape {
     /// The key/value head of a query head.
-    fn kv_head(&self, h: usize) -> usize {
+    pub(crate) fn kv_head(&self, h: usize) -> usize {
         h / (self.q_heads / self.kv_heads)
     }
 }

@@ -1,11 +1,16 @@
 //! One sequence.
 
-use super::read::{Cached, Read, Run, Sealed, Side, widen_runs};
+use super::read::{Blocks, Cached, Read, Run, Sealed, Side};
+use super::scales::Scales;
 use super::shape::{CacheShape, Order};
-use super::store::{Scales, Store};
+use super::store::Store;
+use crate::decode::integers::{Codes, ROWS, Rounding};
+use crate::decode::products::Weights;
+use crate::dispatch::Queries;
 use crate::elem::{Format, Overflow};
 use crate::error::{Error, List, Tensor};
 use crate::simd::Level;
+use crate::tiling::TILE_K;
 use crate::view::AnyView;
 use core::ops::Range;
 
@@ -217,8 +222,38 @@ impl<K: Format, V: Format> Sealed for KvCache<'_, K, V> {
     fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize) {
         let run_at = |token| self.run_at(token);
         match side {
-            Side::Keys => widen_runs(&self.k, level, read, run_at, to, width),
-            Side::Values => widen_runs(&self.v, level, read, run_at, to, width),
+            Side::Keys => self.k.widen_runs(level, read, run_at, to, width),
+            Side::Values => self.v.widen_runs(level, read, run_at, to, width),
         }
+    }
+    fn rounding(&self, side: Side) -> Option<Rounding> {
+        match side {
+            Side::Keys => self.k.rounding(),
+            Side::Values => self.v.rounding(),
+        }
+    }
+    fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize) {
+        let run_at = |token| self.run_at(token);
+        self.k.scores_of_runs(level, read, run_at, queries, (s, width));
+    }
+    fn round_query(&self, rounding: Rounding, row: &mut [f32]) {
+        rounding.round(row);
+    }
+    fn value_scales(&self, read: Read, b: usize, to: &mut [f32]) {
+        let run_at = |token| self.run_at(token);
+        self.v.scales_of_runs(read, run_at, b, to);
+    }
+    fn round(
+        &self,
+        level: Level,
+        weights: Weights<'_>,
+        scales: &[f32; TILE_K],
+        first: usize,
+    ) -> Codes {
+        self.v.round(level, weights, scales, first)
+    }
+    fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>) {
+        let run_at = |token| self.run_at(token);
+        self.v.weigh_runs(level, read, run_at, codes, to);
     }
 }

@@ -1,12 +1,12 @@
 //! Many sequences that share blocks of memory.
 
-use super::read::{Cached, Read, Run, Sealed, Side, widen_runs};
-use super::shape::{CacheShape, Order};
-use super::store::{Scales, Store};
+use super::paged_read::{PagedRead, run_at};
+use super::scales::Scales;
+use super::shape::CacheShape;
+use super::store::Store;
 use crate::dispatch::check_len;
 use crate::elem::{Format, Overflow};
 use crate::error::{Error, List, Tensor};
-use crate::simd::Level;
 use crate::view::AnyView;
 use core::ops::Range;
 
@@ -38,19 +38,19 @@ use core::ops::Range;
 /// ```
 #[derive(Debug)]
 pub struct PagedCache<'a, K, V = K> {
-    k: Store<'a, K>,
-    v: Store<'a, V>,
-    shape: CacheShape,
+    pub(super) k: Store<'a, K>,
+    pub(super) v: Store<'a, V>,
+    pub(super) shape: CacheShape,
     counts: &'a mut [u32],
 }
 
 /// The blocks of one sequence, in the order of its tokens.
 #[derive(Debug)]
 pub struct Pages<'t> {
-    table: &'t mut [u32],
-    len: usize,
+    pub(super) table: &'t mut [u32],
+    pub(super) len: usize,
     /// Tokens that are gone.
-    evicted: Range<usize>,
+    pub(super) evicted: Range<usize>,
 }
 
 /// No block, in a table: it was evicted.
@@ -329,56 +329,5 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
 fn count_up(counts: &mut [u32], block: u32) {
     if let Some(count) = counts.get_mut(block as usize) {
         *count = count.saturating_add(1);
-    }
-}
-
-/// Where a token of a sequence lies, if it is there.
-fn run_at(shape: &CacheShape, pages: &Pages<'_>, token: usize) -> Run {
-    let block_len = shape.block_len.max(1);
-    let (index, within) = (token / block_len, token % block_len);
-    let block = pages.table.get(index).map(|block| *block as usize);
-    let block = block.filter(|block| *block < shape.blocks);
-    (block.map(|block| block * block_len + within), block_len - within)
-}
-
-/// Sequences of a [`PagedCache`], as attention reads them.
-#[derive(Debug)]
-pub struct PagedRead<'r, 'a, K, V = K> {
-    cache: &'r PagedCache<'a, K, V>,
-    sequences: &'r [&'r Pages<'r>],
-}
-
-impl<K: Format, V: Format> Cached for PagedRead<'_, '_, K, V> {
-    fn batch(&self) -> usize {
-        self.sequences.len()
-    }
-    fn kv_len(&self) -> usize {
-        self.sequences.iter().map(|pages| pages.len).max().unwrap_or(0)
-    }
-}
-
-impl<K: Format, V: Format> Sealed for PagedRead<'_, '_, K, V> {
-    fn dims(&self, side: Side) -> [usize; 4] {
-        self.cache.shape.dims(self.batch(), self.kv_len(), side)
-    }
-    fn len(&self, b: usize) -> usize {
-        self.sequences.get(b).map_or(0, |pages| pages.len)
-    }
-    fn evicted(&self, b: usize) -> Range<usize> {
-        self.sequences.get(b).map_or(0..0, |pages| pages.evicted.clone())
-    }
-    fn heads_lie_together(&self) -> bool {
-        self.cache.shape.order == Order::ByToken
-    }
-    fn views(&self) -> Option<[AnyView<'_>; 2]> {
-        None
-    }
-    fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize) {
-        let Some(pages) = self.sequences.get(read.b) else { return };
-        let run_at = |token| run_at(&self.cache.shape, pages, token);
-        match side {
-            Side::Keys => widen_runs(&self.cache.k, level, read, run_at, to, width),
-            Side::Values => widen_runs(&self.cache.v, level, read, run_at, to, width),
-        }
     }
 }

@@ -1,10 +1,14 @@
 //! What attention asks of a cache.
 
 use super::store::Store;
-use crate::dispatch::check_len;
+use crate::decode::integers::{Codes, ROWS, Rounding};
+use crate::decode::products::Weights;
+use crate::dispatch::{Queries, check_len};
 use crate::elem::Format;
 use crate::error::{Error, Tensor};
 use crate::simd::Level;
+use crate::staged::Ahead;
+use crate::tiling::TILE_K;
 use crate::view::AnyView;
 use core::fmt;
 use core::ops::Range;
@@ -42,15 +46,21 @@ pub trait Cached: Sync + Sealed {
         }
         let tensor = if side == Side::Keys { Tensor::K } else { Tensor::V };
         check_len(tensor, tokens.len() * dim, to.len())?;
-        self.widen(side, Level::detect(), Read { b, g, keys: tokens }, to, dim);
+        self.widen(
+            side,
+            Level::detect(),
+            Read { b, g, keys: tokens, ahead: Ahead::default() },
+            to,
+            dim,
+        );
         Ok(())
     }
 }
 
-/// How many: what it holds would bring the formatting of floats into every binary.
+/// No more: what it holds would bring the formatting of floats into every binary.
 impl fmt::Debug for dyn Cached + '_ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cached({:?})", [Side::Keys, Side::Values].map(|side| self.dims(side)))
+        f.write_str("Cached")
     }
 }
 
@@ -77,6 +87,24 @@ pub trait Sealed {
     fn views(&self) -> Option<[AnyView<'_>; 2]>;
     /// Tokens of one head of one sequence: rows of `width` floats.
     fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize);
+    /// How their products are made in integers, if they can be.
+    fn rounding(&self, side: Side) -> Option<Rounding>;
+    /// Rounds a row of queries in place.
+    fn round_query(&self, rounding: Rounding, row: &mut [f32]);
+    /// Scores of keys by integers: `s[r * width + j]`.
+    fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize);
+    /// What codes of values are multiplied by, one a token: of block `b` of 32 channels where those have their own.
+    fn value_scales(&self, read: Read, b: usize, to: &mut [f32]);
+    /// Rounds the weights of the rows from `first` on, each times the scale of its value.
+    fn round(
+        &self,
+        level: Level,
+        weights: Weights<'_>,
+        scales: &[f32; TILE_K],
+        first: usize,
+    ) -> Codes;
+    /// Adds codes of weights times codes of values, of some blocks of 32 channels: `to[r][c] += sum_j codes[r][j] v[j][c]`.
+    fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>);
 }
 
 /// Tokens of one head of one sequence.
@@ -85,30 +113,105 @@ pub struct Read {
     pub(crate) b: usize,
     pub(crate) g: usize,
     pub(crate) keys: Range<usize>,
+    /// The way to what will be read next.
+    pub(crate) ahead: Ahead,
 }
+
+/// Blocks of 32 channels, and where they go.
+pub(super) type Blocks<'a> = (Range<usize>, [&'a mut [f32]; ROWS]);
 
 /// Tokens that lie behind each other: the slot of the first, if they are there, and how many they are.
 pub(super) type Run = (Option<usize>, usize);
 
-/// Widens the tokens of `read`, run by run; zeros for those that are not there.
-pub(super) fn widen_runs<F: Format>(
-    store: &Store<'_, F>,
-    level: Level,
-    read: Read,
+/// The runs of some tokens: where each lies, if it is there, and which of the tokens it has.
+pub(super) fn runs(
+    keys: Range<usize>,
     run_at: impl Fn(usize) -> Run,
-    mut to: &mut [f32],
-    width: usize,
-) {
-    let Read { g, keys, .. } = read;
-    let mut key = keys.start;
-    while key < keys.end {
+) -> impl Iterator<Item = (Option<usize>, Range<usize>)> {
+    let (first, mut key) = (keys.start, keys.start);
+    core::iter::from_fn(move || {
+        let left = keys.end.checked_sub(key).filter(|left| *left > 0)?;
         let (slot, run) = run_at(key);
-        let count = run.clamp(1, keys.end - key);
-        let Some((rows, rest)) = to.split_at_mut_checked(count * width) else { return };
-        match slot {
-            Some(slot) => store.widen(level, (slot, count), g, rows, width),
-            None => rows.fill(0.0),
+        let within = key - first..key - first + run.max(1).min(left);
+        key = first + within.end;
+        Some((slot, within))
+    })
+}
+
+impl<F: Format> Store<'_, F> {
+    /// Widens tokens of head `g`, run by run; zeros for those that are not there.
+    pub(super) fn widen_runs(
+        &self,
+        level: Level,
+        Read { g, keys, ahead, .. }: Read,
+        run_at: impl Fn(usize) -> Run,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        for (slot, within) in runs(keys, run_at) {
+            let rows = to.get_mut(within.start * width..within.end * width).unwrap_or(&mut []);
+            match slot {
+                Some(slot) => self.widen(level, (slot, within.len(), ahead), g, rows, width),
+                None => rows.fill(0.0),
+            }
         }
-        (to, key) = (rest, key + count);
+    }
+
+    /// Scores of keys by integers, run by run; 0 for those that are not there.
+    pub(super) fn scores_of_runs(
+        &self,
+        level: Level,
+        Read { g, keys, ahead, .. }: Read,
+        run_at: impl Fn(usize) -> Run,
+        queries: Queries<'_>,
+        (s, width): (&mut [f32], usize),
+    ) {
+        for (slot, within) in runs(keys, run_at) {
+            match slot {
+                Some(slot) => {
+                    let s = s.get_mut(within.start..).unwrap_or(&mut []);
+                    self.scores(level, (slot, within.len(), ahead), g, queries, (s, width));
+                }
+                None => {
+                    for s in s.chunks_mut(width.max(1)) {
+                        s.get_mut(within.clone()).unwrap_or(&mut []).fill(0.0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Scales of values, run by run; 0 for those that are not there.
+    pub(super) fn scales_of_runs(
+        &self,
+        Read { g, keys, .. }: Read,
+        run_at: impl Fn(usize) -> Run,
+        b: usize,
+        to: &mut [f32],
+    ) {
+        for (slot, within) in runs(keys, run_at) {
+            let to = to.get_mut(within).unwrap_or(&mut []);
+            match slot {
+                Some(slot) => self.scales_of(slot, (g, b), to),
+                None => to.fill(0.0),
+            }
+        }
+    }
+
+    /// Adds codes of weights times those of values, run by run; nothing for those that are not there.
+    pub(super) fn weigh_runs(
+        &self,
+        level: Level,
+        Read { g, keys, ahead, .. }: Read,
+        run_at: impl Fn(usize) -> Run,
+        codes: [&[u8]; ROWS],
+        (blocks, mut to): Blocks<'_>,
+    ) {
+        for (slot, within) in runs(keys, run_at) {
+            let Some(slot) = slot else { continue };
+            let codes = codes.map(|codes| codes.get(within.clone()).unwrap_or(&[]));
+            let to = to.each_mut().map(|to| &mut **to);
+            self.weigh(level, (slot, within.len(), ahead), g, codes, (blocks.clone(), to));
+        }
     }
 }

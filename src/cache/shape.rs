@@ -86,6 +86,7 @@ impl CacheShape {
         keys.saturating_add(self.value_len::<V>().saturating_mul(size_of::<V>()))
     }
 
+    #[inline]
     pub(super) fn check(&self) -> Result<(), Error> {
         let CacheShape { blocks, block_len, heads, dim, v_dim, .. } = *self;
         if blocks == 0 || block_len == 0 {
@@ -115,6 +116,7 @@ impl CacheShape {
     }
 
     /// Whether tensors hold so many tokens of one sequence.
+    #[inline]
     pub(super) fn check_tokens(
         &self,
         keys: &AnyView<'_>,

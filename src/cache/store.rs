@@ -1,37 +1,18 @@
 //! The memory of all keys, or of all values.
 
+use super::scales::{Given, Scales, of_head};
 use super::shape::{CacheShape, Order};
-use crate::dispatch::{check_len, widen};
-use crate::elem::{Affine, Elem, Format, Overflow, away};
+use crate::decode::integers::{Codes, ROWS, Rounding};
+use crate::decode::products::Weights;
+use crate::dispatch::{Queries, check_len, widen};
+use crate::elem::{Affine, BLOCK, Elem, Format, Overflow};
 use crate::error::{Error, Tensor};
 use crate::shape::Heads;
 use crate::simd::{Level, Rows, Scalar};
+use crate::staged::Ahead;
+use crate::tiling::TILE_K;
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::ops::Range;
-
-/// What codes are multiplied by. A list is of keys or of values, in the shape that they have.
-#[derive(Debug, Default)]
-pub enum Scales<'a> {
-    /// Nothing: a number is what is stored.
-    #[default]
-    None,
-    /// Numbers known beforehand.
-    Given(Given<'a>),
-    /// One for each head of a token, [`CacheShape::rows`] of them, written with the token: its largest number becomes the largest
-    /// code.
-    ByToken(&'a mut [f32]),
-    /// The same, and a zero point, for `i8`: the smallest and the largest number become the smallest and the largest code.
-    Affine(&'a mut [f32], &'a mut [i8]),
-}
-
-/// Scales known beforehand: one of all, `[heads]`, or `[heads, dim]`; for `i8` zero points, as many or none: `(code - zero) * scale`.
-#[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
-    /// Above 0, finite.
-    pub scales: &'a [f32],
-    /// As many, or none.
-    pub zeros: &'a [i8],
-}
 
 /// One side of a cache.
 #[derive(Debug)]
@@ -113,7 +94,7 @@ impl<'a, F: Format> Store<'a, F> {
             Order::ByToken => (heads * self.dim, self.dim),
             Order::ByHead => (self.dim, block_len * self.dim),
         };
-        F::view(self.memory, [1, len, heads, self.dim], Strides { batch: 0, token, head })
+        F::VIEW?(self.memory, [1, len, heads, self.dim], Strides { batch: 0, token, head })
     }
 
     /// Whether these tokens, of one sequence, can be kept: a code that has no NaN cannot hold one unless its scale can.
@@ -149,18 +130,128 @@ impl<'a, F: Format> Store<'a, F> {
     pub(super) fn widen(
         &self,
         level: Level,
-        (slot, count): (usize, usize),
+        (slot, count, ahead): (usize, usize, Ahead),
         h: usize,
         to: &mut [f32],
         width: usize,
     ) {
-        let (units, (row, step)) = (self.units(), self.row(slot, h));
-        let memory = self.memory.get(row * units..).unwrap_or(&[]);
-        let Some(rows) = Rows::new(memory, step * units, count, units) else {
-            debug_assert!(false, "slots are those of the shape");
-            return;
+        let (row, step) = self.row(slot, h);
+        if let Some(rows) = self.rows(row, step, count) {
+            let walk = &mut rows.walk(self.ahead(step, ahead));
+            widen(level, rows, self.affine(row, step, count, h), walk, to, width);
+        }
+    }
+
+    /// How products with these rows are made in integers, if they can be.
+    pub(super) fn rounding(&self) -> Option<Rounding> {
+        let integers = F::INTEGERS.as_ref()?;
+        let (dim, is_whole) = (self.dim, self.dim.is_multiple_of(BLOCK));
+        let is_by_row = match &self.scales {
+            Scales::None | Scales::ByToken(_) => true,
+            Scales::Affine(..) => false,
+            Scales::Given(given) => {
+                let own = of_head(given.scales.len(), 0, self.shape.heads, dim);
+                given.zeros.is_empty() && own.len() == 1
+            }
         };
-        widen(level, rows, self.affine(row, step, count, h), to, width);
+        let channels = if F::CHANNELS == BLOCK { BLOCK } else { dim };
+        let (scales, offset) = (dim / channels.max(1), integers.offset);
+        (is_whole && is_by_row).then_some(Rounding { dim, channels, scales, offset })
+    }
+
+    /// Rounds weights of its rows.
+    pub(super) fn round(
+        &self,
+        level: Level,
+        weights: Weights<'_>,
+        scales: &[f32; TILE_K],
+        first: usize,
+    ) -> Codes {
+        match F::INTEGERS {
+            Some(integers) => (integers.round)(level, weights, scales, first),
+            None => Codes::NONE,
+        }
+    }
+
+    /// Scores of the keys in `count` slots of head `h`: `s[r * width + j]`.
+    pub(super) fn scores(
+        &self,
+        level: Level,
+        (slot, count, ahead): (usize, usize, Ahead),
+        h: usize,
+        queries: Queries<'_>,
+        (s, width): (&mut [f32], usize),
+    ) {
+        let (row, step) = self.row(slot, h);
+        let mut room = [1.0; TILE_K];
+        let scales = room.get_mut(..count).unwrap_or(&mut []);
+        // Blocks hold their own.
+        if F::CHANNELS < BLOCK {
+            self.scales_of(slot, (h, 0), scales);
+        }
+        if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
+            let walk = &mut rows.walk(self.ahead(step, ahead));
+            (integers.scores)(level, queries, (rows, scales), walk, s, width);
+        }
+    }
+
+    /// The scales of head `h` in as many slots as there are places for them: of block `b` of 32 channels where those have their own.
+    pub(super) fn scales_of(&self, slot: usize, (h, b): (usize, usize), to: &mut [f32]) {
+        let (row, step) = self.row(slot, h);
+        match &self.scales {
+            Scales::None => {
+                to.fill(1.0);
+                if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, to.len()))
+                {
+                    (integers.scales)(rows, b, to);
+                }
+            }
+            Scales::Given(given) => {
+                let own = of_head(given.scales.len(), h, self.shape.heads, self.dim);
+                to.fill(given.scales.get(own.start).copied().unwrap_or(1.0));
+            }
+            Scales::ByToken(scales) | Scales::Affine(scales, _) => {
+                let own = scales.get(row..).unwrap_or(&[]).iter().step_by(step.max(1));
+                to.iter_mut().zip(own).for_each(|(to, scale)| *to = *scale);
+            }
+        }
+    }
+
+    /// Adds codes of weights times those of the values in `count` slots of head `h`: of some blocks of 32 channels.
+    pub(super) fn weigh(
+        &self,
+        level: Level,
+        (slot, count, ahead): (usize, usize, Ahead),
+        h: usize,
+        codes: [&[u8]; ROWS],
+        (blocks, to): (Range<usize>, [&mut [f32]; ROWS]),
+    ) {
+        let (row, step) = self.row(slot, h);
+        if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
+            // Of several calls for a tile each asks for its share of rows.
+            let share = count * blocks.start / (self.dim / BLOCK).max(1) * step * self.units();
+            let ahead = self.ahead(step, ahead);
+            let walk = &mut rows.walk(if ahead == 0 { 0 } else { ahead + share as isize });
+            (integers.weigh)(level, codes, (rows, blocks), walk, to);
+        }
+    }
+
+    /// The way to what will be read next, in elements. A hint: it may wrap, and blocks need not lie behind each other.
+    fn ahead(&self, step: usize, Ahead { keys, heads }: Ahead) -> isize {
+        let head = match self.shape.order {
+            Order::ByToken => 1,
+            Order::ByHead => self.shape.block_len,
+        };
+        let keys = keys.wrapping_mul(step as isize);
+        keys.wrapping_add(heads.wrapping_mul(head as isize)).wrapping_mul(self.units() as isize)
+    }
+
+    /// So many rows.
+    fn rows(&self, row: usize, step: usize, count: usize) -> Option<Rows<'_, F>> {
+        let units = self.units();
+        let rows = Rows::new(self.memory.get(row * units..)?, step * units, count, units);
+        debug_assert!(rows.is_some(), "slots are those of the shape");
+        rows
     }
 
     fn affine(&self, row: usize, step: usize, count: usize, h: usize) -> Option<Affine<'_>> {
@@ -206,99 +297,14 @@ impl<'a, F: Format> Store<'a, F> {
     }
 }
 
-impl Scales<'_> {
-    /// Divides a row of head `h` by its scale, which becomes what the largest number needs unless it is given. Returns the zero points: of
-    /// all its channels, or of each.
-    fn divide(
-        &mut self,
-        x: &mut [f32],
-        row: usize,
-        h: usize,
-        (heads, most): (usize, f32),
-    ) -> &[i8] {
-        match self {
-            Scales::None => &[],
-            Scales::Given(Given { scales, zeros }) => {
-                let own = of_head(scales.len(), h, heads, x.len());
-                divide(x, scales.get(own.clone()).unwrap_or(&[]));
-                zeros.get(own).unwrap_or(&[])
-            }
-            Scales::ByToken(scales) => {
-                let scale = symmetric(x, most);
-                scales.iter_mut().skip(row).take(1).for_each(|slot| *slot = scale);
-                divide(x, &[scale]);
-                &[]
-            }
-            Scales::Affine(scales, zeros) => {
-                let (scale, zero) = affine(x);
-                scales.iter_mut().skip(row).take(1).for_each(|slot| *slot = scale);
-                zeros.iter_mut().skip(row).take(1).for_each(|slot| *slot = zero);
-                divide(x, &[scale]);
-                zeros.get(row..=row).unwrap_or(&[])
-            }
-        }
-    }
-}
-
-impl Given<'_> {
-    fn check(&self, heads: usize, dim: usize) -> Result<(), Error> {
-        let all = heads.saturating_mul(dim);
-        let (given, zeros) = (self.scales.len(), self.zeros.len());
-        if ![1, heads, all].contains(&given) {
-            return Err(Error::Length { tensor: Tensor::Scales, needed: heads, given });
-        }
-        if zeros != 0 {
-            check_len(Tensor::Zeros, given, zeros)?;
-        }
-        match self.scales.iter().position(|x| !(*x > 0.0 && x.is_finite())) {
-            Some(at) => Err(Error::NotFinite { tensor: Tensor::Scales, at: [0, 0, 0, at] }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Where the numbers of head `h` are in a list of so many.
-fn of_head(len: usize, h: usize, heads: usize, dim: usize) -> Range<usize> {
-    match len {
-        1 => 0..1,
-        _ if len == heads => h..h + 1,
-        _ => h * dim..(h + 1) * dim,
-    }
-}
-
-/// What the largest number is to be divided by to become the largest code; NaN if a number is not finite, so that it is not lost.
-fn symmetric(x: &[f32], most: f32) -> f32 {
-    let largest = x.iter().fold(0.0_f32, |most, x| if x.abs() > most { x.abs() } else { most });
-    if x.iter().all(|x| x.is_finite()) { largest / most } else { f32::NAN }
-}
-
-/// Scale and zero point with which the smallest and the largest number, or 0, become -128 and 127.
-fn affine(x: &[f32]) -> (f32, i8) {
-    let least = x.iter().fold(0.0, |least, x| if *x < least { *x } else { least });
-    let most = x.iter().fold(0.0, |most, x| if *x > most { *x } else { most });
-    let scale = most / 255.0 - least / 255.0;
-    if !x.iter().all(|x| x.is_finite()) {
-        return (f32::NAN, 0);
-    }
-    let zero = if scale > 0.0 { away(-128.0 - least / scale) } else { 0.0 };
-    (scale, zero as i8)
-}
-
-/// Divides each number by the only scale, or by that of its channel.
-fn divide(x: &mut [f32], scales: &[f32]) {
-    match scales {
-        [0.0] => x.fill(0.0),
-        &[scale] => x.iter_mut().for_each(|x| *x /= scale),
-        scales => x.iter_mut().zip(scales).for_each(|(x, scale)| *x /= scale),
-    }
-}
-
 /// Sequences, tokens and heads of a tensor.
+#[inline]
 fn places([batch, len, heads]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
     (0..batch).flat_map(move |b| (0..len).flat_map(move |i| (0..heads).map(move |h| [b, i, h])))
 }
 
 /// A row of a tensor as f32.
+#[inline]
 fn load<'r>(tokens: &AnyView<'_>, [b, i, h]: [usize; 3], room: &'r mut [f32]) -> &'r [f32] {
     of_any!(Stored, tokens.0, (view, _) => {
         let row = view.row(b, i, h);

@@ -72,25 +72,23 @@ impl<T: Elem> Scores<'_, T> {
 
 /// What values are multiplied by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weights<'a> {
+pub struct Weights<'a> {
     /// `[rows, keys]`.
     pub(crate) p: Rows<'a>,
     /// Bit `r` of `bits[j]`: row `r` may see key `j`; `None`: all rows see all of them.
     pub(crate) bits: Option<&'a [u64]>,
-    /// The sums of earlier keys are there already, and these ones join them.
-    pub(crate) goes_on: bool,
 }
 
 impl<'a> Weights<'a> {
-    /// Those of some of the keys, of which the first is the first of all.
+    /// Those of some of the keys.
     pub(crate) fn of(&self, keys: &Range<usize>) -> Self {
         let bits = self.bits.map(|bits| bits.get(keys.clone()).unwrap_or(&[]));
-        Weights { p: self.p.behind(keys.start), bits, goes_on: keys.start > 0 }
+        Weights { p: self.p.behind(keys.start), bits }
     }
 }
 
-/// `to[r * width + c] = sum_j p[r][j] v[j][c]`, for the channels of whole vectors, over the keys that a
-/// row may see: values of others have no influence. Meanwhile as many lines come nearer as `walk` goes over.
+/// `to[r * width + c] += sum_j p[r][j] v[j][c]`, for the channels of whole vectors, over the keys that a
+/// row may see: values of others have no influence. Sums that begin at -0.0 take the first term without a change of a bit. Meanwhile as many lines come nearer as `walk` goes over.
 #[inline(always)]
 pub(crate) fn sums<S: Simd, T: Elem>(
     simd: S,
@@ -101,7 +99,9 @@ pub(crate) fn sums<S: Simd, T: Elem>(
     width: usize,
 ) {
     let mut to = Sums { weights, values, walk, to, width };
-    if S::LEVEL.registers() < 32 {
+    if S::LANES == 1 {
+        to.walk::<S, 1, 4>(simd);
+    } else if S::LEVEL.registers() < 32 {
         to.walk::<S, 2, 4>(simd);
     } else if weights.p.len() < 8 {
         to.walk::<S, 4, 4>(simd);
@@ -169,7 +169,7 @@ impl<T: Elem> Sums<'_, T> {
         let walk = if row == 0 { *self.walk } else { self.values.walk(0) };
         let values = self.values.wide::<S, N>(simd, first * S::LANES, walk);
         let mut steps = self.weights.p.across::<R>(row, self.values.len()).and(values);
-        let mut begun = [[simd.splat(-0.0); N]; R];
+        let mut begun = [[simd.splat(0.0); N]; R];
         for (r, begun) in begun.iter_mut().enumerate() {
             *begun = self.begun(simd, row + r, first);
         }
@@ -200,12 +200,12 @@ impl<T: Elem> Sums<'_, T> {
         self.put(simd, row, first, &sum);
     }
 
-    /// What sums start from: -0.0, so that the first one joins without a change of a bit.
+    /// The sums of earlier keys.
     #[inline(always)]
     fn begun<S: Simd, const N: usize>(&self, simd: S, row: usize, first: usize) -> [S::F32; N] {
-        let mut begun = [simd.splat(-0.0); N];
-        if self.weights.goes_on {
-            let from = self.to.get(row * self.width + first * S::LANES..).unwrap_or(&[]);
+        let mut begun = [simd.splat(0.0); N];
+        let at = row * self.width + first * S::LANES;
+        if let Some(from) = self.to.get(at..at + N * S::LANES) {
             for (begun, from) in begun.iter_mut().zip(from.chunks_exact(S::LANES)) {
                 *begun = simd.load(from);
             }
@@ -214,10 +214,18 @@ impl<T: Elem> Sums<'_, T> {
     }
 
     #[inline(always)]
-    fn put<S: Simd>(&mut self, simd: S, row: usize, first: usize, sum: &[S::F32]) {
-        let to = self.to.get_mut(row * self.width + first * S::LANES..).unwrap_or(&mut []);
-        for (sum, to) in sum.iter().zip(to.chunks_exact_mut(S::LANES)) {
-            simd.store(*sum, to);
+    fn put<S: Simd, const N: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        first: usize,
+        sum: &[S::F32; N],
+    ) {
+        let at = row * self.width + first * S::LANES;
+        if let Some(to) = self.to.get_mut(at..at + N * S::LANES) {
+            for (sum, to) in sum.iter().zip(to.chunks_exact_mut(S::LANES)) {
+                simd.store(*sum, to);
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn absorb<S: Simd, C: Changing>(
     if let Some(p) = Rows::new(p, key_width, rows, range.len()) {
         sum_weights(simd, work.states, p);
         let (stage, sums) = (simd.floats_of(work.stage), simd.floats_of(work.sums));
-        let weights = Weights { p, bits: keys.bits, goes_on: false };
+        let weights = Weights { p, bits: keys.bits };
         job.v.sums(tile, range, ahead, weights, (sums, v_width), stage);
     }
     let sums = work.sums.chunks_exact(sizes.v_vectors);

@@ -37,6 +37,7 @@ pub struct Q4_0 {
 impl Q8_0 {
     /// The block of 32 numbers; those that are not there are 0.
     #[must_use]
+    #[inline]
     pub fn encode(x: &[f32]) -> Self {
         let x = padded(x);
         let d = x.iter().fold(0.0_f32, |most, x| larger(most, x.abs())) / 127.0;
@@ -60,6 +61,7 @@ impl Q8_0 {
 impl Q4_0 {
     /// The block of 32 numbers; those that are not there are 0.
     #[must_use]
+    #[inline]
     pub fn encode(x: &[f32]) -> Self {
         let x = padded(x);
         let most = |most: f32, x: &f32| if x.abs() > most.abs() { *x } else { most };
@@ -90,23 +92,27 @@ impl Q4_0 {
 }
 
 /// 32 numbers, with zeros behind the last.
+#[inline]
 fn padded(x: &[f32]) -> [f32; BLOCK] {
     let mut block = [0.0; BLOCK];
     block.iter_mut().zip(x).for_each(|(to, x)| *to = *x);
     block
 }
 
+#[inline]
 fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
 /// Where the scale is so small that this is infinite, numbers become 0, as the scale does.
+#[inline]
 fn inverse(d: f32) -> f32 {
     let inverse = 1.0 / d;
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
 /// How a scale is stored.
+#[inline]
 fn scale_of(d: f32, x: &[f32; BLOCK]) -> f16 {
     if x.iter().all(|x| x.is_finite()) { f16::from_f32(d) } else { f16::NAN }
 }

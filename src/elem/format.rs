@@ -1,9 +1,10 @@
 //! Formats that a cache of keys and values may have: elements, 8-bit numbers, codes with scales, blocks.
 
 use super::blocks::{BLOCK, Q4_0, Q8_0, away};
-use super::{E4m3, E5m2, Overflow, narrow, narrow_bf16};
+use super::{E4m3, E5m2, Elem, Overflow, narrow, narrow_bf16};
+use crate::dispatch::IntegerTable;
 use crate::moves::{get, put};
-use crate::simd::{Rows, Simd};
+use crate::simd::{Rows, Simd, Walk};
 use crate::view::{AnyView, Strides, View};
 use core::fmt::Debug;
 use half::{bf16, f16};
@@ -25,19 +26,28 @@ pub trait Format: Copy + Default + Debug + Send + Sync + sealed::Sealed + 'stati
     const MOST: Option<f32>;
     /// Whether a code may be NaN.
     const HAS_NAN: bool;
+    /// Products of its codes, if it is made of integers.
+    #[doc(hidden)]
+    const INTEGERS: Option<IntegerTable<Self>> = None;
 
     /// Rounds numbers, each already divided by its scale. Zero points, of all numbers or of each, are for `i8` alone.
     fn encode(x: &[f32], zeros: &[i8], overflow: Overflow, to: &mut [Self]);
     /// The first numbers.
     fn decode<S: Simd>(simd: S, from: &[Self], to: &mut [f32]);
-    /// A tensor of them, if they are elements of tensors.
-    fn view(_: &[Self], _: [usize; 4], _: Strides) -> Option<AnyView<'_>> {
-        None
-    }
+    /// Makes a tensor of them, if they are elements of tensors.
+    #[doc(hidden)]
+    const VIEW: Option<AsView<Self>> = None;
 }
 
 mod sealed {
     pub trait Sealed {}
+}
+
+/// A constant rather than a method, so that what a view links is linked only where a cache of the format was made.
+pub(crate) type AsView<T> = for<'v> fn(&'v [T], [usize; 4], Strides) -> Option<AnyView<'v>>;
+
+fn view<T: Elem>(memory: &[T], dims: [usize; 4], strides: Strides) -> Option<AnyView<'_>> {
+    View::strided(memory, dims, strides).map(AnyView::from).ok()
 }
 
 macro_rules! elements {
@@ -47,7 +57,9 @@ macro_rules! elements {
             const CHANNELS: usize = 1;
             const MOST: Option<f32> = None;
             const HAS_NAN: bool = true;
+            const VIEW: Option<AsView<Self>> = Some(view);
 
+            #[inline]
             fn encode(x: &[f32], _: &[i8], _: Overflow, to: &mut [Self]) {
                 x.iter().zip(to).for_each(|(x, to)| *to = $narrow(*x));
             }
@@ -56,9 +68,6 @@ macro_rules! elements {
                 for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
                     put(simd, get::<S, $type>(simd, from), to);
                 }
-            }
-            fn view(memory: &[Self], dims: [usize; 4], strides: Strides) -> Option<AnyView<'_>> {
-                View::strided(memory, dims, strides).map(AnyView::from).ok()
             }
         }
     )* };
@@ -71,13 +80,15 @@ elements! {
 
 /// Codes of one number each.
 macro_rules! codes {
-    ($($type:ident, $has_nan:expr, $most:expr, $decode:expr;)*) => { $(
+    ($($type:ident, $has_nan:expr, $most:expr, $decode:expr, $integers:expr;)*) => { $(
         impl sealed::Sealed for $type {}
         impl Format for $type {
             const CHANNELS: usize = 1;
             const MOST: Option<f32> = Some($most);
             const HAS_NAN: bool = $has_nan;
+            const INTEGERS: Option<IntegerTable<Self>> = $integers;
 
+            #[inline]
             fn encode(x: &[f32], zeros: &[i8], overflow: Overflow, to: &mut [Self]) {
                 let behind = zeros.last().copied().unwrap_or(0);
                 let zeros = zeros.iter().copied().chain(core::iter::repeat(behind));
@@ -95,9 +106,9 @@ macro_rules! codes {
     )* };
 }
 codes! {
-    E4m3, true, E4m3::MAX, E4m3::to_f32;
-    E5m2, true, E5m2::MAX, E5m2::to_f32;
-    i8, false, 127.0, f32::from;
+    E4m3, true, E4m3::MAX, E4m3::to_f32, None;
+    E5m2, true, E5m2::MAX, E5m2::to_f32, None;
+    i8, false, 127.0, f32::from, Some(IntegerTable::new());
 }
 
 /// The nearest code.
@@ -132,7 +143,9 @@ macro_rules! blocks {
             const CHANNELS: usize = BLOCK;
             const MOST: Option<f32> = None;
             const HAS_NAN: bool = true;
+            const INTEGERS: Option<IntegerTable<Self>> = Some(IntegerTable::new());
 
+            #[inline]
             fn encode(x: &[f32], _: &[i8], _: Overflow, to: &mut [Self]) {
                 x.chunks(BLOCK).zip(to).for_each(|(x, to)| *to = Self::encode(x));
             }
@@ -157,12 +170,13 @@ pub(crate) struct Affine<'a> {
     pub(crate) zeros: Option<Rows<'a, i8>>,
 }
 
-/// Numbers of rows: `to[j * width + c]`, zeros behind the last.
+/// Numbers of rows: `to[j * width + c]`, zeros behind the last. Meanwhile as many lines come nearer as `walk` goes over.
 #[inline(always)]
 pub(crate) fn decode<S: Simd, F: Format>(
     simd: S,
     rows: Rows<'_, F>,
     affine: Option<Affine<'_>>,
+    walk: &mut Walk,
     to: &mut [f32],
     width: usize,
 ) {
@@ -170,6 +184,9 @@ pub(crate) fn decode<S: Simd, F: Format>(
     for (j, to) in to.chunks_mut(width.max(1)).enumerate().take(rows.len()) {
         let (to, behind) = to.split_at_mut(channels.min(to.len()));
         F::decode(simd, rows.row(j), to);
+        if walk.moves() {
+            walk.fetch(rows.width() * size_of::<F>());
+        }
         behind.fill(0.0);
         if let Some(Affine { scales, zeros }) = affine {
             scale(simd, to, scales.row(j), zeros.map_or(&[], |zeros| zeros.row(j)));

@@ -93,7 +93,18 @@ fn quads<T: Copy, const OFFSET: usize>(_: Avx512, block: Block<'_, Avx512, T>) -
                 _mm512_mask_broadcast_f32x4(x, 0xf000, at!($i + 12))
             }};
         }
-        let [a, b, c, d] = [rows!(0), rows!(1), rows!(2), rows!(3)];
+        turn_quarters([rows!(0), rows!(1), rows!(2), rows!(3)])
+    }
+}
+
+/// Transposes the words of each quarter of four vectors.
+///
+/// # Safety
+/// The processor has AVX-512 F: the caller holds a token that proves it.
+#[inline(always)]
+pub(super) unsafe fn turn_quarters([a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: as the caller promises; no memory is touched.
+    unsafe {
         let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
         let (ab2, cd2) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
         [

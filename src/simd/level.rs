@@ -182,3 +182,25 @@ fn has_avx512_bf16() -> bool {
 fn has_avx512_bf16() -> bool {
     false
 }
+
+/// Whether this processor sums products of bytes, beside all that [`Level::Avx512`] needs.
+pub(crate) fn has_int8_products() -> bool {
+    Level::Avx512.is_available() && has_avx512_vnni()
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+fn has_avx512_vnni() -> bool {
+    std::is_x86_feature_detected!("avx512vnni")
+}
+
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+fn has_avx512_vnni() -> bool {
+    // Bit 11 of leaf 7; AVX-512 itself has been found, so there is a leaf 7.
+    static KNOWN: Once = Once::new();
+    KNOWN.ask(|| core::arch::x86_64::__cpuid_count(7, 0).ecx & (1 << 11) != 0)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512_vnni() -> bool {
+    false
+}

@@ -7,14 +7,14 @@ use super::Simd;
 use super::blocks::{Blocks, DEEP, Patches, Wide};
 use super::hints::{Hint, Walk};
 use super::steps::Steps;
-use crate::elem::Elem;
+use crate::elem::{BLOCK, Coded, Elem};
 use core::marker::PhantomData;
 use core::ops::Range;
 use half::bf16;
 
 /// `len` rows of `width` elements, `stride` elements apart.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rows<'a, T = f32> {
+pub struct Rows<'a, T = f32> {
     data: &'a [T],
     stride: usize,
     len: usize,
@@ -183,6 +183,51 @@ impl<'a, T: Copy> Rows<'a, T> {
         Wide { simd, next, step: self.stride, walk, left, of: PhantomData }
     }
 
+    /// Along the blocks of 32 channels of a whole vector of rows from row `first`: one of each row at each step.
+    ///
+    /// Empty if there are not as many rows.
+    #[inline(always)]
+    pub(crate) fn coded<S: Simd>(self, first: usize) -> CodedBlocks<'a, S, T::Block>
+    where
+        T: Coded,
+    {
+        let fits = first < self.len && S::LANES <= self.len - first;
+        self.coded_rows(first, usize::MAX, fits)
+    }
+
+    /// The same of the rows that are there, at least one; the last one again in lanes behind it.
+    #[inline(always)]
+    pub(crate) fn coded_few<S: Simd>(self, first: usize) -> CodedBlocks<'a, S, T::Block>
+    where
+        T: Coded,
+    {
+        let fits = first < self.len;
+        self.coded_rows(first, if fits { self.len - 1 - first } else { 0 }, fits)
+    }
+
+    #[inline(always)]
+    fn coded_rows<S: Simd>(
+        self,
+        first: usize,
+        last: usize,
+        fits: bool,
+    ) -> CodedBlocks<'a, S, T::Block>
+    where
+        T: Coded,
+    {
+        const { assert!(size_of::<T::Block>() * T::CHANNELS == size_of::<T>() * BLOCK) };
+        const { assert!(align_of::<T::Block>() <= align_of::<T>()) };
+        // Step `b` reads units `b * units ..` of row `first + i`, and `b < width / units`: inside a row below `len`, so by the check in
+        // `new` inside `data`.
+        let (units, stride) = (BLOCK / T::CHANNELS, self.stride * size_of::<T>());
+        let next = self.data.as_ptr().wrapping_add(if fits { first * self.stride } else { 0 });
+        let left = if fits { self.width / units } else { 0 };
+        CodedBlocks {
+            block: BlockLanes { first: next.cast(), stride, last, of: PhantomData },
+            left,
+        }
+    }
+
     /// The first element of every row, and of as many behind the last one.
     pub(crate) fn hint(&self) -> Hint {
         Hint::new(self.data.as_ptr(), self.stride * size_of::<T>())
@@ -229,5 +274,67 @@ impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
         }
         self.next = self.next.wrapping_add(self.step);
         elements
+    }
+}
+
+/// One block of each of some rows, all of which are there.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockLanes<'a, S, B> {
+    first: *const B,
+    /// Bytes.
+    stride: usize,
+    last: usize,
+    of: PhantomData<(&'a B, S)>,
+}
+
+impl<'a, S: Simd, B> BlockLanes<'a, S, B> {
+    /// That of row `lane`, or of the last one.
+    #[inline(always)]
+    pub(crate) fn at(&self, lane: usize) -> &'a B {
+        let lane = lane.min(self.last).min(S::LANES - 1);
+        let at = self.first.wrapping_byte_add(lane * self.stride);
+        // SAFETY: `coded_rows` found that the block is inside the data, borrowed for `'a`, in each row up to `last`, or in as many as a vector
+        // has lanes, and that it is so many elements.
+        unsafe { &*at }
+    }
+}
+
+/// [`BlockLanes`] at every step, each right of the one before. Made only where all of the `left` steps are inside the rows.
+#[derive(Debug)]
+pub(crate) struct CodedBlocks<'a, S, B> {
+    block: BlockLanes<'a, S, B>,
+    left: usize,
+}
+
+impl<'a, S: Copy, B: Copy> CodedBlocks<'a, S, B> {
+    /// From block `b` on.
+    #[inline(always)]
+    pub(crate) fn from(mut self, b: usize) -> Self {
+        let skipped = b.min(self.left);
+        self.block.first = self.block.first.wrapping_add(skipped);
+        self.left -= skipped;
+        self
+    }
+
+    /// What the next step reads, if one is left.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> Option<BlockLanes<'a, S, B>> {
+        (self.left > 0).then_some(self.block)
+    }
+}
+
+impl<'a, S: Simd, B: Copy> Steps for CodedBlocks<'a, S, B> {
+    type Item = BlockLanes<'a, S, B>;
+
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.left
+    }
+    #[inline(always)]
+    unsafe fn step(&mut self) -> BlockLanes<'a, S, B> {
+        let block = self.block;
+        self.block.first = block.first.wrapping_add(1);
+        self.left -= 1;
+        block
     }
 }

@@ -50,6 +50,12 @@ impl Avx512 {
     pub fn detect() -> Option<Self> {
         Level::Avx512.is_available().then_some(Avx512(()))
     }
+
+    /// The token, where the proof of more is at hand.
+    #[inline(always)]
+    pub(super) fn proven(_: super::Int8Products) -> Self {
+        Avx512(())
+    }
 }
 
 /// Trait methods that each are one expression over intrinsics of the token's instruction set.

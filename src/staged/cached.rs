@@ -1,12 +1,14 @@
 //! Keys and values of a cache: a tile, or what a vector needs of it, is widened to scratch. The products are those of f32 tensors.
 
-use super::{Copied, Staged};
+use super::{Ahead, Copied, Staged};
 use crate::attend::QueryTile;
 use crate::cache::{Cached, Read, Side};
+use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
-use crate::elem::Sealed;
+use crate::elem::{BLOCK, Sealed};
 use crate::shape::Heads;
-use crate::simd::Rows;
+use crate::simd::{Level, Rows};
+use crate::tiling::TILE_K;
 use core::ops::Range;
 
 /// A cache, and what is read of it.
@@ -24,7 +26,8 @@ impl Staged<'_> {
     ) {
         let (b, g) = (tile.b, tile.g);
         let widen = |keys: Range<usize>, to: &mut [f32], width| {
-            cache.widen(side, self.level, Read { b, g, keys }, to, width);
+            let ahead = Ahead::default();
+            cache.widen(side, self.level, Read { b, g, keys, ahead }, to, width);
         };
         match (self.copy, f32::MOVES.at(self.level).pairs()) {
             (Copied::No | Copied::OfKeys(_), _) => {}
@@ -58,16 +61,20 @@ impl Staged<'_> {
         &self,
         (cache, side): Half<'_>,
         tile: &QueryTile,
-        range: &Range<usize>,
+        (range, ahead): (&Range<usize>, Ahead),
         queries: Rows<'_>,
         (s, width): (&mut [f32], usize),
         stage: &mut [f32],
     ) {
         let (lanes, deep, (b, g)) = (self.level.lanes().max(1), queries.width(), (tile.b, tile.g));
+        if let Some(rounding) = self.rounding {
+            let read = Read { b, g, keys: range.clone(), ahead };
+            return cache.scores(self.level, read, (queries, rounding), s, width);
+        }
         let mover = f32::MOVES.at(self.level);
         for first in (0..range.len()).step_by(lanes) {
             let keys = range.start + first..range.end.min(range.start + first + lanes);
-            cache.widen(side, self.level, Read { b, g, keys }, stage, deep);
+            cache.widen(side, self.level, Read { b, g, keys, ahead }, stage, deep);
             // Lanes behind the last key give scores that nothing reads.
             if let Some(keys) = Rows::new(&*stage, deep, lanes, deep) {
                 let s = s.get_mut(first..).unwrap_or(&mut []);
@@ -82,19 +89,55 @@ impl Staged<'_> {
         &self,
         (cache, side): Half<'_>,
         tile: &QueryTile,
-        range: &Range<usize>,
+        (range, ahead): (&Range<usize>, Ahead),
         weights: Weights<'_>,
         (to, width): (&mut [f32], usize),
         stage: &mut [f32],
     ) {
         let (lanes, b, g) = (self.level.lanes().max(1), tile.b, tile.g);
+        if let Some(rounding) = self.rounding {
+            let read = Read { b, g, keys: range.clone(), ahead };
+            return weigh_codes((cache, self.level), read, rounding, weights, (to, width));
+        }
         let mover = f32::MOVES.at(self.level);
         for first in (0..range.len()).step_by(lanes) {
             let within = first..range.len().min(first + lanes);
             let keys = range.start + within.start..range.start + within.end;
-            cache.widen(side, self.level, Read { b, g, keys }, stage, width);
+            cache.widen(side, self.level, Read { b, g, keys, ahead }, stage, width);
             if let Some(values) = Rows::new(&*stage, width, within.len(), width) {
                 mover.sums(weights.of(&within), values, &mut values.walk(0), to, width);
+            }
+        }
+    }
+}
+
+/// Sums of values by integers, a few rows at a time, and as many blocks of channels as share their scales: weights are rounded for each.
+fn weigh_codes(
+    (cache, level): (&dyn Cached, Level),
+    read: Read,
+    rounding: Rounding,
+    weights: Weights<'_>,
+    (to, width): (&mut [f32], usize),
+) {
+    let (count, blocks) = (read.keys.len(), rounding.channels / BLOCK);
+    let mut scales = [0.0; TILE_K];
+    for n in 0..rounding.scales {
+        let (first, channels) = (n * blocks, n * rounding.channels..(n + 1) * rounding.channels);
+        let of_keys = scales.get_mut(..count).unwrap_or(&mut []);
+        cache.value_scales(read.clone(), first, of_keys);
+        let mut rows = to.chunks_exact_mut(width.max(1)).take(weights.p.len());
+        for row in (0..weights.p.len()).step_by(ROWS) {
+            let Codes { codes, factors } = cache.round(level, weights, &scales, row);
+            let mut to: [&mut [f32]; ROWS] = core::array::from_fn(|_| &mut [][..]);
+            for (to, row) in to.iter_mut().zip(rows.by_ref()) {
+                *to = row.get_mut(channels.clone()).unwrap_or(&mut []);
+                to.fill(0.0);
+            }
+            let codes = codes.each_ref().map(|codes| codes.get(..count).unwrap_or(&[]));
+            let places = to.each_mut().map(|to| &mut **to);
+            cache.weigh(level, read.clone(), codes, (first..first + blocks, places));
+            for (to, factor) in to.into_iter().zip(factors) {
+                to.iter_mut().for_each(|x| *x *= factor);
             }
         }
     }

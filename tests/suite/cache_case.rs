@@ -55,6 +55,8 @@ pub(crate) fn scales<F: Format>(
 pub(crate) trait Reference: Format {
     const SCALINGS: &'static [Scaling];
     const CODE: fn(f32, i8) -> f32;
+    /// The largest code of a block.
+    const MOST_OF_BLOCK: f32 = f32::NAN;
     fn kept(x: &[f32], h: usize, scaling: Scaling) -> Vec<f32> {
         let most = x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         let (least, largest) =
@@ -103,9 +105,10 @@ reference! {
 }
 
 macro_rules! blocks {
-    ($($type:ty),*) => { $(
+    ($($type:ty, $most:expr;)*) => { $(
         impl Reference for $type {
             const SCALINGS: &'static [Scaling] = &[Scaling::None];
+            const MOST_OF_BLOCK: f32 = $most;
             const CODE: fn(f32, i8) -> f32 = |x, _| x;
             fn kept(x: &[f32], _: usize, _: Scaling) -> Vec<f32> {
                 x.chunks(32).flat_map(|x| Self::encode(x).decode()).collect()
@@ -113,7 +116,10 @@ macro_rules! blocks {
         }
     )* };
 }
-blocks!(Q8_0, Q4_0);
+blocks! {
+    Q8_0, 127.0;
+    Q4_0, 8.0;
+}
 
 /// What a window lets a query see: so many keys, itself among them, and the first ones.
 #[derive(Clone, Copy, Debug)]

@@ -16,6 +16,7 @@ mod gates;
 mod golden;
 mod heads;
 mod inspect;
+mod integers;
 mod linear;
 mod linear_case;
 mod linear_errors;

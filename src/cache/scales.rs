@@ -1,0 +1,123 @@
+//! What codes are multiplied by: given, or chosen for each row.
+
+use crate::dispatch::check_len;
+use crate::elem::away;
+use crate::error::{Error, Tensor};
+use core::ops::Range;
+
+/// What codes are multiplied by. A list is of keys or of values, in the shape that they have.
+#[derive(Debug, Default)]
+pub enum Scales<'a> {
+    /// Nothing: a number is what is stored.
+    #[default]
+    None,
+    /// Numbers known beforehand.
+    Given(Given<'a>),
+    /// One for each head of a token, [`CacheShape::rows`](crate::CacheShape::rows) of them, written with the token: its largest number becomes the largest
+    /// code.
+    ByToken(&'a mut [f32]),
+    /// The same, and a zero point, for `i8`: the smallest and the largest number become the smallest and the largest code.
+    Affine(&'a mut [f32], &'a mut [i8]),
+}
+
+/// Scales known beforehand: one of all, `[heads]`, or `[heads, dim]`; for `i8` zero points, as many or none: `(code - zero) * scale`.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// Above 0, finite.
+    pub scales: &'a [f32],
+    /// As many, or none.
+    pub zeros: &'a [i8],
+}
+
+impl Scales<'_> {
+    /// Divides a row of head `h` by its scale, which becomes what the largest number needs unless it is given. Returns the zero points: of
+    /// all its channels, or of each.
+    #[inline]
+    pub(super) fn divide(
+        &mut self,
+        x: &mut [f32],
+        row: usize,
+        h: usize,
+        (heads, most): (usize, f32),
+    ) -> &[i8] {
+        match self {
+            Scales::None => &[],
+            Scales::Given(Given { scales, zeros }) => {
+                let own = of_head(scales.len(), h, heads, x.len());
+                divide(x, scales.get(own.clone()).unwrap_or(&[]));
+                zeros.get(own).unwrap_or(&[])
+            }
+            Scales::ByToken(scales) => {
+                let scale = symmetric(x, most);
+                scales.iter_mut().skip(row).take(1).for_each(|slot| *slot = scale);
+                divide(x, &[scale]);
+                &[]
+            }
+            Scales::Affine(scales, zeros) => {
+                let (scale, zero) = affine(x);
+                scales.iter_mut().skip(row).take(1).for_each(|slot| *slot = scale);
+                zeros.iter_mut().skip(row).take(1).for_each(|slot| *slot = zero);
+                divide(x, &[scale]);
+                zeros.get(row..=row).unwrap_or(&[])
+            }
+        }
+    }
+}
+
+impl Given<'_> {
+    #[inline]
+    pub(super) fn check(&self, heads: usize, dim: usize) -> Result<(), Error> {
+        let all = heads.saturating_mul(dim);
+        let (given, zeros) = (self.scales.len(), self.zeros.len());
+        if ![1, heads, all].contains(&given) {
+            return Err(Error::Length { tensor: Tensor::Scales, needed: heads, given });
+        }
+        if zeros != 0 {
+            check_len(Tensor::Zeros, given, zeros)?;
+        }
+        match self.scales.iter().position(|x| !(*x > 0.0 && x.is_finite())) {
+            Some(at) => Err(Error::NotFinite { tensor: Tensor::Scales, at: [0, 0, 0, at] }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the numbers of head `h` are in a list of so many.
+#[inline]
+pub(super) fn of_head(len: usize, h: usize, heads: usize, dim: usize) -> Range<usize> {
+    match len {
+        1 => 0..1,
+        _ if len == heads => h..h + 1,
+        _ => h * dim..(h + 1) * dim,
+    }
+}
+
+/// What the largest number is to be divided by to become the largest code; NaN if a number is not finite, so that it is not lost.
+#[inline]
+fn symmetric(x: &[f32], most: f32) -> f32 {
+    let largest = x.iter().fold(0.0_f32, |most, x| if x.abs() > most { x.abs() } else { most });
+    if x.iter().all(|x| x.is_finite()) { largest / most } else { f32::NAN }
+}
+
+/// Scale and zero point with which the smallest and the largest number, or 0, become -128 and 127.
+#[inline]
+fn affine(x: &[f32]) -> (f32, i8) {
+    let least = x.iter().fold(0.0, |least, x| if *x < least { *x } else { least });
+    let most = x.iter().fold(0.0, |most, x| if *x > most { *x } else { most });
+    let scale = most / 255.0 - least / 255.0;
+    if !x.iter().all(|x| x.is_finite()) {
+        return (f32::NAN, 0);
+    }
+    let zero = if scale > 0.0 { away(-128.0 - least / scale) } else { 0.0 };
+    (scale, zero as i8)
+}
+
+/// Divides each number by the only scale, or by that of its channel.
+#[inline]
+fn divide(x: &mut [f32], scales: &[f32]) {
+    match scales {
+        [0.0] => x.fill(0.0),
+        &[scale] => x.iter_mut().for_each(|x| *x /= scale),
+        scales => x.iter_mut().zip(scales).for_each(|(x, scale)| *x /= scale),
+    }
+}

@@ -1,0 +1,375 @@
+//! The products of a key tile with few rows in integers: a sum of products of codes is exact, whatever its order, so that all levels agree.
+//!
+//! ```text
+//! queries   q ~ dq c          c in -127..=127, dq = max |q| / 127: of a row, or of 32 channels where keys have a scale for as many
+//! scores    s = sum_B (dq_B dk_B) sum_c q_c k_c
+//! weights   p sv ~ dw c       c in 0..=255, dw = max (p sv) / 255 of a tile, sv being the scales of values: of a row, or of 32 channels
+//! sums      o = dw sum_j c_j v_j
+//! ```
+//! The sum of weights that outputs are divided by is that of the weights before they are rounded.
+
+use super::products::Weights;
+use crate::elem::{BLOCK, Coded, away, widen};
+use crate::moves::{get, put};
+use crate::simd::{
+    BlockLanes, CodedBlocks, DEEP, MAX_LANES, Patch, ROUND, Rows, Scalar, Simd, Steps, Walk,
+};
+use crate::tiling::TILE_K;
+use core::ops::Range;
+use half::f16;
+
+/// Rows that are weighed at once.
+pub(crate) const ROWS: usize = 4;
+
+/// Codes in a word.
+const QUAD: usize = 4;
+/// Words of codes of 32 channels are what a step reads of a row.
+const _: () = assert!(BLOCK / QUAD == DEEP);
+
+/// How rows of queries are rounded: `dim` channels, a scale for `channels` of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounding {
+    pub(crate) dim: usize,
+    pub(crate) channels: usize,
+    /// How many they are.
+    pub(crate) scales: usize,
+    /// What codes of keys have been raised by, if they must not be negative.
+    pub(crate) offset: i32,
+}
+
+impl Rounding {
+    /// Rounds a row of queries in place: its words of codes, then its scales, then for each of them the integer that makes up for
+    /// what codes of keys were raised by.
+    #[inline]
+    pub(crate) fn round(self, row: &mut [f32]) {
+        let (words, scales) = (self.dim / QUAD, self.scales);
+        let (mut rounded, mut behind) = ([0.0; ROW], [[0.0; 2]; SCALES]);
+        let of_scale = row.chunks(self.channels.max(1)).take(scales).zip(&mut behind);
+        let codes = rounded.chunks_mut((self.channels / QUAD).max(1));
+        for ((x, [scale, start]), codes) in of_scale.zip(codes) {
+            let (d, mut sum) = (largest(x) / 127.0, 0);
+            for (x, word) in x.chunks(QUAD).zip(codes) {
+                let mut bytes = [0; QUAD];
+                for (x, byte) in x.iter().zip(&mut bytes) {
+                    let code = if d > 0.0 { away(x / d) as i8 } else { 0 };
+                    sum += i32::from(code);
+                    *byte = code as u8;
+                }
+                *word = f32::from_bits(u32::from_le_bytes(bytes));
+            }
+            (*scale, *start) = (d, f32::from_bits((-self.offset * sum) as u32));
+        }
+        let behind = behind.iter().take(scales);
+        let all = rounded.iter().take(words).copied();
+        let all = all.chain(behind.clone().map(|[d, _]| *d)).chain(behind.map(|[_, start]| *start));
+        row.iter_mut().zip(all).for_each(|(to, x)| *to = x);
+    }
+
+    /// The `n`-th scale of a rounded row, and its integer.
+    #[inline(always)]
+    fn part(self, row: &[f32], n: usize) -> [f32; 2] {
+        let (words, scales) = (self.dim / QUAD, self.scales);
+        [n, scales + n].map(|i| row.get(words + i).copied().unwrap_or(f32::NAN))
+    }
+}
+
+/// Most words and scales of a row: heads have 576 channels at most.
+const ROW: usize = crate::shape::Heads::MAX_DIM / QUAD;
+const SCALES: usize = crate::shape::Heads::MAX_DIM / BLOCK;
+
+/// The largest magnitude; NaN if a number is not finite, so that it is not lost.
+#[inline]
+fn largest(x: &[f32]) -> f32 {
+    let most = x.iter().fold(0.0_f32, |most, x| if x.abs() > most { x.abs() } else { most });
+    if x.iter().all(|x| x.is_finite()) { most } else { f32::NAN }
+}
+
+/// How integers are multiplied.
+pub(crate) trait Integers<S: Simd>: Copy {
+    /// What sums of products of codes begin with.
+    fn begin(self, simd: S, start: f32) -> S::F32;
+    /// Adds the products of 32 channels: a lane is a key.
+    fn add<F: Coded, const R: usize>(
+        self,
+        simd: S,
+        keys: BlockLanes<'_, S, F::Block>,
+        queries: Patch<'_, f32, R>,
+        sums: &mut [S::F32; R],
+    );
+    /// Sums as f32.
+    fn finish(self, simd: S, sum: S::F32) -> S::F32;
+    /// `to[r][c] += sum_j codes[r][j] v[j][c]`, `v` being the codes of some blocks of 32 channels. Meanwhile as many lines may come
+    /// nearer as `walk` goes over.
+    fn weigh<F: Coded>(
+        self,
+        codes: [&[u8]; ROWS],
+        values: (Rows<'_, F>, Range<usize>),
+        walk: &mut Walk,
+        to: [&mut [f32]; ROWS],
+    );
+}
+
+/// Products in whatever vectors the compiler makes of loops.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loops;
+
+impl<S: Simd> Integers<S> for Loops {
+    #[inline(always)]
+    fn begin(self, simd: S, _: f32) -> S::F32 {
+        simd.splat(0.0)
+    }
+    #[inline(always)]
+    fn add<F: Coded, const R: usize>(
+        self,
+        simd: S,
+        keys: BlockLanes<'_, S, F::Block>,
+        queries: Patch<'_, f32, R>,
+        sums: &mut [S::F32; R],
+    ) {
+        let mut products = [[0.0; MAX_LANES]; R];
+        let mut codes = [[0_i8; BLOCK]; R];
+        for (r, codes) in codes.iter_mut().enumerate() {
+            for (t, codes) in codes.as_chunks_mut::<QUAD>().0.iter_mut().enumerate() {
+                *codes = queries.at(t, r).to_bits().to_le_bytes().map(|byte| byte as i8);
+            }
+        }
+        for lane in 0..S::LANES {
+            let key = F::signed(F::codes(keys.at(lane)));
+            for (products, codes) in products.iter_mut().zip(&codes) {
+                let pairs = codes.iter().zip(key);
+                let sum: i32 = pairs.map(|(q, k)| i32::from(*q) * i32::from(k)).sum();
+                products[lane] = sum as f32;
+            }
+        }
+        for (sum, products) in sums.iter_mut().zip(&products) {
+            *sum = simd.add(*sum, simd.load(products));
+        }
+    }
+    #[inline(always)]
+    fn finish(self, _: S, sum: S::F32) -> S::F32 {
+        sum
+    }
+    #[inline(always)]
+    fn weigh<F: Coded>(
+        self,
+        codes: [&[u8]; ROWS],
+        (values, blocks): (Rows<'_, F>, Range<usize>),
+        _: &mut Walk,
+        mut to: [&mut [f32]; ROWS],
+    ) {
+        for (j, b) in (0..values.len()).flat_map(|j| blocks.clone().map(move |b| (j, b))) {
+            let Some(block) = values.coded_few::<Scalar>(j).from(b).next() else { return };
+            let v = F::signed(F::codes(block.at(0)));
+            let first = (b - blocks.start) * BLOCK;
+            for (to, codes) in to.iter_mut().zip(codes) {
+                let code = weight::<F>(codes.get(j).copied().unwrap_or(0)) as f32;
+                for (to, v) in to.get_mut(first..).unwrap_or(&mut []).iter_mut().zip(v) {
+                    *to += code * f32::from(v);
+                }
+            }
+        }
+    }
+}
+
+/// The code of a weight.
+#[inline(always)]
+pub(crate) fn weight<F: Coded>(code: u8) -> i32 {
+    if F::HALF_OFFSET == 0 { i32::from(code) } else { i32::from(code as i8) }
+}
+
+/// Scores of the keys of one run: `s[r * width + j] = q[r] . k[j]`. `scales` are one a key, if blocks do not hold
+/// them.
+/// Meanwhile as many lines come nearer as `walk` goes over.
+#[inline(always)]
+pub(crate) fn scores<S: Simd, I: Integers<S>, F: Coded>(
+    simd: S,
+    integers: I,
+    (queries, rounding): (Rows<'_>, Rounding),
+    (keys, scales): (Rows<'_, F>, &[f32]),
+    walk: &mut Walk,
+    s: &mut [f32],
+    width: usize,
+) {
+    let mut to = Scores { queries, rounding, keys, scales, walk, s, width };
+    for first in (0..keys.len()).step_by(S::LANES) {
+        let mut row = 0;
+        while row + 8 <= queries.len() {
+            to.block::<S, I, 8>(simd, integers, row, first);
+            row += 8;
+        }
+        while row + 4 <= queries.len() {
+            to.block::<S, I, 4>(simd, integers, row, first);
+            row += 4;
+        }
+        while row < queries.len() {
+            to.block::<S, I, 1>(simd, integers, row, first);
+            row += 1;
+        }
+    }
+}
+
+/// What [`scores`] is given.
+struct Scores<'a, F> {
+    queries: Rows<'a>,
+    rounding: Rounding,
+    keys: Rows<'a, F>,
+    scales: &'a [f32],
+    walk: &'a mut Walk,
+    s: &'a mut [f32],
+    width: usize,
+}
+
+impl<F: Coded> Scores<'_, F> {
+    /// `R` rows and the keys of one vector; lanes behind the last key hold it again.
+    #[inline(always)]
+    fn block<S: Simd, I: Integers<S>, const R: usize>(
+        &mut self,
+        simd: S,
+        integers: I,
+        row: usize,
+        first: usize,
+    ) {
+        let count = (self.keys.len() - first).min(S::LANES);
+        // The first rows ask for all lines; outside of the inner loop, which is a single block of code.
+        if row == 0 && self.walk.moves() {
+            self.walk.fetch(count * self.keys.width() * size_of::<F>());
+        }
+        let s = if count == S::LANES {
+            self.sum::<S, I, R>(simd, integers, row, first, self.keys.coded(first))
+        } else {
+            self.sum::<S, I, R>(simd, integers, row, first, self.keys.coded_few(first))
+        };
+        for (r, s) in s.into_iter().enumerate() {
+            let to = self.s.get_mut((row + r) * self.width + first..).unwrap_or(&mut []);
+            put(simd, s, to.get_mut(..count).unwrap_or(&mut []));
+        }
+    }
+
+    /// Scores of `R` rows and the keys of one vector.
+    #[inline(always)]
+    fn sum<S: Simd, I: Integers<S>, const R: usize>(
+        &mut self,
+        simd: S,
+        integers: I,
+        row: usize,
+        first: usize,
+        keys: CodedBlocks<'_, S, F::Block>,
+    ) -> [S::F32; R] {
+        let Rounding { channels, .. } = self.rounding;
+        let mut steps = self.queries.across_deep::<R>(row).and(keys);
+        let mut s = [simd.splat(0.0); R];
+        for n in 0..self.rounding.scales {
+            let Some(keys) = steps.second().next() else { return s };
+            let scale = self.scale(simd, keys, first);
+            let (mut sums, mut factors) = ([simd.splat(0.0); R], [0.0; R]);
+            for (r, (sum, d)) in sums.iter_mut().zip(&mut factors).enumerate() {
+                let [factor, start] = self.rounding.part(self.queries.row(row + r), n);
+                (*sum, *d) = (integers.begin(simd, start), factor);
+            }
+            for (queries, keys) in steps.by_ref().take(channels / BLOCK) {
+                integers.add::<F, R>(simd, keys, queries, &mut sums);
+            }
+            for (s, (sum, d)) in s.iter_mut().zip(sums.into_iter().zip(factors)) {
+                let d = simd.mul(simd.splat(d), scale);
+                *s = simd.mul_add(integers.finish(simd, sum), d, *s);
+            }
+        }
+        s
+    }
+
+    /// The scales of a block of the keys in the lanes.
+    #[inline(always)]
+    fn scale<S: Simd>(&self, simd: S, keys: BlockLanes<'_, S, F::Block>, first: usize) -> S::F32 {
+        if F::scale(keys.at(0)).is_none() {
+            return get(simd, self.scales.get(first..).unwrap_or(&[]));
+        }
+        let mut scales = [f16::ZERO; MAX_LANES];
+        for (lane, scale) in scales.iter_mut().enumerate().take(S::LANES) {
+            *scale = F::scale(keys.at(lane)).unwrap_or(f16::ONE);
+        }
+        simd.load_f16(&scales)
+    }
+}
+
+/// Weights of a few rows in 8 bits.
+#[derive(Debug)]
+pub struct Codes {
+    /// As many as keys, zeros behind them: four in a word.
+    pub(crate) codes: [[u8; TILE_K]; ROWS],
+    /// What their sums are to be multiplied by.
+    pub(crate) factors: [f32; ROWS],
+}
+
+impl Codes {
+    /// Of no rows.
+    pub(crate) const NONE: Codes = Codes { codes: [[0; TILE_K]; ROWS], factors: [0.0; ROWS] };
+}
+
+/// Rounds the weights of the rows from `first` on, each times the scale of its value. Keys that a row may not see have none,
+/// whatever their scale is; a factor is NaN if a weight is, or is negative where none may be.
+#[inline(always)]
+pub(crate) fn round_weights<S: Simd, F: Coded>(
+    simd: S,
+    weights: Weights<'_>,
+    scales: &[f32; TILE_K],
+    first: usize,
+) -> Codes {
+    let mut rounded = Codes::NONE;
+    let rows = rounded.codes.iter_mut().zip(&mut rounded.factors);
+    for ((codes, factor), r) in rows.zip(first..weights.p.len()) {
+        let mut w = [0.0; TILE_K];
+        let p = weights.p.row(r);
+        for (w, (p, scale)) in w.iter_mut().zip(p.iter().zip(scales)) {
+            *w = p * scale;
+        }
+        for (w, bits) in w.iter_mut().zip(weights.bits.unwrap_or(&[])) {
+            *w = if bits >> r & 1 == 0 { 0.0 } else { *w };
+        }
+        let (zero, mut sum) = (simd.splat(0.0), simd.splat(0.0));
+        let (mut most, mut least) = (zero, zero);
+        for w in w.chunks_exact(S::LANES) {
+            let w = simd.load(w);
+            most = simd.max(w, most);
+            least = simd.max(simd.sub(zero, w), least);
+            sum = simd.add(w, sum);
+        }
+        let mut lanes = [[0.0; MAX_LANES]; 3];
+        for (lanes, x) in lanes.iter_mut().zip([most, least, sum]) {
+            simd.store(x, lanes);
+        }
+        let [most, least, sum] = lanes;
+        let across = |x: [f32; MAX_LANES]| {
+            x.into_iter().fold(0.0_f32, |most, x| if x > most { x } else { most })
+        };
+        let (most, least) = (across(most), across(least));
+        if sum.iter().any(|x| x.is_nan()) || F::HALF_OFFSET == 0 && least > 0.0 {
+            *factor = f32::NAN;
+            continue;
+        }
+        let most = if least > most { least } else { most };
+        *factor = most / F::WEIGHTS;
+        let inverse = F::WEIGHTS / most;
+        // So small that it has no inverse: nothing of it is left.
+        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+        for (code, w) in codes.iter_mut().zip(w) {
+            // An integer, which then is the last byte.
+            *code = (w * inverse + ROUND).to_bits() as u8;
+        }
+    }
+    rounded
+}
+
+/// The scales that block `b` of each row holds itself; others stay.
+pub(crate) fn block_scales<F: Coded>(rows: Rows<'_, F>, b: usize, to: &mut [f32]) {
+    for (first, to) in (0..rows.len()).step_by(MAX_LANES).zip(to.chunks_mut(MAX_LANES)) {
+        let mut scales = [f16::ZERO; MAX_LANES];
+        for (lane, scale) in scales.iter_mut().enumerate().take(rows.len() - first) {
+            let block = rows.coded_few::<Scalar>(first + lane).from(b).next();
+            match block.map(|block| F::scale(block.at(0))) {
+                Some(Some(own)) => *scale = own,
+                _ => return,
+            }
+        }
+        to.iter_mut().zip(scales).for_each(|(to, scale)| *to = widen(scale));
+    }
+}

@@ -1,0 +1,163 @@
+//! Products of a format's codes, for each level: with the instructions for bytes where this processor has them.
+
+use super::per_level::Available;
+use crate::decode::integers::{
+    Codes, Integers, Loops, ROWS, Rounding, block_scales, round_weights, scores,
+};
+use crate::decode::products::Weights;
+use crate::elem::Coded;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512, Int8Products, has_int8_products};
+use crate::simd::{Level, Portable, Rows, Scalar, Walk};
+use crate::tiling::TILE_K;
+use core::ops::Range;
+
+/// The functions of a format of codes. It is linked only where a cache of it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct IntegerTable<F> {
+    pub(crate) scores: Scores<F>,
+    pub(crate) weigh: Weigh<F>,
+    /// Scales that blocks hold.
+    pub(crate) scales: fn(Rows<'_, F>, usize, &mut [f32]),
+    /// What codes are raised by for scores.
+    pub(crate) offset: i32,
+    pub(crate) round: Round,
+}
+
+type Scores<F> = fn(Level, Queries<'_>, Keys<'_, F>, &mut Walk, &mut [f32], usize);
+type Round = fn(Level, Weights<'_>, &[f32; TILE_K], usize) -> Codes;
+type Weigh<F> = fn(Level, [&[u8]; ROWS], Values<'_, F>, &mut Walk, [&mut [f32]; ROWS]);
+
+/// Rounded queries.
+pub(crate) type Queries<'a> = (Rows<'a>, Rounding);
+/// Keys, and their scales if they do not hold them.
+pub(crate) type Keys<'a, F> = (Rows<'a, F>, &'a [f32]);
+/// Values, and some of their blocks of 32 channels.
+pub(crate) type Values<'a, F> = (Rows<'a, F>, Range<usize>);
+
+impl<F: Coded> IntegerTable<F> {
+    pub(crate) const fn new() -> Self {
+        IntegerTable {
+            scores: scores_on,
+            weigh: weigh_on,
+            scales: block_scales,
+            offset: F::OFFSET,
+            round: round_on::<F>,
+        }
+    }
+}
+
+/// [`scores`] on a level; on the scalar one if this processor lacks it.
+fn scores_on<F: Coded>(
+    level: Level,
+    queries: Queries<'_>,
+    keys: Keys<'_, F>,
+    walk: &mut Walk,
+    s: &mut [f32],
+    width: usize,
+) {
+    match Available::new(level).map(Available::level) {
+        Some(Level::Portable) => scores(Portable, Loops, queries, keys, walk, s, width),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level is available; its features are all that the function needs.
+        Some(Level::Avx2) => unsafe { scores_avx2(queries, keys, walk, s, width) },
+        #[cfg(target_arch = "x86_64")]
+        Some(Level::Avx512) if has_int8_products() => {
+            // SAFETY: the processor has all features that the function needs.
+            unsafe { scores_vnni(queries, keys, walk, s, width) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as for AVX2.
+        Some(Level::Avx512) => unsafe { scores_avx512(queries, keys, walk, s, width) },
+        _ => scores(Scalar, Loops, queries, keys, walk, s, width),
+    }
+}
+
+/// [`Integers::weigh`] on a level: the same numbers on all.
+fn weigh_on<F: Coded>(
+    level: Level,
+    codes: [&[u8]; ROWS],
+    values: Values<'_, F>,
+    walk: &mut Walk,
+    to: [&mut [f32]; ROWS],
+) {
+    match Available::new(level).map(Available::level) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level is available; its features are all that the function needs.
+        Some(Level::Avx2) => unsafe { weigh_avx2(codes, values, walk, to) },
+        #[cfg(target_arch = "x86_64")]
+        Some(Level::Avx512) if has_int8_products() => {
+            // SAFETY: the processor has all features that the function needs.
+            unsafe { weigh_vnni(codes, values, walk, to) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as for AVX2.
+        Some(Level::Avx512) => unsafe { weigh_avx512(codes, values, walk, to) },
+        _ => Integers::<Scalar>::weigh(Loops, codes, values, walk, to),
+    }
+}
+
+/// [`round_weights`] on a level; on the scalar one if this processor lacks it.
+fn round_on<F: Coded>(
+    level: Level,
+    weights: Weights<'_>,
+    scales: &[f32; TILE_K],
+    first: usize,
+) -> Codes {
+    match Available::new(level).map(Available::level) {
+        Some(Level::Portable) => round_weights::<_, F>(Portable, weights, scales, first),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level is available; its features are all that the function needs.
+        Some(Level::Avx2) => unsafe { round_avx2::<F>(weights, scales, first) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Some(Level::Avx512) => unsafe { round_avx512::<F>(weights, scales, first) },
+        _ => round_weights::<_, F>(Scalar, weights, scales, first),
+    }
+}
+
+/// `$scores` and `$weigh` where `$features` are enabled.
+#[cfg(target_arch = "x86_64")]
+macro_rules! integers {
+    ([$scores:ident, $weigh:ident $(, $round:ident)?], $simd:ty, $integers:expr, $features:literal) => {
+        #[target_feature(enable = $features)]
+        fn $scores<F: Coded>(
+            queries: Queries<'_>,
+            keys: Keys<'_, F>,
+            walk: &mut Walk,
+            s: &mut [f32],
+            width: usize,
+        ) {
+            scores(<$simd>::here(), $integers, queries, keys, walk, s, width);
+        }
+        #[target_feature(enable = $features)]
+        fn $weigh<F: Coded>(codes: [&[u8]; ROWS], values: Values<'_, F>, walk: &mut Walk, to: [&mut [f32]; ROWS]) {
+            Integers::<$simd>::weigh($integers, codes, values, walk, to);
+        }
+        $(#[target_feature(enable = $features)]
+        fn $round<F: Coded>(
+            weights: Weights<'_>,
+            scales: &[f32; TILE_K],
+            first: usize,
+        ) -> Codes {
+            round_weights::<_, F>(<$simd>::here(), weights, scales, first)
+        })?
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+integers!([scores_avx2, weigh_avx2, round_avx2], Avx2, Loops, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+integers!(
+    [scores_avx512, weigh_avx512, round_avx512],
+    Avx512,
+    Loops,
+    "avx512f,avx512bw,avx512dq,avx512vl"
+);
+#[cfg(target_arch = "x86_64")]
+integers!(
+    [scores_vnni, weigh_vnni],
+    Avx512,
+    Int8Products::here(),
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+);

@@ -1,0 +1,287 @@
+//! Products in integers: within their bound, the same bits on every level that rounds alike and in every layout of a cache.
+
+use crate::cache_case::{Reference, Scaling, Sight, random_tokens, scales};
+use crate::case::{assert_same_bits, normal};
+use flashlet::{
+    Attention, CacheShape, Cached, Error, Heads, Inputs, KvCache, Level, Outputs, PagedCache,
+    Pages, Precision, Q4_0, Q8_0, Scales, Shape, Side, View, ViewMut,
+};
+use oracle::{Arithmetic, Pair, Problem, certify_integers, rounded_queries};
+use proptest::prelude::*;
+
+/// Few queries at the end of a sequence.
+#[derive(Clone, Copy, Debug)]
+struct Few {
+    heads: Heads,
+    q_len: usize,
+    kv_len: usize,
+    sight: Sight,
+    by_head: bool,
+}
+
+impl Few {
+    fn shape(&self) -> Shape {
+        Shape { batch: 1, q_len: self.q_len, kv_len: self.kv_len, heads: self.heads }
+    }
+
+    fn queries(&self) -> Vec<f32> {
+        normal(self.q_len * self.heads.q * self.heads.dim, 3)
+    }
+
+    fn memory(&self, shape: CacheShape) -> CacheShape {
+        if self.by_head { shape.by_head() } else { shape }
+    }
+
+    /// A straight cache of random tokens.
+    fn cache<F: Reference>(&self, scaling: Scaling) -> KvCache<'static, F> {
+        self.cache_of(scaling, &random_tokens(self.heads, self.kv_len, 1))
+    }
+
+    fn cache_of<F: Reference>(
+        &self,
+        scaling: Scaling,
+        [k, v]: &[Vec<f32>; 2],
+    ) -> KvCache<'static, F> {
+        let shape = self.memory(CacheShape::new(self.heads, self.kv_len.max(1)));
+        let keys = vec![F::default(); shape.key_len::<F>()].leak();
+        let values = vec![F::default(); shape.value_len::<F>()].leak();
+        let [ks, vs] = self.scales::<F>(scaling, shape.rows());
+        let mut cache = KvCache::new(shape, keys, values).unwrap().scales(ks, vs).unwrap();
+        let [k, v] = self.views(k, v, self.kv_len);
+        cache.append(k, v).unwrap();
+        cache
+    }
+
+    fn scales<F: Reference>(&self, scaling: Scaling, rows: usize) -> [Scales<'static>; 2] {
+        let Heads { kv, dim, v_dim, .. } = self.heads;
+        [dim, v_dim].map(|dim| scales::<F>(scaling, rows, [kv, dim]))
+    }
+
+    fn views<'a>(&self, k: &'a [f32], v: &'a [f32], n: usize) -> [View<'a>; 2] {
+        let Heads { kv, dim, v_dim, .. } = self.heads;
+        [(k, dim), (v, v_dim)].map(|(x, dim)| View::packed(x, [1, n, kv, dim]).unwrap())
+    }
+
+    fn attend(&self, level: Level, precision: Precision, cache: &dyn Cached) -> Vec<f32> {
+        let (shape, q) = (self.shape(), self.queries());
+        let attention = Attention::new(shape, self.sight.mask()).unwrap();
+        let attention = attention.level(level).unwrap().precision(precision);
+        let mut o = vec![f32::NAN; shape.o().iter().product()];
+        let mut scratch = vec![f32::NAN; attention.scratch_len()];
+        let outputs = Outputs::new(ViewMut::packed(&mut o, shape.o()).unwrap());
+        let inputs = Inputs::cached(View::packed(&q, shape.q()).unwrap(), cache);
+        attention.bind(inputs, outputs, &mut scratch).unwrap().run();
+        o
+    }
+
+    /// What a cache keeps: `[len, heads, dim]`.
+    fn kept(&self, cache: &dyn Cached, side: Side) -> Vec<f32> {
+        let Heads { kv, dim, v_dim, .. } = self.heads;
+        let dim = if side == Side::Keys { dim } else { v_dim };
+        let mut all = vec![0.0; self.kv_len * kv * dim];
+        for (at, row) in all.chunks_mut(dim).enumerate() {
+            cache.load(side, [0, at % kv], at / kv..at / kv + 1, row).unwrap();
+        }
+        all
+    }
+
+    /// Panics unless outputs on every level with vectors are within the bound, and those of levels that round alike are alike.
+    fn assert_certified<F: Reference>(&self, scaling: Scaling) {
+        let (cache, Heads { q, kv, dim, v_dim }) = (self.cache::<F>(scaling), self.heads);
+        let [k, v] = [Side::Keys, Side::Values].map(|side| self.kept(&cache, side));
+        let has_codes = F::CHANNELS == 1;
+        let channels = if has_codes { dim } else { 32 };
+        let rounded = rounded_queries(&self.queries(), dim, channels, 1.0 / (dim as f64).sqrt());
+        let visible = |Pair { i, j, .. }: Pair| {
+            (self.kv_len + i).checked_sub(self.q_len).is_some_and(|at| self.sight.sees(at, j))
+        };
+        let problem = Problem {
+            shape: oracle::Shape {
+                batch: 1,
+                q_len: self.q_len,
+                kv_len: self.kv_len,
+                q_heads: q,
+                kv_heads: kv,
+                head_dim: dim,
+                v_dim,
+            },
+            scale: std::f64::consts::LN_2,
+            q: &rounded,
+            k: &k,
+            v: &v,
+            visible: &visible,
+            sinks: &[],
+            modify: None,
+            beside: None,
+        };
+        // The largest number has the largest code; without scales a number is one.
+        let (channels, most) = match (has_codes, scaling) {
+            (true, Scaling::ByToken) => (v_dim, Some(127.0)),
+            (true, _) => (v_dim, None),
+            (false, _) => (32, Some(F::MOST_OF_BLOCK)),
+        };
+        let largest = |x: &[f32]| x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let scale = |x: &[f32]| most.map_or(1.0, |most| largest(x) / most);
+        let scales: Vec<f32> = v.chunks(channels).map(scale).collect();
+        let of_weights = if F::MOST_OF_BLOCK == 8.0 { 127.0 } else { 255.0 };
+        let mut seen: [Option<Vec<f32>>; 2] = [None, None];
+        for level in Level::available().filter(|level| level.lanes() > 1) {
+            let o = self.attend(level, Precision::Int8Products, &cache);
+            let tile_k = flashlet::TILE_K;
+            let arithmetic = match level.is_fused() {
+                true => Arithmetic::fused(tile_k),
+                false => Arithmetic::unfused(tile_k),
+            };
+            let rows = (0..self.q_len).flat_map(|i| (0..q).map(move |h| (0, i, h)));
+            let verdict = certify_integers(&problem, &arithmetic, (&scales, of_weights), rows, &o);
+            assert!(verdict.holds() && verdict.uncertified == 0, "{self:?} {level}: {verdict}");
+            let slot = &mut seen[usize::from(level.is_fused())];
+            match slot {
+                Some(other) => assert_same_bits(&o, other, format_args!("{self:?} {level}")),
+                None => *slot = Some(o),
+            }
+        }
+    }
+}
+
+fn few() -> impl Strategy<Value = Few> {
+    let window = prop_oneof![Just(None), (1_usize..200).prop_map(Some)];
+    let heads = (1_usize..3, 1_usize..10, 1_usize..5, 1_usize..5);
+    (heads, 1_usize..3, 1_usize..300, window, 0_usize..5, any::<bool>()).prop_map(
+        |((kv, group, dim, v_dim), q_len, kv_len, window, sinks, by_head)| Few {
+            // Rows stay few: otherwise products are in f32.
+            heads: Heads { q: kv * group.min(8 / q_len), kv, dim: 32 * dim, v_dim: 32 * v_dim },
+            q_len,
+            kv_len,
+            sight: Sight { window, sinks },
+            by_head,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+    #[test]
+    fn products_in_integers_are_within_their_bound(few in few(), format in 0_usize..4) {
+        match format {
+            0 => few.assert_certified::<i8>(Scaling::ByToken),
+            1 => few.assert_certified::<i8>(Scaling::None),
+            2 => few.assert_certified::<Q8_0>(Scaling::None),
+            _ => few.assert_certified::<Q4_0>(Scaling::None),
+        }
+    }
+
+    #[test]
+    fn products_in_integers_are_the_same_in_every_layout(
+        few in few(),
+        format in 0_usize..3,
+        block_len in 1_usize..40,
+    ) {
+        match format {
+            0 => in_every_layout::<i8>(few, Scaling::ByToken, block_len),
+            1 => in_every_layout::<Q8_0>(few, Scaling::None, block_len),
+            _ => in_every_layout::<Q4_0>(few, Scaling::None, block_len),
+        }
+    }
+}
+
+/// Straight by head and by token, in blocks, and in a ring that holds just what is seen.
+fn in_every_layout<F: Reference>(few: Few, scaling: Scaling, block_len: usize) {
+    let tokens = random_tokens(few.heads, few.kv_len, 1);
+    let [k, v] = few.views(&tokens[0], &tokens[1], few.kv_len);
+    let straight = few.cache::<F>(scaling);
+    let other = Few { by_head: !few.by_head, ..few }.cache::<F>(scaling);
+    let blocks = few.kv_len.div_ceil(block_len);
+    let shape = few.memory(CacheShape::paged(few.heads, blocks, block_len));
+    let keys = vec![F::default(); shape.key_len::<F>()].leak();
+    let values = vec![F::default(); shape.value_len::<F>()].leak();
+    let [ks, vs] = few.scales::<F>(scaling, shape.rows());
+    let (mut counts, mut table) = (vec![0; blocks], vec![0; blocks]);
+    let paged = PagedCache::new(shape, keys, values, &mut counts).unwrap();
+    let (mut paged, mut pages) = (paged.scales(ks, vs).unwrap(), Pages::new(&mut table));
+    paged.append(&mut pages, k, v).unwrap();
+    let window = few.sight.window.unwrap_or(few.kv_len);
+    let shape = few.memory(CacheShape::new(few.heads, few.sight.sinks + window + few.q_len));
+    let keys = vec![F::default(); shape.key_len::<F>()].leak();
+    let values = vec![F::default(); shape.value_len::<F>()].leak();
+    let [ks, vs] = few.scales::<F>(scaling, shape.rows());
+    let ring = KvCache::new(shape, keys, values).unwrap().scales(ks, vs).unwrap();
+    let mut ring = ring.ring(few.sight.sinks).unwrap();
+    ring.append(k, v).unwrap();
+    for level in Level::available() {
+        let run = |cache: &dyn Cached| few.attend(level, Precision::Int8Products, cache);
+        let expected = run(&straight);
+        assert_same_bits(&run(&other), &expected, format_args!("{few:?} {level} the other way"));
+        assert_same_bits(
+            &run(&paged.read(&[&pages])),
+            &expected,
+            format_args!("{few:?} {level} paged"),
+        );
+        assert_same_bits(&run(&ring), &expected, format_args!("{few:?} {level} ring"));
+    }
+}
+
+#[test]
+fn what_integers_cannot_multiply_is_multiplied_in_f32() {
+    let sight = Sight { window: None, sinks: 0 };
+    let heads = Heads { q: 2, kv: 1, dim: 32, v_dim: 32 };
+    let few = Few { heads, q_len: 1, kv_len: 50, sight, by_head: false };
+    let alike = |few: Few, cache: &dyn Cached| {
+        for level in Level::available() {
+            let [a, b] = [Precision::F32, Precision::Int8Products]
+                .map(|precision| few.attend(level, precision, cache));
+            assert_same_bits(&a, &b, format_args!("{few:?} {level}"));
+        }
+    };
+    for scaling in [Scaling::Affine, Scaling::Channel, Scaling::Tensor] {
+        alike(few, &few.cache::<i8>(scaling));
+    }
+    alike(few, &few.cache::<flashlet::E4m3>(Scaling::ByToken));
+    let odd = Few { heads: Heads { dim: 40, v_dim: 33, ..heads }, ..few };
+    alike(odd, &odd.cache::<i8>(Scaling::ByToken));
+    let many = Few { q_len: 40, ..few };
+    alike(many, &many.cache::<Q8_0>(Scaling::None));
+    // And what they can is not.
+    for level in Level::available().filter(|level| level.lanes() > 1) {
+        let cache = few.cache::<Q8_0>(Scaling::None);
+        let [a, b] = [Precision::F32, Precision::Int8Products]
+            .map(|precision| few.attend(level, precision, &cache));
+        assert_ne!(a, b, "{level}");
+    }
+}
+
+#[test]
+fn what_is_hidden_has_no_influence_on_integers_and_nan_is_not_lost() {
+    let heads = Heads { q: 4, kv: 1, dim: 32, v_dim: 32 };
+    let sight = Sight { window: Some(20), sinks: 2 };
+    let few = Few { heads, q_len: 1, kv_len: 110, sight, by_head: false };
+    let [k, v] = random_tokens(heads, few.kv_len, 1);
+    for level in Level::available() {
+        let clean = few.cache_of::<i8>(Scaling::ByToken, &[k.clone(), v.clone()]);
+        let clean = few.attend(level, Precision::Int8Products, &clean);
+        for (token, is_seen) in [(1, true), (2, false), (89, false), (95, true), (109, true)] {
+            for side in 0..2 {
+                let mut tokens = [k.clone(), v.clone()];
+                tokens[side][token * 32 + 5] = f32::NAN;
+                let cache = few.cache_of::<i8>(Scaling::ByToken, &tokens);
+                let o = few.attend(level, Precision::Int8Products, &cache);
+                match is_seen {
+                    true => assert!(o.iter().all(|x| x.is_nan()), "{level} {token} {side}"),
+                    false => assert_same_bits(&o, &clean, format_args!("{level} {token} {side}")),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_cache_gives_zeros() -> Result<(), Error> {
+    let heads = Heads { q: 2, kv: 1, dim: 32, v_dim: 32 };
+    let sight = Sight { window: None, sinks: 0 };
+    let few = Few { heads, q_len: 1, kv_len: 0, sight, by_head: true };
+    let cache = few.cache::<Q8_0>(Scaling::None);
+    for level in Level::available() {
+        assert_eq!(few.attend(level, Precision::Int8Products, &cache), [0.0; 64]);
+    }
+    Ok(())
+}
