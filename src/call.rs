@@ -20,12 +20,11 @@ pub struct Inputs<'a> {
     pub(crate) lens: Lens<'a>,
 }
 
-/// How many keys of each sequence are visible.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Lens<'a> {
-    All,
-    List(&'a [usize]),
-    Cache(&'a dyn Cached),
+/// How many keys of each sequence are visible: as many as a list says, and no more than a cache has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lens<'a> {
+    list: Option<&'a [usize]>,
+    pub(crate) cache: Option<&'a dyn Cached>,
 }
 
 impl<'a> Inputs<'a> {
@@ -38,7 +37,7 @@ impl<'a> Inputs<'a> {
         v: impl Into<AnyView<'a>>,
     ) -> Self {
         let [k, v] = [k.into(), v.into()].map(Source::Tensor);
-        Inputs { q: q.into(), k, v, lens: Lens::All }
+        Inputs { q: q.into(), k, v, lens: Lens::default() }
     }
 
     /// Queries `[batch, q_len, q_heads, head_dim]`, not scaled, and the keys and values that caches keep of as many sequences. The plan's
@@ -50,28 +49,24 @@ impl<'a> Inputs<'a> {
             Some([k, v]) => Inputs::new(q, k, v),
             None => {
                 let [k, v] = [Side::Keys, Side::Values].map(|side| Source::Cache(cache, side));
-                Inputs { q, k, v, lens: Lens::Cache(cache) }
+                Inputs { q, k, v, lens: Lens { list: None, cache: Some(cache) } }
             }
         }
     }
 
     /// How many keys of each sequence are visible, where a batch is padded: later ones are neither
-    /// seen nor read. Caches know their own lengths.
+    /// seen nor read. Caches know their own lengths, and show no more than they have.
     #[must_use]
     pub fn kv_lens(self, kv_lens: impl Into<Option<&'a [usize]>>) -> Self {
-        let lens = kv_lens.into().map_or(Lens::All, Lens::List);
-        Inputs { lens, ..self }
+        Inputs { lens: Lens { list: kv_lens.into(), ..self.lens }, ..self }
     }
 }
 
 impl Lens<'_> {
     /// That of a sequence, of `kv_len` keys.
     pub(crate) fn of(&self, b: usize, kv_len: usize) -> usize {
-        match self {
-            Lens::All => kv_len,
-            Lens::List(lens) => lens.get(b).map_or(kv_len, |len| kv_len.min(*len)),
-            Lens::Cache(cache) => cache.len(b).min(kv_len),
-        }
+        let cached = self.cache.map_or(kv_len, |cache| cache.len(b).min(kv_len));
+        self.list.and_then(|lens| lens.get(b)).map_or(cached, |len| cached.min(*len))
     }
 }
 
@@ -86,7 +81,7 @@ impl Inputs<'_> {
                 return Err(Error::Shape { tensor, expected, given });
             }
         }
-        let Lens::List(lens) = self.lens else {
+        let Some(lens) = self.lens.list else {
             return Ok(());
         };
         if lens.len() != shape.batch {

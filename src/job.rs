@@ -88,7 +88,7 @@ impl Bound<'_> {
 
     /// Whether the mask, without patterns, keeps every query from what a cache keeps no more.
     pub(crate) fn check_evicted(&self) -> Result<(), Error> {
-        let Lens::Cache(cache) = self.lens else { return Ok(()) };
+        let Some(cache) = self.lens.cache else { return Ok(()) };
         for b in 0..self.shape.batch {
             let Range { start, end } = cache.evicted(b);
             if start < end && self.visible(b, 0).may_see(self.shape.q_len, &(start..end)) {

@@ -211,6 +211,32 @@ fn what_is_gone_is_not_seen_and_what_is_not_there_is_refused() {
 }
 
 #[test]
+fn lists_of_lengths_show_less_of_a_cache_and_never_more() {
+    let shape = CacheShape::paged(HEADS, 8, 2);
+    let (mut k, mut v, mut counts) = ([0.0_f32; 64], [0.0_f32; 32], [0; 8]);
+    let mut cache = PagedCache::new(shape, &mut k, &mut v, &mut counts).unwrap();
+    let mut tables = [[0; 3]; 2];
+    let [one, two] = &mut tables;
+    let (mut one, mut two) = (Pages::new(one), Pages::new(two));
+    for i in [0, 1, 2, 7] {
+        let (x, pages) = ([i as f32; 4], if i == 7 { &mut two } else { &mut one });
+        let view = |dim| View::packed(&x, [1, 1, 1, dim]).unwrap();
+        cache.append(pages, view(4), view(2)).unwrap();
+    }
+    let sequences = [&one, &two];
+    let read = cache.read(&sequences);
+    for (lens, first) in [([1, 3], 0.0), ([2, 1], 0.5), ([3, 3], 1.0)] {
+        let shape = Shape { batch: 2, q_len: 1, kv_len: 3, heads: HEADS };
+        let attention = Attention::new(shape, Mask::full()).unwrap();
+        let (q, mut o, mut scratch) = ([0.0; 16], [9.0; 8], vec![0.0; attention.scratch_len()]);
+        let outputs = Outputs::new(ViewMut::packed(&mut o, shape.o()).unwrap());
+        let inputs = Inputs::cached(View::packed(&q, shape.q()).unwrap(), &read);
+        attention.bind(inputs.kv_lens(&lens[..]), outputs, &mut scratch).unwrap().run();
+        assert_eq!((o[0], o[4]), (first, 7.0), "{lens:?}");
+    }
+}
+
+#[test]
 fn what_is_not_finite_is_kept_refused_or_saturated_but_never_lost() {
     let heads = Heads { dim: 2, ..HEADS };
     let shape = CacheShape::new(heads, 2);
