@@ -68,7 +68,7 @@ fn numbers_go_to_the_nearest_of_8_bits() {
 }
 
 #[test]
-#[ignore = "every f32: two minutes"]
+#[ignore = "every f32: most of a minute"]
 fn every_number_goes_to_the_nearest_of_8_bits() {
     (0..=u32::MAX).map(f32::from_bits).for_each(assert_narrowed);
 }
