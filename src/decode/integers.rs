@@ -232,7 +232,7 @@ impl<F: Coded> Scores<'_, F> {
         let count = (self.keys.len() - first).min(S::LANES);
         // The first rows ask for all lines; outside of the inner loop, which is a single block of code.
         if row == 0 && self.walk.moves() {
-            self.walk.fetch(count * self.keys.width() * size_of::<F>());
+            self.walk.fetch_rows(count, self.keys.width() * size_of::<F>());
         }
         let s = if count == S::LANES {
             self.sum::<S, I, R>(simd, integers, row, first, self.keys.coded(first))

@@ -100,6 +100,22 @@ impl Walk {
     }
 }
 
+impl Walk {
+    /// Asks for as many rows more, of so many bytes. Where rows are narrower than a run, [`Walk::fetch`] would go over half of them.
+    #[inline(always)]
+    pub(crate) fn fetch_rows(&mut self, rows: usize, bytes: usize) {
+        if self.width == usize::MAX {
+            return self.fetch(rows * bytes);
+        }
+        for _ in 0..rows {
+            for line in (0..bytes).step_by(LINE) {
+                prefetch(self.row.wrapping_add(line));
+            }
+            self.row = self.row.wrapping_add(self.stride);
+        }
+    }
+}
+
 /// Asks for all lines of a row of `len` elements to come nearer: [`prefetch`].
 pub(crate) fn prefetch_row<T>(at: *const T, len: usize) {
     let bytes = len * size_of::<T>();

@@ -236,7 +236,10 @@ impl Integers<Avx512> for Int8Products {
                 self.add_group::<F>(rows, h, &words, whole, &mut totals);
             }
             if walk.moves() {
-                walk.fetch(values.len() * size_of::<F::Block>() / 2);
+                // Each half of a block asks for its share of rows.
+                let bytes = values.width() * size_of::<F>();
+                let halves = 2 * (bytes / size_of::<F::Block>()).max(1);
+                walk.fetch_rows(values.len().div_ceil(halves), bytes);
             }
             let first = (b - blocks.start) * 32 + h * 16;
             for ((totals, sum), to) in totals.into_iter().zip(sums).zip(&mut to) {
