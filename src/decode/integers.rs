@@ -6,11 +6,13 @@
 //! weights   p sv ~ dw c       c in 0..=255, dw = max (p sv) / 255 of a tile, sv being the scales of values: of a row, or of 32 channels
 //! sums      o = dw sum_j c_j v_j
 //! ```
+//! Where scales may be negative, as in q4_0, codes of weights are in -127..=127, and dw is 1/127 of the largest magnitude.
 //! The sum of weights that outputs are divided by is that of the weights before they are rounded.
 
 use super::products::Weights;
 use crate::elem::{BLOCK, Coded, away, widen};
 use crate::moves::{get, put};
+use crate::shape::Heads;
 use crate::simd::{
     BlockLanes, CodedBlocks, DEEP, MAX_LANES, Patch, ROUND, Rows, Scalar, Simd, Steps, Walk,
 };
@@ -74,8 +76,8 @@ impl Rounding {
 }
 
 /// Most words and scales of a row: heads have 576 channels at most.
-const ROW: usize = crate::shape::Heads::MAX_DIM / QUAD;
-const SCALES: usize = crate::shape::Heads::MAX_DIM / BLOCK;
+const ROW: usize = Heads::MAX_DIM / QUAD;
+const SCALES: usize = Heads::MAX_DIM / BLOCK;
 
 /// The largest magnitude; NaN if a number is not finite, so that it is not lost.
 #[inline]
