@@ -1,16 +1,11 @@
 //! One sequence.
 
-use super::read::{Blocks, Cached, Read, Run, Sealed, Side};
+use super::read::{Cached, Kept, Run};
 use super::scales::Scales;
-use super::shape::{CacheShape, Order};
+use super::shape::CacheShape;
 use super::store::Store;
-use crate::decode::integers::{Codes, ROWS, Rounding};
-use crate::decode::products::Weights;
-use crate::dispatch::Queries;
 use crate::elem::{Format, Overflow};
 use crate::error::{Error, List, Tensor};
-use crate::simd::Level;
-use crate::tiling::TILE_K;
 use crate::view::AnyView;
 use core::ops::Range;
 
@@ -143,7 +138,7 @@ impl<'a, K: Format, V: Format> KvCache<'a, K, V> {
             // Of many at once the last ones overwrite the first.
             let stays = self.sinks.is_none_or(|sinks| token < sinks)
                 || needed - token <= self.capacity() - self.sinks.unwrap_or(0);
-            if let (true, (Some(slot), _)) = (stays, self.run_at(token)) {
+            if let (true, (Some(slot), _)) = (stays, self.run_at(0, token)) {
                 self.k.write(slot, &keys, [0, i]);
                 self.v.write(slot, &values, [0, i]);
             }
@@ -172,20 +167,6 @@ impl<'a, K: Format, V: Format> KvCache<'a, K, V> {
     pub fn clear(&mut self) {
         (self.len, self.from) = (0, 0);
     }
-
-    /// Where a token lies, and how many lie behind each other from it on.
-    fn run_at(&self, token: usize) -> Run {
-        match self.sinks {
-            None => (Some(token), self.capacity().saturating_sub(token)),
-            Some(sinks) if token < sinks => (Some(token), sinks - token),
-            Some(sinks) => {
-                // Never 0, as `ring` checked; saying so here removes the division check.
-                let held = (self.capacity() - sinks).max(1);
-                let within = (token - sinks) % held;
-                (Some(sinks + within), held - within)
-            }
-        }
-    }
 }
 
 impl<K: Format, V: Format> Cached for KvCache<'_, K, V> {
@@ -197,63 +178,35 @@ impl<K: Format, V: Format> Cached for KvCache<'_, K, V> {
     }
 }
 
-impl<K: Format, V: Format> Sealed for KvCache<'_, K, V> {
-    fn dims(&self, side: Side) -> [usize; 4] {
-        self.shape.dims(1, self.len, side)
+impl<K: Format, V: Format> Kept for KvCache<'_, K, V> {
+    type K = K;
+    type V = V;
+
+    fn stores(&self) -> (&Store<'_, K>, &Store<'_, V>) {
+        (&self.k, &self.v)
     }
-    fn len(&self, _: usize) -> usize {
+    fn len_of(&self, _: usize) -> usize {
         self.len
     }
-    fn evicted(&self, _: usize) -> Range<usize> {
+    fn evicted_of(&self, _: usize) -> Range<usize> {
         match self.sinks {
             Some(sinks) if sinks < self.from => sinks..self.from,
             _ => 0..0,
         }
     }
-    fn heads_lie_together(&self) -> bool {
-        self.shape.order == Order::ByToken
-    }
-    fn views(&self) -> Option<[AnyView<'_>; 2]> {
+    fn run_at(&self, _: usize, token: usize) -> Run {
         match self.sinks {
-            None => Some([self.k.view(self.len)?, self.v.view(self.len)?]),
-            Some(_) => None,
+            None => (Some(token), self.capacity().saturating_sub(token)),
+            Some(sinks) if token < sinks => (Some(token), sinks - token),
+            Some(sinks) => {
+                // Never 0, as `ring` checked; saying so here removes the division check.
+                let held = (self.capacity() - sinks).max(1);
+                let within = (token - sinks) % held;
+                (Some(sinks + within), held - within)
+            }
         }
     }
-    fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize) {
-        let run_at = |token| self.run_at(token);
-        match side {
-            Side::Keys => self.k.widen_runs(level, read, run_at, to, width),
-            Side::Values => self.v.widen_runs(level, read, run_at, to, width),
-        }
-    }
-    fn rounding(&self, side: Side) -> Option<Rounding> {
-        match side {
-            Side::Keys => self.k.rounding(),
-            Side::Values => self.v.rounding(),
-        }
-    }
-    fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize) {
-        let run_at = |token| self.run_at(token);
-        self.k.scores_of_runs(level, read, run_at, queries, (s, width));
-    }
-    fn round_query(&self, rounding: Rounding, row: &mut [f32]) {
-        rounding.round(row);
-    }
-    fn value_scales(&self, read: Read, b: usize, to: &mut [f32]) {
-        let run_at = |token| self.run_at(token);
-        self.v.scales_of_runs(read, run_at, b, to);
-    }
-    fn round(
-        &self,
-        level: Level,
-        weights: Weights<'_>,
-        scales: &[f32; TILE_K],
-        first: usize,
-    ) -> Codes {
-        self.v.round(level, weights, scales, first)
-    }
-    fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>) {
-        let run_at = |token| self.run_at(token);
-        self.v.weigh_runs(level, read, run_at, codes, to);
+    fn is_straight(&self) -> bool {
+        self.sinks.is_none()
     }
 }

@@ -1,15 +1,10 @@
 //! Sequences of a paged cache, as attention reads them.
 
 use super::pages::{PagedCache, Pages};
-use super::read::{Blocks, Cached, Read, Run, Sealed, Side};
-use super::shape::{CacheShape, Order};
-use crate::decode::integers::{Codes, ROWS, Rounding};
-use crate::decode::products::Weights;
-use crate::dispatch::Queries;
+use super::read::{Cached, Kept, Run};
+use super::shape::CacheShape;
+use super::store::Store;
 use crate::elem::Format;
-use crate::simd::Level;
-use crate::tiling::TILE_K;
-use crate::view::AnyView;
 use core::ops::Range;
 
 /// Where a token of a sequence lies, if it is there.
@@ -37,61 +32,24 @@ impl<K: Format, V: Format> Cached for PagedRead<'_, '_, K, V> {
     }
 }
 
-impl<K: Format, V: Format> Sealed for PagedRead<'_, '_, K, V> {
-    fn dims(&self, side: Side) -> [usize; 4] {
-        self.cache.shape.dims(self.batch(), self.kv_len(), side)
+impl<K: Format, V: Format> Kept for PagedRead<'_, '_, K, V> {
+    type K = K;
+    type V = V;
+
+    fn stores(&self) -> (&Store<'_, K>, &Store<'_, V>) {
+        (&self.cache.k, &self.cache.v)
     }
-    fn len(&self, b: usize) -> usize {
+    fn len_of(&self, b: usize) -> usize {
         self.sequences.get(b).map_or(0, |pages| pages.len)
     }
-    fn evicted(&self, b: usize) -> Range<usize> {
+    fn evicted_of(&self, b: usize) -> Range<usize> {
         self.sequences.get(b).map_or(0..0, |pages| pages.evicted.clone())
     }
-    fn heads_lie_together(&self) -> bool {
-        self.cache.shape.order == Order::ByToken
+    fn run_at(&self, b: usize, token: usize) -> Run {
+        let pages = self.sequences.get(b);
+        pages.map_or((None, usize::MAX), |pages| run_at(&self.cache.shape, pages, token))
     }
-    fn views(&self) -> Option<[AnyView<'_>; 2]> {
-        None
-    }
-    fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize) {
-        let Some(pages) = self.sequences.get(read.b) else { return };
-        let run_at = |token| run_at(&self.cache.shape, pages, token);
-        match side {
-            Side::Keys => self.cache.k.widen_runs(level, read, run_at, to, width),
-            Side::Values => self.cache.v.widen_runs(level, read, run_at, to, width),
-        }
-    }
-    fn rounding(&self, side: Side) -> Option<Rounding> {
-        match side {
-            Side::Keys => self.cache.k.rounding(),
-            Side::Values => self.cache.v.rounding(),
-        }
-    }
-    fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize) {
-        let Some(pages) = self.sequences.get(read.b) else { return };
-        let run_at = |token| run_at(&self.cache.shape, pages, token);
-        self.cache.k.scores_of_runs(level, read, run_at, queries, (s, width));
-    }
-    fn round_query(&self, rounding: Rounding, row: &mut [f32]) {
-        rounding.round(row);
-    }
-    fn value_scales(&self, read: Read, b: usize, to: &mut [f32]) {
-        let Some(pages) = self.sequences.get(read.b) else { return };
-        let run_at = |token| run_at(&self.cache.shape, pages, token);
-        self.cache.v.scales_of_runs(read, run_at, b, to);
-    }
-    fn round(
-        &self,
-        level: Level,
-        weights: Weights<'_>,
-        scales: &[f32; TILE_K],
-        first: usize,
-    ) -> Codes {
-        self.cache.v.round(level, weights, scales, first)
-    }
-    fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>) {
-        let Some(pages) = self.sequences.get(read.b) else { return };
-        let run_at = |token| run_at(&self.cache.shape, pages, token);
-        self.cache.v.weigh_runs(level, read, run_at, codes, to);
+    fn is_straight(&self) -> bool {
+        false
     }
 }

@@ -177,17 +177,16 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
         }
         let shared = if n == 0 { None } else { self.shared_tail(pages) };
         let needed = after - before + usize::from(shared.is_some());
-        if needed > 0 && self.free_blocks() < needed {
-            return Err(Error::Capacity { needed, given: self.free_blocks() });
+        let given = if needed == 0 { 0 } else { self.free_blocks() };
+        if given < needed {
+            return Err(Error::Capacity { needed, given });
         }
         self.k.check(&keys, Tensor::K)?;
         self.v.check(&values, Tensor::V)?;
         if let Some(index) = shared {
             self.unshare(pages, index);
         }
-        for slot in pages.table.iter_mut().take(after).skip(before) {
-            *slot = self.take();
-        }
+        self.take(pages.table.iter_mut().take(after).skip(before));
         for i in 0..n {
             if let (Some(slot), _) = run_at(&self.shape, pages, pages.len + i) {
                 self.k.write(slot, &keys, [0, i]);
@@ -209,7 +208,8 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
 
     /// Gives a sequence a copy of its own of its last block.
     fn unshare(&mut self, pages: &mut Pages<'_>, index: usize) {
-        let own = self.take();
+        let mut own = NONE;
+        self.take(core::iter::once(&mut own));
         let tokens = pages.len % self.shape.block_len.max(1);
         if let Some(slot) = pages.table.get_mut(index) {
             let (from, to) = (*slot as usize, own as usize);
@@ -220,15 +220,11 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
         }
     }
 
-    /// The first free block; there is one.
-    fn take(&mut self) -> u32 {
-        let mut blocks = self.counts.iter_mut().zip(0..);
-        match blocks.find(|(count, _)| **count == 0) {
-            Some((count, block)) => {
-                *count = 1;
-                block
-            }
-            None => NONE,
+    /// Fills slots of a table with the first free blocks; there are as many.
+    fn take<'s>(&mut self, slots: impl Iterator<Item = &'s mut u32>) {
+        let free = self.counts.iter_mut().zip(0..).filter(|(count, _)| **count == 0);
+        for (slot, (count, block)) in slots.zip(free) {
+            (*slot, *count) = (block, 1);
         }
     }
 

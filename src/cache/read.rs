@@ -1,5 +1,6 @@
 //! What attention asks of a cache.
 
+use super::shape::Order;
 use super::store::Store;
 use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
@@ -89,7 +90,7 @@ pub trait Sealed {
     fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize);
     /// How their products are made in integers, if they can be.
     fn rounding(&self, side: Side) -> Option<Rounding>;
-    /// Rounds a row of queries in place.
+    /// Rounds a row of queries in place: [`Rounding::round`], linked only with a cache.
     fn round_query(&self, rounding: Rounding, row: &mut [f32]);
     /// Scores of keys by integers: `s[r * width + j]`.
     fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize);
@@ -105,6 +106,80 @@ pub trait Sealed {
     ) -> Codes;
     /// Adds codes of weights times codes of values, of some blocks of 32 channels: `to[r][c] += sum_j codes[r][j] v[j][c]`.
     fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>);
+}
+
+/// A cache of some formats: where its tokens lie, and the memory that they lie in. All that attention asks follows from that.
+pub trait Kept {
+    /// How keys are kept.
+    type K: Format;
+    /// How values are kept.
+    type V: Format;
+    /// The memory of each.
+    fn stores(&self) -> (&Store<'_, Self::K>, &Store<'_, Self::V>);
+    /// [`Sealed::len`].
+    fn len_of(&self, b: usize) -> usize;
+    /// [`Sealed::evicted`].
+    fn evicted_of(&self, b: usize) -> Range<usize>;
+    /// Where a token of a sequence lies, and how many lie behind each other from it on.
+    fn run_at(&self, b: usize, token: usize) -> Run;
+    /// Whether tokens lie behind each other from the first to the last.
+    fn is_straight(&self) -> bool;
+}
+
+impl<T: Kept + Cached> Sealed for T {
+    fn dims(&self, side: Side) -> [usize; 4] {
+        self.stores().0.shape().dims(self.batch(), self.kv_len(), side)
+    }
+    fn len(&self, b: usize) -> usize {
+        self.len_of(b)
+    }
+    fn evicted(&self, b: usize) -> Range<usize> {
+        self.evicted_of(b)
+    }
+    fn heads_lie_together(&self) -> bool {
+        self.stores().0.shape().order == Order::ByToken
+    }
+    fn views(&self) -> Option<[AnyView<'_>; 2]> {
+        let ((k, v), len) = (self.stores(), self.kv_len());
+        if self.is_straight() { Some([k.view(len)?, v.view(len)?]) } else { None }
+    }
+    fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize) {
+        let ((k, v), run_at) = (self.stores(), |token| self.run_at(read.b, token));
+        match side {
+            Side::Keys => k.widen_runs(level, &read, run_at, to, width),
+            Side::Values => v.widen_runs(level, &read, run_at, to, width),
+        }
+    }
+    fn rounding(&self, side: Side) -> Option<Rounding> {
+        match side {
+            Side::Keys => self.stores().0.rounding(),
+            Side::Values => self.stores().1.rounding(),
+        }
+    }
+    fn round_query(&self, rounding: Rounding, row: &mut [f32]) {
+        rounding.round(row);
+    }
+    fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize) {
+        let run_at = |token| self.run_at(read.b, token);
+        self.stores().0.scores_of_runs(level, &read, run_at, queries, (s, width));
+    }
+    fn value_scales(&self, read: Read, b: usize, to: &mut [f32]) {
+        let run_at = |token| self.run_at(read.b, token);
+        self.stores().1.scales_of_runs(&read, run_at, b, to);
+    }
+    fn round(
+        &self,
+        level: Level,
+        weights: Weights<'_>,
+        scales: &[f32; TILE_K],
+        first: usize,
+    ) -> Codes {
+        self.stores().1.round(level, weights, scales, first)
+    }
+    fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>) {
+        let run_at = |token| self.run_at(read.b, token);
+        self.stores().1.weigh_runs(level, &read, run_at, codes, to);
+    }
 }
 
 /// Tokens of one head of one sequence.
@@ -143,15 +218,17 @@ impl<F: Format> Store<'_, F> {
     pub(super) fn widen_runs(
         &self,
         level: Level,
-        Read { g, keys, ahead, .. }: Read,
+        read: &Read,
         run_at: impl Fn(usize) -> Run,
         to: &mut [f32],
         width: usize,
     ) {
-        for (slot, within) in runs(keys, run_at) {
+        for (slot, within) in runs(read.keys.clone(), run_at) {
             let rows = to.get_mut(within.start * width..within.end * width).unwrap_or(&mut []);
             match slot {
-                Some(slot) => self.widen(level, (slot, within.len(), ahead), g, rows, width),
+                Some(slot) => {
+                    self.widen(level, (slot, within.len(), read.ahead), read.g, rows, width)
+                }
                 None => rows.fill(0.0),
             }
         }
@@ -161,16 +238,22 @@ impl<F: Format> Store<'_, F> {
     pub(super) fn scores_of_runs(
         &self,
         level: Level,
-        Read { g, keys, ahead, .. }: Read,
+        read: &Read,
         run_at: impl Fn(usize) -> Run,
         queries: Queries<'_>,
         (s, width): (&mut [f32], usize),
     ) {
-        for (slot, within) in runs(keys, run_at) {
+        for (slot, within) in runs(read.keys.clone(), run_at) {
             match slot {
                 Some(slot) => {
                     let s = s.get_mut(within.start..).unwrap_or(&mut []);
-                    self.scores(level, (slot, within.len(), ahead), g, queries, (s, width));
+                    self.scores(
+                        level,
+                        (slot, within.len(), read.ahead),
+                        read.g,
+                        queries,
+                        (s, width),
+                    );
                 }
                 None => {
                     for s in s.chunks_mut(width.max(1)) {
@@ -184,15 +267,15 @@ impl<F: Format> Store<'_, F> {
     /// Scales of values, run by run; 0 for those that are not there.
     pub(super) fn scales_of_runs(
         &self,
-        Read { g, keys, .. }: Read,
+        read: &Read,
         run_at: impl Fn(usize) -> Run,
         b: usize,
         to: &mut [f32],
     ) {
-        for (slot, within) in runs(keys, run_at) {
+        for (slot, within) in runs(read.keys.clone(), run_at) {
             let to = to.get_mut(within).unwrap_or(&mut []);
             match slot {
-                Some(slot) => self.scales_of(slot, (g, b), to),
+                Some(slot) => self.scales_of(slot, (read.g, b), to),
                 None => to.fill(0.0),
             }
         }
@@ -202,16 +285,22 @@ impl<F: Format> Store<'_, F> {
     pub(super) fn weigh_runs(
         &self,
         level: Level,
-        Read { g, keys, ahead, .. }: Read,
+        read: &Read,
         run_at: impl Fn(usize) -> Run,
         codes: [&[u8]; ROWS],
         (blocks, mut to): Blocks<'_>,
     ) {
-        for (slot, within) in runs(keys, run_at) {
+        for (slot, within) in runs(read.keys.clone(), run_at) {
             let Some(slot) = slot else { continue };
             let codes = codes.map(|codes| codes.get(within.clone()).unwrap_or(&[]));
             let to = to.each_mut().map(|to| &mut **to);
-            self.weigh(level, (slot, within.len(), ahead), g, codes, (blocks.clone(), to));
+            self.weigh(
+                level,
+                (slot, within.len(), read.ahead),
+                read.g,
+                codes,
+                (blocks.clone(), to),
+            );
         }
     }
 }

@@ -16,7 +16,7 @@ use core::ops::Range;
 
 /// One side of a cache.
 #[derive(Debug)]
-pub(super) struct Store<'a, F> {
+pub struct Store<'a, F> {
     memory: &'a mut [F],
     scales: Scales<'a>,
     overflow: Overflow,
@@ -67,6 +67,11 @@ impl<'a, F: Format> Store<'a, F> {
 
     pub(super) fn overflowing(self, overflow: Overflow) -> Self {
         Store { overflow, ..self }
+    }
+
+    /// That of the cache.
+    pub(super) const fn shape(&self) -> &CacheShape {
+        &self.shape
     }
 
     /// Of a row.
