@@ -8,8 +8,8 @@ mod coded;
 mod format;
 mod fp8;
 
-pub(crate) use blocks::away;
 pub use blocks::{BLOCK, Q4_0, Q8_0};
+pub(crate) use blocks::{away, largest};
 pub(crate) use coded::Coded;
 pub use format::Format;
 pub(crate) use format::{Affine, decode};

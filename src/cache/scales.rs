@@ -1,7 +1,7 @@
 //! What codes are multiplied by: given, or chosen for each row.
 
 use crate::dispatch::check_len;
-use crate::elem::away;
+use crate::elem::{away, largest};
 use crate::error::{Error, Tensor};
 use core::ops::Range;
 
@@ -48,15 +48,15 @@ impl Scales<'_> {
                 zeros.get(own).unwrap_or(&[])
             }
             Scales::ByToken(scales) => {
-                let scale = symmetric(x, most);
-                scales.iter_mut().skip(row).take(1).for_each(|slot| *slot = scale);
+                let scale = largest(x) / most;
+                set(scales, row, scale);
                 divide(x, &[scale]);
                 &[]
             }
             Scales::Affine(scales, zeros) => {
                 let (scale, zero) = affine(x);
-                scales.iter_mut().skip(row).take(1).for_each(|slot| *slot = scale);
-                zeros.iter_mut().skip(row).take(1).for_each(|slot| *slot = zero);
+                set(scales, row, scale);
+                set(zeros, row, zero);
                 divide(x, &[scale]);
                 zeros.get(row..=row).unwrap_or(&[])
             }
@@ -82,6 +82,14 @@ impl Given<'_> {
     }
 }
 
+/// Writes an element, if it is there.
+#[inline]
+pub(super) fn set<T>(list: &mut [T], at: usize, x: T) {
+    if let Some(slot) = list.get_mut(at) {
+        *slot = x;
+    }
+}
+
 /// Where the numbers of head `h` are in a list of so many.
 #[inline]
 pub(super) fn of_head(len: usize, h: usize, heads: usize, dim: usize) -> Range<usize> {
@@ -90,13 +98,6 @@ pub(super) fn of_head(len: usize, h: usize, heads: usize, dim: usize) -> Range<u
         _ if len == heads => h..h + 1,
         _ => h * dim..(h + 1) * dim,
     }
-}
-
-/// What the largest number is to be divided by to become the largest code; NaN if a number is not finite, so that it is not lost.
-#[inline]
-fn symmetric(x: &[f32], most: f32) -> f32 {
-    let largest = x.iter().fold(0.0_f32, |most, x| if x.abs() > most { x.abs() } else { most });
-    if x.iter().all(|x| x.is_finite()) { largest / most } else { f32::NAN }
 }
 
 /// Scale and zero point with which the smallest and the largest number, or 0, become -128 and 127.

@@ -1,6 +1,6 @@
 //! The memory of all keys, or of all values.
 
-use super::scales::{Given, Scales, of_head};
+use super::scales::{Given, Scales, of_head, set};
 use super::shape::{CacheShape, Order};
 use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
@@ -322,7 +322,7 @@ fn load<'r>(tokens: &AnyView<'_>, [b, i, h]: [usize; 3], room: &'r mut [f32]) ->
 fn copy_within<T: Copy>(memory: &mut [T], from: Range<usize>, to: usize) {
     for (from, to) in from.zip(to..) {
         if let Some(x) = memory.get(from).copied() {
-            memory.iter_mut().skip(to).take(1).for_each(|slot| *slot = x);
+            set(memory, to, x);
         }
     }
 }

@@ -40,13 +40,13 @@ impl Q8_0 {
     #[inline]
     pub fn encode(x: &[f32]) -> Self {
         let x = padded(x);
-        let d = x.iter().fold(0.0_f32, |most, x| larger(most, x.abs())) / 127.0;
+        let d = largest(&x) / 127.0;
         let inverse = inverse(d);
         let mut codes = [0; BLOCK];
         for (code, x) in codes.iter_mut().zip(x) {
             *code = away(x * inverse) as i8;
         }
-        Q8_0 { scale: scale_of(d, &x), codes }
+        Q8_0 { scale: f16::from_f32(d), codes }
     }
 
     /// Its numbers.
@@ -73,7 +73,8 @@ impl Q4_0 {
             let [low, high] = [low, high].map(|x| ((x * inverse + 8.5) as u8).min(15));
             *code = low | high << 4;
         }
-        Q4_0 { scale: scale_of(d, &x), codes }
+        let is_finite = x.iter().all(|x| x.is_finite());
+        Q4_0 { scale: if is_finite { f16::from_f32(d) } else { f16::NAN }, codes }
     }
 
     /// Its numbers.
@@ -99,9 +100,11 @@ fn padded(x: &[f32]) -> [f32; BLOCK] {
     block
 }
 
+/// The largest magnitude; NaN if a number is not finite, so that it is not lost.
 #[inline]
-fn larger(a: f32, b: f32) -> f32 {
-    if b > a { b } else { a }
+pub(crate) fn largest(x: &[f32]) -> f32 {
+    let most = x.iter().fold(0.0_f32, |most, x| if x.abs() > most { x.abs() } else { most });
+    if x.iter().all(|x| x.is_finite()) { most } else { f32::NAN }
 }
 
 /// Where the scale is so small that this is infinite, numbers become 0, as the scale does.
@@ -109,12 +112,6 @@ fn larger(a: f32, b: f32) -> f32 {
 fn inverse(d: f32) -> f32 {
     let inverse = 1.0 / d;
     if inverse.is_finite() { inverse } else { 0.0 }
-}
-
-/// How a scale is stored.
-#[inline]
-fn scale_of(d: f32, x: &[f32; BLOCK]) -> f16 {
-    if x.iter().all(|x| x.is_finite()) { f16::from_f32(d) } else { f16::NAN }
 }
 
 /// The nearest integer, halves away from 0, of a number below 2^22.
