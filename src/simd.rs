@@ -18,6 +18,7 @@
 #![expect(unsafe_code, reason = "vector intrinsics; each token proves its instruction set")]
 
 mod blocks;
+mod codes;
 #[cfg(target_arch = "x86_64")]
 mod columns;
 mod hints;
@@ -39,6 +40,7 @@ use half::{bf16, f16};
 
 pub use blocks::Block;
 pub(crate) use blocks::{DEEP, Patch};
+pub use codes::StoredCodes;
 pub(crate) use hints::{Hint, Hinting, Walk, prefetch, prefetch_row};
 pub use level::Level;
 pub(crate) use level::{has_bf16_products, has_int8_products};

@@ -10,11 +10,12 @@
 //! The sum of weights that outputs are divided by is that of the weights before they are rounded.
 
 use super::products::Weights;
-use crate::elem::{BLOCK, Coded, away, widen};
+use crate::elem::{BLOCK, Coded, away, largest, widen};
 use crate::moves::{get, put};
 use crate::shape::Heads;
 use crate::simd::{
-    BlockLanes, CodedBlocks, DEEP, MAX_LANES, Patch, ROUND, Rows, Scalar, Simd, Steps, Walk,
+    BlockLanes, CodedBlocks, DEEP, MAX_LANES, Patch, ROUND, Rows, Scalar, Simd, Steps, StoredCodes,
+    Walk,
 };
 use crate::tiling::TILE_K;
 use core::ops::Range;
@@ -79,13 +80,6 @@ impl Rounding {
 const ROW: usize = Heads::MAX_DIM / QUAD;
 const SCALES: usize = Heads::MAX_DIM / BLOCK;
 
-/// The largest magnitude; NaN if a number is not finite, so that it is not lost.
-#[inline]
-fn largest(x: &[f32]) -> f32 {
-    let most = x.iter().fold(0.0_f32, |most, x| if x.abs() > most { x.abs() } else { most });
-    if x.iter().all(|x| x.is_finite()) { most } else { f32::NAN }
-}
-
 /// How integers are multiplied.
 pub(crate) trait Integers<S: Simd>: Copy {
     /// What sums of products of codes begin with.
@@ -136,7 +130,7 @@ impl<S: Simd> Integers<S> for Loops {
             }
         }
         for lane in 0..S::LANES {
-            let key = F::signed(F::codes(keys.at(lane)));
+            let key = F::codes(keys.at(lane)).signed();
             for (products, codes) in products.iter_mut().zip(&codes) {
                 let pairs = codes.iter().zip(key);
                 let sum: i32 = pairs.map(|(q, k)| i32::from(*q) * i32::from(k)).sum();
@@ -161,7 +155,7 @@ impl<S: Simd> Integers<S> for Loops {
     ) {
         for (j, b) in (0..values.len()).flat_map(|j| blocks.clone().map(move |b| (j, b))) {
             let Some(block) = values.coded_few::<Scalar>(j).from(b).next() else { return };
-            let v = F::signed(F::codes(block.at(0)));
+            let v = F::codes(block.at(0)).signed();
             let first = (b - blocks.start) * BLOCK;
             for (to, codes) in to.iter_mut().zip(codes) {
                 let code = weight::<F>(codes.get(j).copied().unwrap_or(0)) as f32;
@@ -176,7 +170,7 @@ impl<S: Simd> Integers<S> for Loops {
 /// The code of a weight.
 #[inline(always)]
 pub(crate) fn weight<F: Coded>(code: u8) -> i32 {
-    if F::HALF_OFFSET == 0 { i32::from(code) } else { i32::from(code as i8) }
+    if F::Codes::HALF_OFFSET == 0 { i32::from(code) } else { i32::from(code as i8) }
 }
 
 /// Scores of the keys of one run: `s[r * width + j] = q[r] . k[j]`. `scales` are one a key, if blocks do not hold
@@ -344,7 +338,7 @@ pub(crate) fn round_weights<S: Simd, F: Coded>(
             x.into_iter().fold(0.0_f32, |most, x| if x > most { x } else { most })
         };
         let (most, least) = (across(most), across(least));
-        if sum.iter().any(|x| x.is_nan()) || F::HALF_OFFSET == 0 && least > 0.0 {
+        if sum.iter().any(|x| x.is_nan()) || F::Codes::HALF_OFFSET == 0 && least > 0.0 {
             *factor = f32::NAN;
             continue;
         }

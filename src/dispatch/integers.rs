@@ -8,7 +8,7 @@ use crate::decode::products::Weights;
 use crate::elem::Coded;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Int8Products, has_int8_products};
-use crate::simd::{Level, Portable, Rows, Scalar, Walk};
+use crate::simd::{Level, Portable, Rows, Scalar, StoredCodes, Walk};
 use crate::tiling::TILE_K;
 use core::ops::Range;
 
@@ -41,7 +41,7 @@ impl<F: Coded> IntegerTable<F> {
             scores: scores_on,
             weigh: weigh_on,
             scales: block_scales,
-            offset: F::OFFSET,
+            offset: F::Codes::OFFSET,
             round: round_on::<F>,
         }
     }

@@ -71,6 +71,20 @@ pub(super) fn f16(_: Avx512, block: Block<'_, Avx512, half::f16>) -> [__m512; DE
     }
 }
 
+/// Four vectors of 16 rows, of which `$at` reads a quarter each: row `4 t + i` is quarter `t` of vector `i`.
+macro_rules! quarters {
+    ($at:ident) => {
+        [quarters!($at, 0), quarters!($at, 1), quarters!($at, 2), quarters!($at, 3)]
+    };
+    ($at:ident, $i:literal) => {{
+        let x = _mm512_castps128_ps512($at!($i));
+        let x = _mm512_mask_broadcast_f32x4(x, 0x00f0, $at!($i + 4));
+        let x = _mm512_mask_broadcast_f32x4(x, 0x0f00, $at!($i + 8));
+        _mm512_mask_broadcast_f32x4(x, 0xf000, $at!($i + 12))
+    }};
+}
+pub(super) use quarters;
+
 /// Four 32-bit words of each row of a block, `OFFSET` bytes from where it begins: lane `i` of vector `c`
 /// is word `c` of row `i`.
 #[inline(always)]
@@ -84,16 +98,7 @@ fn quads<T: Copy, const OFFSET: usize>(_: Avx512, block: Block<'_, Avx512, T>) -
                 _mm_loadu_ps(block.row($i).as_ptr().cast::<u8>().add(OFFSET).cast())
             };
         }
-        // Quarter `t` holds row `4 t + i`.
-        macro_rules! rows {
-            ($i:literal) => {{
-                let x = _mm512_castps128_ps512(at!($i));
-                let x = _mm512_mask_broadcast_f32x4(x, 0x00f0, at!($i + 4));
-                let x = _mm512_mask_broadcast_f32x4(x, 0x0f00, at!($i + 8));
-                _mm512_mask_broadcast_f32x4(x, 0xf000, at!($i + 12))
-            }};
-        }
-        turn_quarters([rows!(0), rows!(1), rows!(2), rows!(3)])
+        turn_quarters(quarters!(at))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sums of four products of bytes: a refinement of AVX-512 (AVX512_VNNI).
 
+use super::codes::{StoredCodes, codes_of};
+use super::columns::{quarters, turn_quarters};
 use super::{Avx512, BlockLanes, Patch, Rows, Simd, Walk};
 use crate::decode::integers::{Integers, ROWS, weight};
 use crate::elem::Coded;
@@ -84,7 +86,7 @@ impl Int8Products {
     #[inline(always)]
     fn turned(self, rows: &[&[u8; 16]; 16]) -> [__m512; 4] {
         // SAFETY: as in `dot`.
-        unsafe { super::columns::turn_quarters(self.quarters(rows)) }
+        unsafe { turn_quarters(self.quarters(rows)) }
     }
 
     /// Row `4 t + i` in quarter `t` of vector `i`.
@@ -97,15 +99,7 @@ impl Int8Products {
                     _mm_loadu_ps(rows[$i].as_ptr().cast())
                 };
             }
-            macro_rules! rows {
-                ($i:literal) => {{
-                    let x = _mm512_castps128_ps512(at!($i));
-                    let x = _mm512_mask_broadcast_f32x4(x, 0x00f0, at!($i + 4));
-                    let x = _mm512_mask_broadcast_f32x4(x, 0x0f00, at!($i + 8));
-                    _mm512_mask_broadcast_f32x4(x, 0xf000, at!($i + 12))
-                }};
-            }
-            [rows!(0), rows!(1), rows!(2), rows!(3)]
+            quarters!(at)
         }
     }
 
@@ -192,7 +186,8 @@ impl Integers<Avx512> for Int8Products {
         queries: Patch<'_, f32, R>,
         sums: &mut [__m512; R],
     ) {
-        for (t, quads) in F::quads(self, keys).into_iter().enumerate() {
+        let quads = F::Codes::quads(self, &codes_of::<F>(keys));
+        for (t, quads) in quads.into_iter().enumerate() {
             for (r, sum) in sums.iter_mut().enumerate() {
                 *sum = self.dot(quads, simd.splat(queries.at(t, r)), *sum);
             }
@@ -218,7 +213,7 @@ impl Integers<Avx512> for Int8Products {
             for (words, codes) in words.iter_mut().zip(codes.chunks(16)) {
                 *words = self.in_quarters(codes);
             }
-            if F::HALF_OFFSET != 0 {
+            if F::Codes::HALF_OFFSET != 0 {
                 *sum = codes.iter().map(|code| weight::<F>(*code)).sum::<i32>() as f32;
             }
         }
@@ -244,7 +239,7 @@ impl Integers<Avx512> for Int8Products {
             let first = (b - blocks.start) * 32 + h * 16;
             for ((totals, sum), to) in totals.into_iter().zip(sums).zip(&mut to) {
                 let to = to.get_mut(first..).unwrap_or(&mut []);
-                let raised = simd.splat(F::HALF_OFFSET as f32 * sum);
+                let raised = simd.splat(F::Codes::HALF_OFFSET as f32 * sum);
                 let total = simd.sub(self.to_f32(self.gathered(totals)), raised);
                 simd.store(simd.add(simd.load(to), total), to);
             }
@@ -266,10 +261,11 @@ impl Int8Products {
         group: usize,
         totals: &mut [[__m512; 4]; ROWS],
     ) {
-        for (n, quads) in self.woven(F::half(self, rows, h)).into_iter().enumerate() {
+        let half = F::Codes::half(self, &codes_of::<F>(rows), h);
+        for (n, quads) in self.woven(half).into_iter().enumerate() {
             for (totals, words) in totals.iter_mut().zip(words) {
                 // Of two factors one may be negative.
-                let [a, b] = match F::HALF_OFFSET {
+                let [a, b] = match F::Codes::HALF_OFFSET {
                     0 => [words[group], quads],
                     _ => [quads, words[group]],
                 };

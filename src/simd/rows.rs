@@ -279,7 +279,7 @@ impl<T: Copy, const L: usize> Steps for Lines<'_, T, L> {
 
 /// One block of each of some rows, all of which are there.
 #[derive(Clone, Copy, Debug)]
-pub struct BlockLanes<'a, S, B> {
+pub(crate) struct BlockLanes<'a, S, B> {
     first: *const B,
     /// Bytes.
     stride: usize,

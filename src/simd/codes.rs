@@ -1,0 +1,82 @@
+//! Codes of 32 channels as formats store them, and how lanes want them.
+
+#[cfg(target_arch = "x86_64")]
+use super::{Avx512, BlockLanes, Int8Products};
+#[cfg(target_arch = "x86_64")]
+use crate::elem::Coded;
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::__m512;
+
+/// 32 codes: of a byte each, or of half a byte.
+pub trait StoredCodes: Copy + 'static {
+    /// What [`StoredCodes::quads`] adds to each.
+    const OFFSET: i32;
+    /// What [`StoredCodes::half`] adds to each: codes are not negative then, and weights may be.
+    const HALF_OFFSET: i32;
+
+    /// Each by itself.
+    fn signed(&self) -> [i8; 32];
+    /// Channels `4 t .. 4 t + 4` of 16 rows in vector `t`, not negative: a row's four bytes in each lane.
+    #[cfg(target_arch = "x86_64")]
+    fn quads(products: Int8Products, rows: &[&Self; 16]) -> [__m512; 8];
+    /// Channels `16 h .. 16 h + 16` of 16 rows, less than 128 each: row `4 t + i` is quarter `t` of vector `i`.
+    #[cfg(target_arch = "x86_64")]
+    fn half(products: Int8Products, rows: &[&Self; 16], h: usize) -> [__m512; 4];
+}
+
+impl StoredCodes for [i8; 32] {
+    const OFFSET: i32 = 128;
+    const HALF_OFFSET: i32 = 0;
+
+    #[inline(always)]
+    fn signed(&self) -> [i8; 32] {
+        *self
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn quads(products: Int8Products, rows: &[&Self; 16]) -> [__m512; 8] {
+        products.quads_of_bytes(rows)
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn half(products: Int8Products, rows: &[&Self; 16], h: usize) -> [__m512; 4] {
+        products.half_of_bytes(rows, h)
+    }
+}
+
+/// Numbers 0 to 15 in the low halves, 16 to 31 in the high ones, 8 more than they are.
+impl StoredCodes for [u8; 16] {
+    const OFFSET: i32 = 8;
+    const HALF_OFFSET: i32 = 8;
+
+    #[inline(always)]
+    fn signed(&self) -> [i8; 32] {
+        let mut signed = [0; 32];
+        let (low, high) = signed.split_at_mut(16);
+        for (code, (low, high)) in self.iter().zip(low.iter_mut().zip(high)) {
+            (*low, *high) = ((code & 15) as i8 - 8, (code >> 4) as i8 - 8);
+        }
+        signed
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn quads(products: Int8Products, rows: &[&Self; 16]) -> [__m512; 8] {
+        products.quads_of_nibbles(rows)
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn half(products: Int8Products, rows: &[&Self; 16], h: usize) -> [__m512; 4] {
+        products.half_of_nibbles(rows, h)
+    }
+}
+
+/// The codes of a block of each of 16 rows.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn codes_of<'a, F: Coded>(rows: BlockLanes<'a, Avx512, F::Block>) -> [&'a F::Codes; 16] {
+    let mut codes = [F::codes(rows.at(0)); 16];
+    for (lane, codes) in codes.iter_mut().enumerate() {
+        *codes = F::codes(rows.at(lane));
+    }
+    codes
+}
