@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! shape     CacheShape: how many tokens, how they lie, how many bytes
+//! tokens    what is appended: as it is, or turned by a rope on its way
+//! hadamard  the rotation of keys and queries that spreads outliers
 //! scales    what codes are multiplied by
+//! groups    scales that tokens side by side share
 //! store     the memory of all keys, or of all values: rows are rounded on their way in, widened on their way out
+//! codes     products of codes in integers
 //! kv        KvCache: one sequence, straight or in a ring behind sinks
 //! pages     PagedCache: sequences that share blocks
 //! read      what attention asks of either
@@ -12,6 +16,9 @@
 //! time: a wrapped ring, a straight cache and a paged one give the same bits, and the bits are those of attention on the same numbers in
 //! f32 tensors.
 
+mod codes;
+mod groups;
+mod hadamard;
 mod kv;
 mod paged_read;
 mod pages;
@@ -19,7 +26,10 @@ mod read;
 mod scales;
 mod shape;
 mod store;
+mod tokens;
 
+pub use groups::Groups;
+pub use hadamard::hadamard;
 pub use kv::KvCache;
 pub use paged_read::PagedRead;
 pub use pages::{PagedCache, Pages};
@@ -27,3 +37,4 @@ pub(crate) use read::Read;
 pub use read::{Cached, Side};
 pub use scales::{Given, Scales};
 pub use shape::{CacheShape, Order};
+pub use tokens::NewKeys;

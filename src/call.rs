@@ -18,7 +18,12 @@ pub struct Inputs<'a> {
     pub(crate) k: Source<'a>,
     pub(crate) v: Source<'a>,
     pub(crate) lens: Lens<'a>,
+    /// What turns a row of queries, if the keys of a cache are turned.
+    pub(crate) turn: Option<RowTurn>,
 }
+
+/// Turns a row in place.
+pub(crate) type RowTurn = fn(&mut [f32]);
 
 /// How many keys of each sequence are visible: as many as a list says, and no more than a cache has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,21 +42,22 @@ impl<'a> Inputs<'a> {
         v: impl Into<AnyView<'a>>,
     ) -> Self {
         let [k, v] = [k.into(), v.into()].map(Source::Tensor);
-        Inputs { q: q.into(), k, v, lens: Lens::default() }
+        Inputs { q: q.into(), k, v, lens: Lens::default(), turn: None }
     }
 
     /// Queries `[batch, q_len, q_heads, head_dim]`, not scaled, and the keys and values that caches keep of as many sequences. The plan's
     /// `kv_len` is that of the longest; of each sequence its own tokens are visible.
     #[must_use]
     pub fn cached(q: impl Into<AnyView<'a>>, cache: &'a dyn Cached) -> Self {
-        let q = q.into();
-        match cache.views() {
+        let inputs = match cache.views() {
             Some([k, v]) => Inputs::new(q, k, v),
             None => {
                 let [k, v] = [Side::Keys, Side::Values].map(|side| Source::Cache(cache, side));
-                Inputs { q, k, v, lens: Lens { list: None, cache: Some(cache) } }
+                let lens = Lens { list: None, cache: Some(cache) };
+                Inputs { q: q.into(), k, v, lens, turn: None }
             }
-        }
+        };
+        Inputs { turn: cache.turn(), ..inputs }
     }
 
     /// How many keys of each sequence are visible, where a batch is padded: later ones are neither

@@ -274,6 +274,13 @@ pub enum Error {
         /// How many there are.
         held: usize,
     },
+    /// Tokens were rounded as a group, and not all of them are there as they were before.
+    Rounded {
+        /// The first one that would be needed.
+        token: usize,
+        /// The first one that is there.
+        oldest: usize,
+    },
     /// Rows that are no whole blocks of numbers.
     Channels {
         /// Channels of a row.

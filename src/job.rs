@@ -1,14 +1,13 @@
 //! A checked piece of work: a plan bound to tensors, and the right to write some rows of the output.
 
 use crate::attend::QueryTile;
-use crate::call::Lens;
+use crate::call::{Lens, RowTurn};
 use crate::change::{Changes, Changing};
 use crate::dispatch::{Claim, Entry};
 use crate::elem::Sealed;
 use crate::error::Error;
 use crate::mask::{Mask, Only, Visible};
 use crate::moves::in_lanes;
-use crate::position::QueryTurn;
 use crate::products::Precision;
 use crate::shape::{Heads, Shape};
 use crate::simd::{Level, Rows, prefetch_row};
@@ -30,6 +29,8 @@ pub struct Bound<'a> {
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
     pub(crate) q: AnyView<'a>,
+    /// What a cache has turned its keys by, and turns queries by.
+    pub(crate) turn: Option<RowTurn>,
     pub(crate) k: Staged<'a>,
     pub(crate) v: Staged<'a>,
     pub(crate) lens: Lens<'a>,
@@ -115,8 +116,8 @@ impl Bound<'_> {
         columns: &mut [f32],
         width: usize,
     ) {
-        if let Some(turn) = self.changes.queries {
-            return self.pack_turned(turn, tile, (idle, rows), room, columns, width);
+        if self.turns_queries() {
+            return self.pack_turned(tile, (idle, rows), room, columns, width);
         }
         of_any!(Stored, self.q.0, (view, moves) => {
             let mover = moves.at(self.level());
@@ -132,11 +133,33 @@ impl Bound<'_> {
         });
     }
 
+    const fn turns_queries(&self) -> bool {
+        self.changes.queries.is_some() || self.turn.is_some()
+    }
+
+    /// Turned queries in f32, rows of `width` floats.
+    fn turn_queries(&self, tile: &QueryTile, rows: Range<usize>, to: &mut [f32], width: usize) {
+        let (places, dim) = (&mut self.shape.heads.rows_of(tile.g, rows), self.shape.heads.dim);
+        if let Some(rope) = self.changes.queries {
+            rope.turn(self.q, tile.b, places, to, width);
+        } else {
+            of_any!(Stored, self.q.0, (view, moves) => {
+                for ((i, h), to) in places.zip(to.chunks_exact_mut(width.max(1))) {
+                    let row = Rows::one(view.row(tile.b, i, h));
+                    moves.at(self.level()).flat(row, 0, 1.0, to, width);
+                }
+            });
+        }
+        if let Some(turn) = self.turn {
+            let rows = to.chunks_exact_mut(width.max(1));
+            rows.for_each(|row| turn(row.get_mut(..dim).unwrap_or(&mut [])));
+        }
+    }
+
     /// As [`Bound::pack_queries`], of turned queries: they are f32 in `room`, or pairs.
     #[inline(never)]
     fn pack_turned(
         &self,
-        turn: &dyn QueryTurn,
         tile: &QueryTile,
         (idle, rows): (usize, Range<usize>),
         room: &mut [f32],
@@ -148,15 +171,15 @@ impl Bound<'_> {
             let (steps, count) = (dim.div_ceil(2), rows.len());
             let mut row = [0.0; Heads::MAX_DIM];
             for (r, to) in rows.zip(room.chunks_exact_mut(steps)) {
-                let places = &mut self.shape.heads.rows_of(tile.g, r..r + 1);
-                turn.turn(self.q, tile.b, places, &mut row, dim);
-                pairs.flat(Rows::one(row.get(..dim).unwrap_or(&[])), to, steps);
+                let row = row.get_mut(..dim).unwrap_or(&mut []);
+                self.turn_queries(tile, r..r + 1, row, dim);
+                pairs.flat(Rows::one(row), to, steps);
             }
             let rows = room.chunks_exact(steps).take(count);
             return pairs.pack(&in_lanes(idle, rows), columns, width);
         }
-        let count = rows.len();
-        turn.turn(self.q, tile.b, &mut self.shape.heads.rows_of(tile.g, rows), room, dim);
+        let (count, room) = (rows.len(), room.get_mut(..rows.len() * dim).unwrap_or(&mut []));
+        self.turn_queries(tile, rows, room, dim);
         let rows = room.chunks_exact(dim).take(count);
         mover.pack(&in_lanes(idle, rows), self.scale, columns, width);
     }
@@ -180,25 +203,19 @@ impl Bound<'_> {
         to: &mut [f32],
         width: usize,
     ) {
-        match self.changes.queries {
-            Some(turn) => self.flat_turned(turn, tile, rows, to, width),
-            None => self.flat_rows(self.q, tile, rows, to, width),
+        if self.turns_queries() {
+            self.flat_turned(tile, rows, to, width);
+        } else {
+            self.flat_rows(self.q, tile, rows, to, width);
         }
     }
 
     /// As [`Bound::flat_queries`], of turned queries. Whoever multiplies pairs packs them.
     #[inline(never)]
-    fn flat_turned(
-        &self,
-        turn: &dyn QueryTurn,
-        tile: &QueryTile,
-        rows: Range<usize>,
-        to: &mut [f32],
-        width: usize,
-    ) {
+    fn flat_turned(&self, tile: &QueryTile, rows: Range<usize>, to: &mut [f32], width: usize) {
         let to = to.get_mut(..rows.len() * width).unwrap_or(&mut []);
         to.fill(0.0);
-        turn.turn(self.q, tile.b, &mut self.shape.heads.rows_of(tile.g, rows), to, width);
+        self.turn_queries(tile, rows, to, width);
         for x in to {
             *x *= self.scale;
         }

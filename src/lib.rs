@@ -119,7 +119,8 @@ mod view;
 
 pub use bias::{BiasTensor, Lookup, T5Bias};
 pub use cache::{
-    CacheShape, Cached, Given, KvCache, Order, PagedCache, PagedRead, Pages, Scales, Side,
+    CacheShape, Cached, Given, Groups, KvCache, NewKeys, Order, PagedCache, PagedRead, Pages,
+    Scales, Side, hadamard,
 };
 pub use call::{Call, Inputs, Outputs, Part};
 pub use change::Row;
@@ -141,7 +142,8 @@ pub use modifier::{Alibi, At, Bias, Capped, Modifier, Natural, Softcap};
 pub use plan::Attention;
 pub use position::{
     Angles, Axes, InvFreq, Learned, Llama3, LongRope, Onto, Pairing, Phase, Positions, Rope,
-    Rotated, Scaling, Sinusoidal, Sinusoids, Spacing, Theta, TurnedQueries, Turns, Yarn,
+    Rotated, Scaling, Sinusoidal, Sinusoids, Spacing, Theta, TurnedKeys, TurnedQueries, Turns,
+    Yarn,
 };
 pub use products::{Precision, Products};
 pub use relative::{RelativeKeys, RelativeValues};

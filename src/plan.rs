@@ -354,7 +354,7 @@ impl<'m> Attention<'m> {
     {
         inputs.check(&self.shape)?;
         let Attention { shape, mask, only, changes, precision, entry, .. } = *self;
-        let Inputs { q, k, v, lens } = inputs;
+        let Inputs { q, k, v, lens, turn } = inputs;
         let of_entry = given.saturating_sub(self.room_len());
         let k = Staged::keys(k, (&entry, precision), shape.heads, of_entry);
         let v = Staged::values(v, &k, (&entry, precision), shape.heads, of_entry);
@@ -369,7 +369,8 @@ impl<'m> Attention<'m> {
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         let keys = self.keys.clone();
-        let bound = Bound { entry, shape, mask, only, changes, keys, scale, q, k, v, lens, sinks };
+        let bound =
+            Bound { entry, shape, mask, only, changes, keys, scale, q, turn, k, v, lens, sinks };
         bound.check_evicted().map(|()| bound)
     }
 }

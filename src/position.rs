@@ -22,6 +22,7 @@ mod rotated;
 mod scaling;
 mod theta;
 mod turn;
+mod turned_keys;
 
 pub use absolute::{Learned, Sinusoidal, Sinusoids};
 pub use axes::Axes;
@@ -39,6 +40,8 @@ pub use theta::{Spacing, Theta, Turns};
 pub(crate) use turn::run;
 pub use turn::{Halves, Interleaved, Pairing, Pairs, Turning};
 pub(crate) use turn::{Other, Own};
+pub(crate) use turned_keys::KeyTurn;
+pub use turned_keys::TurnedKeys;
 
 use crate::error::Error;
 

@@ -69,6 +69,7 @@ fn a_callers_binary_holds_no_panic_and_no_allocation() {
         "learnt",
         "cached",
         "paged",
+        "grouped",
     ] {
         assert!(symbols.iter().any(|name| name == function), "{function} is there");
     }

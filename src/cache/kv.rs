@@ -4,6 +4,7 @@ use super::read::{Cached, Kept, Run};
 use super::scales::Scales;
 use super::shape::CacheShape;
 use super::store::Store;
+use super::tokens::{NewKeys, Tokens};
 use crate::elem::{Format, Overflow};
 use crate::error::{Error, List, Tensor};
 use crate::view::AnyView;
@@ -69,10 +70,28 @@ impl<'a, K: Format, V: Format> KvCache<'a, K, V> {
     /// The same with scales of keys and of values, for [`E4m3`](crate::E4m3), [`E5m2`](crate::E5m2) and `i8`.
     ///
     /// # Errors
-    /// [`Error::Unwanted`] for a format that has no use for them; [`Error::Length`]; [`Error::NotFinite`] for a given scale that is not above 0
-    /// and finite.
+    /// [`Error::Unwanted`] for a format that has no use for them, and for groups in a ring; [`Error::Length`]; [`Error::NotFinite`] for a given
+    /// scale that is not above 0 and finite; [`Error::ZeroBlock`] for groups of no tokens.
     pub fn scales(self, keys: Scales<'a>, values: Scales<'a>) -> Result<Self, Error> {
-        Ok(KvCache { k: self.k.scaled(keys)?, v: self.v.scaled(values)?, ..self })
+        let cache = KvCache { k: self.k.scaled(keys)?, v: self.v.scaled(values)?, ..self };
+        cache.check_groups().map(|()| cache)
+    }
+
+    /// Groups need their tokens side by side.
+    fn check_groups(&self) -> Result<(), Error> {
+        match (self.k.groups(), self.v.groups()) {
+            (None, None) => Ok(()),
+            _ if self.sinks.is_none() => Ok(()),
+            _ => Err(Error::Unwanted { tensor: Tensor::Scales }),
+        }
+    }
+
+    /// The same with keys turned by [`hadamard`](crate::hadamard) before they are rounded, and queries wherever attention reads them: scores stay
+    /// what they are, but for rounding, and outliers of single channels no longer take the codes of all others. Keys that are there already are
+    /// not turned.
+    #[must_use]
+    pub fn rotated(self) -> Self {
+        KvCache { k: self.k.rotated(), ..self }
     }
 
     /// The same with another choice for numbers beyond the largest of [`E4m3`](crate::E4m3) and [`E5m2`](crate::E5m2).
@@ -86,13 +105,14 @@ impl<'a, K: Format, V: Format> KvCache<'a, K, V> {
     /// `sinks + w + n - 1` tokens. (StreamingLLM: Xiao et al., arXiv 2309.17453; here positions stay those of the stream.)
     ///
     /// # Errors
-    /// [`Error::Capacity`] unless there is room for a token beside the sinks.
+    /// [`Error::Capacity`] unless there is room for a token beside the sinks; [`Error::Unwanted`] for scales of groups.
     pub fn ring(self, sinks: usize) -> Result<Self, Error> {
         let given = self.capacity();
         if sinks >= given {
             return Err(Error::Capacity { needed: sinks.saturating_add(1), given });
         }
-        Ok(KvCache { sinks: Some(sinks), len: 0, from: 0, ..self })
+        let cache = KvCache { sinks: Some(sinks), len: 0, from: 0, ..self };
+        cache.check_groups().map(|()| cache)
     }
 
     /// Tokens it was given, those that are gone among them: the `kv_len` of a plan.
@@ -114,16 +134,17 @@ impl<'a, K: Format, V: Format> KvCache<'a, K, V> {
     }
 
     /// Keeps tokens behind those that are there: keys `[1, n, kv_heads, head_dim]` and values `[1, n, kv_heads, v_dim]`, each rounded once.
+    /// Keys may be [`TurnedKeys`](crate::TurnedKeys), which a rope turns on their way.
     ///
     /// # Errors
     /// [`Error::Shape`]; [`Error::Capacity`]; [`Error::NotFinite`] for NaN where neither codes nor scales can hold it, which is `i8` with
     /// given scales. Nothing is kept then.
     pub fn append<'t>(
         &mut self,
-        keys: impl Into<AnyView<'t>>,
+        keys: impl Into<NewKeys<'t>>,
         values: impl Into<AnyView<'t>>,
     ) -> Result<(), Error> {
-        let (keys, values) = (keys.into(), values.into());
+        let (keys, values) = (keys.into().tokens(), Tokens::Plain(values.into()));
         let [_, n, ..] = keys.dims();
         self.shape.check_tokens(&keys, &values, n)?;
         let needed = self.len.saturating_add(n);
@@ -139,8 +160,8 @@ impl<'a, K: Format, V: Format> KvCache<'a, K, V> {
             let stays = self.sinks.is_none_or(|sinks| token < sinks)
                 || needed - token <= self.capacity() - self.sinks.unwrap_or(0);
             if let (true, (Some(slot), _)) = (stays, self.run_at(0, token)) {
-                self.k.write(slot, &keys, [0, i]);
-                self.v.write(slot, &values, [0, i]);
+                self.k.write(slot, &keys, i);
+                self.v.write(slot, &values, i);
             }
         }
         self.len = needed;
@@ -154,18 +175,28 @@ impl<'a, K: Format, V: Format> KvCache<'a, K, V> {
     /// Takes the last `n` tokens back: those that were guessed wrong.
     ///
     /// # Errors
-    /// [`Error::Rollback`] if there are not as many; nothing is taken back then.
+    /// [`Error::Rollback`] if there are not as many; [`Error::Rounded`] for a place within a group whose tokens its ring has no more. Nothing is
+    /// taken back then.
     pub fn truncate(&mut self, n: usize) -> Result<(), Error> {
         let Some(len) = self.len.checked_sub(n) else {
             return Err(Error::Rollback { back: n, held: self.len });
         };
-        (self.len, self.from) = (len, self.from.min(len));
+        for groups in [self.k.groups(), self.v.groups()].into_iter().flatten() {
+            groups.check_back(len)?;
+        }
+        self.leave(len);
         Ok(())
+    }
+
+    fn leave(&mut self, len: usize) {
+        (self.len, self.from) = (len, self.from.min(len));
+        self.k.back(len);
+        self.v.back(len);
     }
 
     /// Takes all tokens back.
     pub fn clear(&mut self) {
-        (self.len, self.from) = (0, 0);
+        self.leave(0);
     }
 }
 

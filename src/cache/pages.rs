@@ -4,6 +4,7 @@ use super::paged_read::{PagedRead, run_at};
 use super::scales::Scales;
 use super::shape::CacheShape;
 use super::store::Store;
+use super::tokens::{NewKeys, Tokens};
 use crate::dispatch::check_len;
 use crate::elem::{Format, Overflow};
 use crate::error::{Error, List, Tensor};
@@ -112,11 +113,14 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
         Ok(PagedCache { k, v, shape, counts })
     }
 
-    /// As [`KvCache::scales`](crate::KvCache::scales).
+    /// As [`KvCache::scales`](crate::KvCache::scales); not of groups.
     ///
     /// # Errors
     /// As there.
     pub fn scales(self, keys: Scales<'a>, values: Scales<'a>) -> Result<Self, Error> {
+        if matches!((&keys, &values), (Scales::Groups(_), _) | (_, Scales::Groups(_))) {
+            return Err(Error::Unwanted { tensor: Tensor::Scales });
+        }
         Ok(PagedCache { k: self.k.scaled(keys)?, v: self.v.scaled(values)?, ..self })
     }
 
@@ -124,6 +128,12 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
     #[must_use]
     pub fn overflow(self, overflow: Overflow) -> Self {
         PagedCache { k: self.k.overflowing(overflow), v: self.v.overflowing(overflow), ..self }
+    }
+
+    /// As [`KvCache::rotated`](crate::KvCache::rotated).
+    #[must_use]
+    pub fn rotated(self) -> Self {
+        PagedCache { k: self.k.rotated(), ..self }
     }
 
     /// Blocks that no sequence has.
@@ -163,10 +173,10 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
     pub fn append<'t>(
         &mut self,
         pages: &mut Pages<'_>,
-        keys: impl Into<AnyView<'t>>,
+        keys: impl Into<NewKeys<'t>>,
         values: impl Into<AnyView<'t>>,
     ) -> Result<(), Error> {
-        let (keys, values) = (keys.into(), values.into());
+        let (keys, values) = (keys.into().tokens(), Tokens::Plain(values.into()));
         let [_, n, ..] = keys.dims();
         self.shape.check_tokens(&keys, &values, n)?;
         let len = pages.len.saturating_add(n);
@@ -189,8 +199,8 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
         self.take(pages.table.iter_mut().take(after).skip(before));
         for i in 0..n {
             if let (Some(slot), _) = run_at(&self.shape, pages, pages.len + i) {
-                self.k.write(slot, &keys, [0, i]);
-                self.v.write(slot, &values, [0, i]);
+                self.k.write(slot, &keys, i);
+                self.v.write(slot, &values, i);
             }
         }
         pages.len = len;

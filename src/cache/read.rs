@@ -5,7 +5,7 @@ use super::store::Store;
 use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
 use crate::dispatch::{Queries, check_len};
-use crate::elem::Format;
+use crate::elem::{BLOCK, Format};
 use crate::error::{Error, Tensor};
 use crate::simd::Level;
 use crate::staged::Ahead;
@@ -22,7 +22,7 @@ pub trait Cached: Sync + Sealed {
     /// Tokens of the longest sequence, those that are gone among them.
     fn kv_len(&self) -> usize;
 
-    /// What it keeps of some tokens in one head of one sequence, as attention reads it: `[tokens, dim]`. Zeros for blocks that are gone; what a
+    /// What it keeps of some tokens in one head of one sequence, as attention reads it: `[tokens, dim]`. Keys stay turned in a rotated cache. Zeros for blocks that are gone; what a
     /// ring has written over is what it was written over with.
     ///
     /// # Errors
@@ -88,24 +88,24 @@ pub trait Sealed {
     fn views(&self) -> Option<[AnyView<'_>; 2]>;
     /// Tokens of one head of one sequence: rows of `width` floats.
     fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize);
+    /// What turns a row of queries, if keys are turned.
+    fn turn(&self) -> Option<fn(&mut [f32])>;
     /// How their products are made in integers, if they can be.
     fn rounding(&self, side: Side) -> Option<Rounding>;
     /// Rounds a row of queries in place: [`Rounding::round`], linked only with a cache.
     fn round_query(&self, rounding: Rounding, row: &mut [f32]);
     /// Scores of keys by integers: `s[r * width + j]`.
     fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize);
-    /// What codes of values are multiplied by, one a token: of block `b` of 32 channels where those have their own.
-    fn value_scales(&self, read: Read, b: usize, to: &mut [f32]);
-    /// Rounds the weights of the rows from `first` on, each times the scale of its value.
-    fn round(
+    /// Sums of values by integers: `to[r * width + c] = sum_j p[r][j] v[j][c]`.
+    fn sums(
         &self,
         level: Level,
+        read: Read,
         weights: Weights<'_>,
-        scales: &[f32; TILE_K],
-        first: usize,
-    ) -> Codes;
-    /// Adds codes of weights times codes of values, of some blocks of 32 channels: `to[r][c] += sum_j codes[r][j] v[j][c]`.
-    fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>);
+        rounding: Rounding,
+        to: &mut [f32],
+        width: usize,
+    );
 }
 
 /// A cache of some formats: where its tokens lie, and the memory that they lie in. All that attention asks follows from that.
@@ -150,6 +150,9 @@ impl<T: Kept + Cached> Sealed for T {
             Side::Values => v.widen_runs(level, &read, run_at, to, width),
         }
     }
+    fn turn(&self) -> Option<fn(&mut [f32])> {
+        self.stores().0.turn()
+    }
     fn rounding(&self, side: Side) -> Option<Rounding> {
         match side {
             Side::Keys => self.stores().0.rounding(),
@@ -163,22 +166,39 @@ impl<T: Kept + Cached> Sealed for T {
         let run_at = |token| self.run_at(read.b, token);
         self.stores().0.scores_of_runs(level, &read, run_at, queries, (s, width));
     }
-    fn value_scales(&self, read: Read, b: usize, to: &mut [f32]) {
-        let run_at = |token| self.run_at(read.b, token);
-        self.stores().1.scales_of_runs(&read, run_at, b, to);
-    }
-    fn round(
+    /// A few rows at a time, and as many blocks of channels as share their scales: weights are rounded for each.
+    fn sums(
         &self,
         level: Level,
+        read: Read,
         weights: Weights<'_>,
-        scales: &[f32; TILE_K],
-        first: usize,
-    ) -> Codes {
-        self.stores().1.round(level, weights, scales, first)
-    }
-    fn weigh(&self, level: Level, read: Read, codes: [&[u8]; ROWS], to: Blocks<'_>) {
-        let run_at = |token| self.run_at(read.b, token);
-        self.stores().1.weigh_runs(level, &read, run_at, codes, to);
+        Rounding { channels, scales: parts, .. }: Rounding,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        let (v, run_at) = (self.stores().1, |token| self.run_at(read.b, token));
+        let (count, blocks) = (read.keys.len(), channels / BLOCK);
+        let mut scales = [0.0; TILE_K];
+        for n in 0..parts {
+            let (first, channels) = (n * blocks, n * channels..(n + 1) * channels);
+            let of_keys = scales.get_mut(..count).unwrap_or(&mut []);
+            v.scales_of_runs(&read, run_at, first, of_keys);
+            let mut rows = to.chunks_exact_mut(width.max(1)).take(weights.p.len());
+            for row in (0..weights.p.len()).step_by(ROWS) {
+                let Codes { codes, factors } = v.round(level, weights, &scales, row);
+                let mut to: [&mut [f32]; ROWS] = core::array::from_fn(|_| &mut [][..]);
+                for (to, row) in to.iter_mut().zip(rows.by_ref()) {
+                    *to = row.get_mut(channels.clone()).unwrap_or(&mut []);
+                    to.fill(0.0);
+                }
+                let codes = codes.each_ref().map(|codes| codes.get(..count).unwrap_or(&[]));
+                let places = to.each_mut().map(|to| &mut **to);
+                v.weigh_runs(level, &read, run_at, codes, (first..first + blocks, places));
+                for (to, factor) in to.into_iter().zip(factors) {
+                    to.iter_mut().for_each(|x| *x *= factor);
+                }
+            }
+        }
     }
 }
 

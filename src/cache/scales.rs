@@ -1,7 +1,8 @@
 //! What codes are multiplied by: given, or chosen for each row.
 
+use super::groups::Groups;
 use crate::dispatch::check_len;
-use crate::elem::{away, largest};
+use crate::elem::away;
 use crate::error::{Error, Tensor};
 use core::ops::Range;
 
@@ -18,6 +19,8 @@ pub enum Scales<'a> {
     ByToken(&'a mut [f32]),
     /// The same, and a zero point, for `i8`: the smallest and the largest number become the smallest and the largest code.
     Affine(&'a mut [f32], &'a mut [i8]),
+    /// One for each head of some tokens side by side, or for each of its channels: for a [`KvCache`](crate::KvCache) that is no ring.
+    Groups(Groups<'a>),
 }
 
 /// Scales known beforehand: one of all, `[heads]`, or `[heads, dim]`; for `i8` zero points, as many or none: `(code - zero) * scale`.
@@ -41,20 +44,21 @@ impl Scales<'_> {
         (heads, most): (usize, f32),
     ) -> &[i8] {
         match self {
-            Scales::None => &[],
+            // Those of groups come later.
+            Scales::None | Scales::Groups(_) => &[],
             Scales::Given(Given { scales, zeros }) => {
                 let own = of_head(scales.len(), h, heads, x.len());
                 divide(x, scales.get(own.clone()).unwrap_or(&[]));
                 zeros.get(own).unwrap_or(&[])
             }
             Scales::ByToken(scales) => {
-                let scale = largest(x) / most;
+                let scale = Extent::of(x.iter().copied()).symmetric(most);
                 set(scales, row, scale);
                 divide(x, &[scale]);
                 &[]
             }
             Scales::Affine(scales, zeros) => {
-                let (scale, zero) = affine(x);
+                let (scale, zero) = Extent::of(x.iter().copied()).affine();
                 set(scales, row, scale);
                 set(zeros, row, zero);
                 divide(x, &[scale]);
@@ -100,25 +104,50 @@ pub(super) fn of_head(len: usize, h: usize, heads: usize, dim: usize) -> Range<u
     }
 }
 
-/// Scale and zero point with which the smallest and the largest number, or 0, become -128 and 127.
-#[inline]
-fn affine(x: &[f32]) -> (f32, i8) {
-    let least = x.iter().fold(0.0, |least, x| if *x < least { *x } else { least });
-    let most = x.iter().fold(0.0, |most, x| if *x > most { *x } else { most });
-    let scale = most / 255.0 - least / 255.0;
-    if !x.iter().all(|x| x.is_finite()) {
-        return (f32::NAN, 0);
+/// How far numbers go to both sides of 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    least: f32,
+    most: f32,
+    is_finite: bool,
+}
+
+impl Extent {
+    #[inline]
+    pub(super) fn of(numbers: impl Iterator<Item = f32>) -> Self {
+        let none = Extent { least: 0.0, most: 0.0, is_finite: true };
+        numbers.fold(none, |Extent { least, most, is_finite }, x| Extent {
+            least: if x < least { x } else { least },
+            most: if x > most { x } else { most },
+            is_finite: is_finite && x.is_finite(),
+        })
     }
-    let zero = if scale > 0.0 { away(-128.0 - least / scale) } else { 0.0 };
-    (scale, zero as i8)
+
+    /// The scale with which the largest magnitude becomes `code`; NaN if a number is not finite.
+    #[inline]
+    pub(super) fn symmetric(self, code: f32) -> f32 {
+        let most = if -self.least > self.most { -self.least } else { self.most };
+        if self.is_finite { most / code } else { f32::NAN }
+    }
+
+    /// Scale and zero point with which the smallest and the largest number, or 0, become -128 and 127.
+    #[inline]
+    pub(super) fn affine(self) -> (f32, i8) {
+        let scale = self.most / 255.0 - self.least / 255.0;
+        if !self.is_finite {
+            return (f32::NAN, 0);
+        }
+        let zero = if scale > 0.0 { away(-128.0 - self.least / scale) } else { 0.0 };
+        (scale, zero as i8)
+    }
 }
 
 /// Divides each number by the only scale, or by that of its channel.
 #[inline]
-fn divide(x: &mut [f32], scales: &[f32]) {
+pub(super) fn divide(x: &mut [f32], scales: &[f32]) {
+    let by = |x: &mut f32, scale| *x = if scale == 0.0 { 0.0 } else { *x / scale };
     match scales {
-        [0.0] => x.fill(0.0),
-        &[scale] => x.iter_mut().for_each(|x| *x /= scale),
-        scales => x.iter_mut().zip(scales).for_each(|(x, scale)| *x /= scale),
+        &[scale] => x.iter_mut().for_each(|x| by(x, scale)),
+        scales => x.iter_mut().zip(scales).for_each(|(x, scale)| by(x, *scale)),
     }
 }

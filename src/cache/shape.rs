@@ -1,10 +1,10 @@
 //! How many tokens a cache holds, and how they lie in memory.
 
 use super::read::Side;
+use super::tokens::Tokens;
 use crate::elem::Format;
 use crate::error::{Error, List, Tensor};
 use crate::shape::{Heads, len_of};
-use crate::view::AnyView;
 
 /// What lies side by side in a block of tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -119,14 +119,14 @@ impl CacheShape {
     #[inline]
     pub(super) fn check_tokens(
         &self,
-        keys: &AnyView<'_>,
-        values: &AnyView<'_>,
+        keys: &Tokens<'_>,
+        values: &Tokens<'_>,
         len: usize,
     ) -> Result<(), Error> {
-        for (tensor, side, view) in
+        for (tensor, side, tokens) in
             [(Tensor::K, Side::Keys, keys), (Tensor::V, Side::Values, values)]
         {
-            let (expected, given) = (self.dims(1, len, side), view.dims());
+            let (expected, given) = (self.dims(1, len, side), tokens.dims());
             if expected != given {
                 return Err(Error::Shape { tensor, expected, given });
             }

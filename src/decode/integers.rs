@@ -289,7 +289,7 @@ impl<F: Coded> Scores<'_, F> {
 
 /// Weights of a few rows in 8 bits.
 #[derive(Debug)]
-pub struct Codes {
+pub(crate) struct Codes {
     /// As many as keys, zeros behind them: four in a word.
     pub(crate) codes: [[u8; TILE_K]; ROWS],
     /// What their sums are to be multiplied by.

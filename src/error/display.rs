@@ -123,6 +123,9 @@ impl fmt::Display for Error {
             Error::Rollback { back, held } => {
                 write!(f, "cannot go back by {back}: {held} are held")
             }
+            Error::Rounded { token, oldest } => {
+                write!(f, "tokens from {token} on are needed as they were before they were rounded: only those from {oldest} on are there")
+            }
             Error::Channels { dim, block } => {
                 write!(f, "rows of {dim} channels are no whole blocks of {block}")
             }

@@ -68,6 +68,8 @@ pub enum Tensor {
     Z,
     /// What codes of a cache are multiplied by.
     Scales,
+    /// The newest tokens of a cache whose scales are of groups.
+    Newest,
     /// Their zero points.
     Zeros,
     /// How many sequences have each block of a cache.
@@ -108,6 +110,7 @@ impl fmt::Display for Tensor {
             Tensor::Skip => "D",
             Tensor::Z => "z",
             Tensor::Scales => "the scales of the cache",
+            Tensor::Newest => "the room for the newest tokens of the cache",
             Tensor::Zeros => "the zero points of the cache",
             Tensor::Counts => "the counts of blocks",
         })
@@ -156,6 +159,8 @@ pub enum List {
     Blocks,
     /// Blocks of a sequence in a cache.
     BlockTable,
+    /// Tokens of a cache that share scales.
+    Groups,
 }
 
 impl fmt::Display for List {
@@ -180,6 +185,7 @@ impl fmt::Display for List {
             List::PairFactors => "the list of the pairs' factors",
             List::Blocks => "the blocks of a cache",
             List::BlockTable => "a block table",
+            List::Groups => "the groups of a cache",
         })
     }
 }

@@ -3,12 +3,10 @@
 use super::{Ahead, Copied, Staged};
 use crate::attend::QueryTile;
 use crate::cache::{Cached, Read, Side};
-use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
-use crate::elem::{BLOCK, Sealed};
+use crate::elem::Sealed;
 use crate::shape::Heads;
-use crate::simd::{Level, Rows};
-use crate::tiling::TILE_K;
+use crate::simd::Rows;
 use core::ops::Range;
 
 /// A cache, and what is read of it.
@@ -97,7 +95,7 @@ impl Staged<'_> {
         let (lanes, b, g) = (self.level.lanes().max(1), tile.b, tile.g);
         if let Some(rounding) = self.rounding {
             let read = Read { b, g, keys: range.clone(), ahead };
-            return weigh_codes((cache, self.level), read, rounding, weights, (to, width));
+            return cache.sums(self.level, read, weights, rounding, to, width);
         }
         let mover = f32::MOVES.at(self.level);
         for first in (0..range.len()).step_by(lanes) {
@@ -106,38 +104,6 @@ impl Staged<'_> {
             cache.widen(side, self.level, Read { b, g, keys, ahead }, stage, width);
             if let Some(values) = Rows::new(&*stage, width, within.len(), width) {
                 mover.sums(weights.of(&within), values, &mut values.walk(0), to, width);
-            }
-        }
-    }
-}
-
-/// Sums of values by integers, a few rows at a time, and as many blocks of channels as share their scales: weights are rounded for each.
-fn weigh_codes(
-    (cache, level): (&dyn Cached, Level),
-    read: Read,
-    rounding: Rounding,
-    weights: Weights<'_>,
-    (to, width): (&mut [f32], usize),
-) {
-    let (count, blocks) = (read.keys.len(), rounding.channels / BLOCK);
-    let mut scales = [0.0; TILE_K];
-    for n in 0..rounding.scales {
-        let (first, channels) = (n * blocks, n * rounding.channels..(n + 1) * rounding.channels);
-        let of_keys = scales.get_mut(..count).unwrap_or(&mut []);
-        cache.value_scales(read.clone(), first, of_keys);
-        let mut rows = to.chunks_exact_mut(width.max(1)).take(weights.p.len());
-        for row in (0..weights.p.len()).step_by(ROWS) {
-            let Codes { codes, factors } = cache.round(level, weights, &scales, row);
-            let mut to: [&mut [f32]; ROWS] = core::array::from_fn(|_| &mut [][..]);
-            for (to, row) in to.iter_mut().zip(rows.by_ref()) {
-                *to = row.get_mut(channels.clone()).unwrap_or(&mut []);
-                to.fill(0.0);
-            }
-            let codes = codes.each_ref().map(|codes| codes.get(..count).unwrap_or(&[]));
-            let places = to.each_mut().map(|to| &mut **to);
-            cache.weigh(level, read.clone(), codes, (first..first + blocks, places));
-            for (to, factor) in to.into_iter().zip(factors) {
-                to.iter_mut().for_each(|x| *x *= factor);
             }
         }
     }

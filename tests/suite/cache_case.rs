@@ -3,7 +3,7 @@
 use crate::case::normal;
 use flashlet::{
     Attention, Cached, E4m3, E5m2, Error, Format, Given, Heads, Inputs, Level, Mask, Offset,
-    Outputs, Overflow, Precision, Q4_0, Q8_0, Scales, Shape, View, ViewMut, Window,
+    Outputs, Overflow, Precision, Q4_0, Q8_0, Scales, Shape, View, ViewMut, Window, hadamard,
 };
 use half::{bf16, f16};
 
@@ -151,6 +151,13 @@ pub(crate) fn random_tokens(heads: Heads, n: usize, seed: u64) -> [Vec<f32>; 2] 
         .map(|(dim, side)| normal(n * heads.kv * dim, 2 * seed + side))
 }
 
+/// Turns rows.
+pub(crate) fn rotate(is_rotated: bool, rows: &mut [f32], dim: usize) {
+    if is_rotated {
+        rows.chunks_exact_mut(dim).for_each(hadamard);
+    }
+}
+
 /// What a format keeps of them.
 pub(crate) fn kept<F: Reference>(heads: Heads, tokens: &[Vec<f32>; 2], scaling: Scaling) -> Tokens {
     let [keys, values] = [(0, heads.dim), (1, heads.v_dim)].map(|(side, dim)| -> Vec<Vec<f32>> {
@@ -184,6 +191,8 @@ pub(crate) struct Queries {
     pub(crate) q: Vec<f32>,
     pub(crate) sight: Sight,
     pub(crate) way: Way,
+    /// Whether the cache turns keys, and so queries.
+    pub(crate) is_rotated: bool,
 }
 
 impl Queries {
@@ -214,7 +223,9 @@ impl Queries {
             tokens.iter().flat_map(all).collect()
         });
         let [k, v] = [View::packed(&k, shape.k()).unwrap(), View::packed(&v, shape.v()).unwrap()];
-        let inputs = Inputs::new(View::packed(&self.q, shape.q()).unwrap(), k, v).kv_lens(&*lens);
+        let mut q = self.q.clone();
+        rotate(self.is_rotated, &mut q, dim);
+        let inputs = Inputs::new(View::packed(&q, shape.q()).unwrap(), k, v).kv_lens(&*lens);
         attend(shape, self.sight.mask(), self.way, inputs).unwrap()
     }
 }

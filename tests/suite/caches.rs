@@ -1,7 +1,7 @@
 //! Caches against a list of tokens: whatever is done to them, attention has the bits of f32 tensors of what they keep.
 
 use crate::cache_case::{
-    Queries, Reference, Scaling, Sight, Tokens, kept, misses, random_tokens, scales, ways,
+    Queries, Reference, Scaling, Sight, Tokens, kept, misses, random_tokens, rotate, scales, ways,
 };
 use crate::case::{assert_same_bits, normal};
 use flashlet::{
@@ -56,6 +56,7 @@ fn heads() -> Heads {
 struct Setting {
     scaling: Scaling,
     by_head: bool,
+    is_rotated: bool,
     way: usize,
 }
 
@@ -71,7 +72,15 @@ impl Setting {
         let v = vec![F::default(); shape.value_len::<F>()].leak();
         let [ks, vs] = [heads.dim, heads.v_dim]
             .map(|dim| scales::<F>(self.scaling, shape.rows(), [heads.kv, dim]));
-        KvCache::new(shape, k, v).unwrap().scales(ks, vs).unwrap()
+        let cache = KvCache::new(shape, k, v).unwrap().scales(ks, vs).unwrap();
+        if self.is_rotated { cache.rotated() } else { cache }
+    }
+
+    /// What a cache keeps of tokens.
+    fn kept<F: Reference>(&self, tokens: &[Vec<f32>; 2]) -> Tokens {
+        let mut tokens = tokens.clone();
+        rotate(self.is_rotated, &mut tokens[0], heads().dim);
+        kept::<F>(heads(), &tokens, self.scaling)
     }
 }
 
@@ -88,7 +97,7 @@ fn assert_attends(setting: Setting, cache: &dyn flashlet::Cached, tokens: &[&Tok
     let (sight, heads) = (Sight { window, sinks }, heads());
     let way = ways().nth(setting.way % ways().count()).unwrap();
     let q = normal(tokens.len() * q_len * heads.q * heads.dim, 77);
-    let queries = Queries { heads, q_len, q, sight, way };
+    let queries = Queries { heads, q_len, q, sight, way, is_rotated: setting.is_rotated };
     let found = queries.cached(cache);
     if tokens.iter().any(|tokens| misses(tokens, q_len, sight)) {
         assert!(matches!(found, Err(Error::Evicted { .. })), "{setting:?} {step:?}: {found:?}");
@@ -110,7 +119,7 @@ fn one_sequence<F: Reference>(setting: Setting, ring_sinks: usize, steps: &[Step
             Step::Append(n) => {
                 let tokens = random_tokens(heads(), n, seed as u64);
                 let [k, v] = views(&tokens, n);
-                let kept = kept::<F>(heads(), &tokens, setting.scaling);
+                let kept = setting.kept::<F>(&tokens);
                 if all.len() + n > CAPACITY {
                     let error = straight.append(k, v).unwrap_err();
                     let (needed, given) = (all.len() + n, CAPACITY);
@@ -163,7 +172,8 @@ fn many_sequences<F: Reference>(setting: Setting, block_len: usize, steps: &[Ste
     let [ks, vs] = [heads.dim, heads.v_dim]
         .map(|dim| scales::<F>(setting.scaling, shape.rows(), [heads.kv, dim]));
     let counts = vec![9; BLOCKS].leak();
-    let mut cache = PagedCache::new(shape, k, v, counts).unwrap().scales(ks, vs).unwrap();
+    let cache = PagedCache::new(shape, k, v, counts).unwrap().scales(ks, vs).unwrap();
+    let mut cache = if setting.is_rotated { cache.rotated() } else { cache };
     let table = || vec![12345; BLOCKS / 2].leak();
     let mut sequences: Vec<(Pages<'_>, Tokens)> = vec![(Pages::new(table()), Vec::new())];
     let mut current = 0;
@@ -176,7 +186,7 @@ fn many_sequences<F: Reference>(setting: Setting, block_len: usize, steps: &[Ste
                 let [k, v] = views(&tokens, n);
                 let before = pages.blocks(block_len).to_vec();
                 match cache.append(pages, k, v) {
-                    Ok(()) => list.extend(kept::<F>(heads, &tokens, setting.scaling)),
+                    Ok(()) => list.extend(setting.kept::<F>(&tokens)),
                     Err(error) => {
                         let needed = (list.len() + n).div_ceil(block_len);
                         match error {
@@ -271,11 +281,12 @@ proptest! {
         format in 0_usize..8,
         scaling in 0_usize..6,
         by_head: bool,
+        is_rotated: bool,
         way in 0_usize..8,
         sinks in 0_usize..6,
         steps in steps(),
     ) {
-        let setting = Setting { scaling: Scaling::None, by_head, way };
+        let setting = Setting { scaling: Scaling::None, by_head, is_rotated, way };
         with_format!(format, one_sequence(scaling, setting, sinks, &steps));
     }
 
@@ -284,11 +295,12 @@ proptest! {
         format in 0_usize..8,
         scaling in 0_usize..6,
         by_head: bool,
+        is_rotated: bool,
         way in 0_usize..8,
         block_len in 1_usize..13,
         steps in steps(),
     ) {
-        let setting = Setting { scaling: Scaling::None, by_head, way };
+        let setting = Setting { scaling: Scaling::None, by_head, is_rotated, way };
         with_format!(format, many_sequences(scaling, setting, block_len, &steps));
     }
 }
