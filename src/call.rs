@@ -77,11 +77,17 @@ impl Lens<'_> {
 }
 
 impl Inputs<'_> {
+    /// Whether queries have the shape that the plan says.
+    pub(crate) fn check_queries(&self, shape: &Shape) -> Result<(), Error> {
+        let (tensor, expected, given) = (Tensor::Q, shape.q(), self.q.dims());
+        if expected == given { Ok(()) } else { Err(Error::Shape { tensor, expected, given }) }
+    }
+
     /// Whether they have the shape that the plan says.
     pub(crate) fn check(&self, shape: &Shape) -> Result<(), Error> {
-        let views = [(Tensor::Q, shape.q(), self.q.dims()), (Tensor::K, shape.k(), self.k.dims())];
+        self.check_queries(shape)?;
         for (tensor, expected, given) in
-            views.into_iter().chain([(Tensor::V, shape.v(), self.v.dims())])
+            [(Tensor::K, shape.k(), self.k.dims()), (Tensor::V, shape.v(), self.v.dims())]
         {
             if expected != given {
                 return Err(Error::Shape { tensor, expected, given });
@@ -223,6 +229,12 @@ impl<'a> Call<'a> {
 /// A share of a call's work, with the right to write its rows of the output.
 #[derive(Debug)]
 pub struct Part<'a>(Job<'a>);
+
+impl<'a> Part<'a> {
+    pub(crate) const fn new(job: Job<'a>) -> Self {
+        Part(job)
+    }
+}
 
 impl Part<'_> {
     /// Does this share of the work.

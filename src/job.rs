@@ -29,6 +29,8 @@ pub struct Bound<'a> {
     /// `scale * log2(e)`.
     pub(crate) scale: f32,
     pub(crate) q: AnyView<'a>,
+    /// Queries of the longest sequence, where there are several of different lengths.
+    pub(crate) longest: usize,
     /// What a cache has turned its keys by, and turns queries by.
     pub(crate) turn: Option<RowTurn>,
     pub(crate) k: Staged<'a>,
@@ -141,7 +143,8 @@ impl Bound<'_> {
     fn turn_queries(&self, tile: &QueryTile, rows: Range<usize>, to: &mut [f32], width: usize) {
         let (places, dim) = (&mut self.shape.heads.rows_of(tile.g, rows), self.shape.heads.dim);
         if let Some(rope) = self.changes.queries {
-            rope.turn(self.q, tile.b, places, to, width);
+            let tokens = [self.shape.batch, self.longest];
+            rope.turn((self.q, tokens), tile.b, places, to, width);
         } else {
             of_any!(Stored, self.q.0, (view, moves) => {
                 for ((i, h), to) in places.zip(to.chunks_exact_mut(width.max(1))) {

@@ -46,7 +46,7 @@
 //! Data flow downwards; each line is a file.
 //! ```text
 //! shape view mask error    what the caller says; `mask/` holds the patterns that a band cannot say
-//! plan call job            checked once, then run, whole or in parts
+//! plan call varlen job     checked once, then run, whole or in parts, of sequences as long or of any lengths
 //! tiling dispatch entry    which function, specialised for which head size and instruction set
 //! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
 //! cache                    keys and values from call to call: straight, in a ring, in blocks
@@ -115,6 +115,7 @@ mod staged;
 mod state;
 mod temperature;
 mod tiling;
+mod varlen;
 mod view;
 
 pub use bias::{BiasTensor, Lookup, T5Bias};
@@ -152,6 +153,7 @@ pub use simd::Level;
 pub use state::State;
 pub use temperature::{Temperature, Tempered, Untempered};
 pub use tiling::TILE_K;
+pub use varlen::{Varlen, VarlenPart};
 pub use view::{AnyView, AnyViewMut, Strides, View, ViewMut};
 
 /// The README's example, compiled.

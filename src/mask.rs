@@ -15,6 +15,7 @@ pub use documents::Documents;
 pub(crate) use pattern::Only;
 pub use pattern::{And, Coverage, Or, Pattern, Place};
 pub use tables::{Cell, Classify, Predicate, Table, Unknown};
+pub(crate) use tokens::ascending;
 pub use tokens::{Chunks, Dilation, Globals, Prefix};
 pub(crate) use visible::Visible;
 

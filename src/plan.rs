@@ -10,13 +10,12 @@ use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
 use crate::position::TurnedQueries;
 use crate::products::Precision;
-use crate::relative::{self, RelativeKeys, RelativeValues};
-use crate::shape::{Heads, Shape, index_of};
+use crate::relative::{RelativeKeys, RelativeValues};
+use crate::shape::{Shape, index_of};
 use crate::simd::Level;
 use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::state::State;
-use crate::tiling::{Room, TILE_K};
 use core::ops::Range;
 
 /// Softmax attention of one shape under one mask: `o = softmax(scale * q k^T) v` for every head.
@@ -93,6 +92,18 @@ impl<'m> Attention<'m> {
     pub fn precision(&self, precision: Precision) -> Self {
         let entry = self.choose(self.entry.level(), precision);
         Attention { entry, precision, ..self.clone() }
+    }
+
+    /// The same plan for fewer queries.
+    #[inline]
+    pub(crate) fn of_sequence(&self, q_len: usize) -> Self {
+        let plan = Attention { shape: Shape { q_len, ..self.shape }, ..self.clone() };
+        Attention { entry: plan.choose(self.entry.level(), self.precision), ..plan }
+    }
+
+    /// Whether relative keys or values want scratch.
+    pub(crate) const fn is_relative(&self) -> bool {
+        self.changes.keys.is_some() || self.changes.values.is_some()
     }
 
     fn choose(&self, level: Level, precision: Precision) -> Entry {
@@ -320,7 +331,7 @@ impl<'m> Attention<'m> {
     }
 
     /// How rows are cut into query tiles: first ones that see more than those behind them are a tile of their own.
-    fn grid(&self) -> Grid {
+    pub(crate) fn grid(&self) -> Grid {
         let Shape { q_len, kv_len, heads, .. } = self.shape;
         let first = self.mask.first_position(q_len, kv_len);
         let lead = self.only.0.map_or(0, |pattern| (pattern.lead() as i64).saturating_sub(first));
@@ -329,6 +340,7 @@ impl<'m> Attention<'m> {
         Grid::new(self.entry.tiling().rows, q_len * group, lead * group)
     }
 
+    #[inline(never)]
     fn bind_claim<'a>(
         &self,
         inputs: Inputs<'a>,
@@ -369,30 +381,23 @@ impl<'m> Attention<'m> {
         #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the scale")]
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         let keys = self.keys.clone();
-        let bound =
-            Bound { entry, shape, mask, only, changes, keys, scale, q, turn, k, v, lens, sinks };
+        let longest = shape.q_len;
+        let bound = Bound {
+            entry,
+            shape,
+            mask,
+            only,
+            changes,
+            keys,
+            scale,
+            q,
+            longest,
+            turn,
+            k,
+            v,
+            lens,
+            sinks,
+        };
         bound.check_evicted().map(|()| bound)
-    }
-}
-
-impl Heads {
-    /// Floats of scratch that are enough for these heads on `level`, whatever the lengths and
-    /// whatever the tensors are stored as: for arrays whose size must be known when compiling. What is relative wants more:
-    /// [`Heads::relative_scratch_len`].
-    #[must_use]
-    pub const fn scratch_len(self, level: Level) -> usize {
-        Entry::most_scratch(level, self, Room::Staged)
-    }
-
-    /// Floats of scratch that a plan with relative keys or values wants beside those.
-    #[must_use]
-    pub const fn relative_scratch_len(self, level: Level) -> usize {
-        relative::room_len(level, TILE_K, self)
-    }
-
-    /// As [`Heads::scratch_len`], where keys and values are f32.
-    #[must_use]
-    pub const fn scratch_len_in_place(self, level: Level) -> usize {
-        Entry::most_scratch(level, self, Room::InPlace)
     }
 }

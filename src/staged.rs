@@ -341,6 +341,8 @@ impl<'a> Staged<'a> {
 impl Copied {
     /// What is not f32 is copied; so is f32 whose rows would evict each other, if enough blocks read it and
     /// `scratch_len` floats leave room.
+    // Once in a binary: for keys and for values.
+    #[inline(never)]
     fn if_needed(
         source: &Source<'_>,
         dim: usize,

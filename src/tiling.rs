@@ -1,6 +1,9 @@
 //! How one key/value head's work is cut: register tiles, query tiles, key tiles, and the scratch
 //! that follows from them.
 
+use crate::dispatch::Entry;
+use crate::relative;
+use crate::shape::Heads;
 use crate::simd::{DEEP, Level};
 
 /// Keys in a tile, on every level. Bits depend on it: a tile's sums start at zero and join the
@@ -197,4 +200,26 @@ impl Tiling {
 
 pub(crate) const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
+}
+
+impl Heads {
+    /// Floats of scratch that are enough for these heads on `level`, whatever the lengths and
+    /// whatever the tensors are stored as: for arrays whose size must be known when compiling. What is relative wants more:
+    /// [`Heads::relative_scratch_len`].
+    #[must_use]
+    pub const fn scratch_len(self, level: Level) -> usize {
+        Entry::most_scratch(level, self, Room::Staged)
+    }
+
+    /// Floats of scratch that a plan with relative keys or values wants beside those.
+    #[must_use]
+    pub const fn relative_scratch_len(self, level: Level) -> usize {
+        relative::room_len(level, TILE_K, self)
+    }
+
+    /// As [`Heads::scratch_len`], where keys and values are f32.
+    #[must_use]
+    pub const fn scratch_len_in_place(self, level: Level) -> usize {
+        Entry::most_scratch(level, self, Room::InPlace)
+    }
 }

@@ -68,7 +68,12 @@ impl Strides {
             return Ok(());
         }
         let mut axes = [(self.batch, dims[0]), (self.token, dims[1]), (self.head, dims[2])];
-        axes.sort_unstable();
+        // Of three a network, for a library's sort is large.
+        for [a, b] in [[0, 1], [1, 2], [0, 1]] {
+            if axes[a] > axes[b] {
+                axes.swap(a, b);
+            }
+        }
         let mut extent = dims[3];
         for (stride, len) in axes.into_iter().filter(|&(_, len)| len > 1) {
             if stride < extent {
@@ -159,6 +164,14 @@ impl<'a, T: Copy> View<'a, T> {
         }
         let data = self.data.get(start * self.strides.token..).unwrap_or(&[]);
         Ok(View { data, dims: [batch, end - start, heads, dim], strides: self.strides })
+    }
+
+    /// Some tokens of the first sequence, as those of each of a batch.
+    #[inline]
+    fn sequence(&self, tokens: &Range<usize>, batch: usize) -> Self {
+        let (strides, [.., heads, dim]) = (Strides { batch: 0, ..self.strides }, self.dims);
+        let data = self.data.get(tokens.start * strides.token..).unwrap_or(&[]);
+        View { data, dims: [batch, tokens.len(), heads, dim], strides }
     }
 
     /// Whether the rows of another view begin each of this one's.
@@ -293,6 +306,19 @@ impl AnyView<'_> {
     #[must_use]
     pub fn dims(&self) -> [usize; 4] {
         of_any!(Stored, &self.0, (view, _) => view.dims())
+    }
+}
+
+impl<'a> AnyView<'a> {
+    /// Some tokens of the first sequence, as those of each of a batch.
+    #[inline]
+    pub(crate) fn sequence(&self, tokens: &Range<usize>, batch: usize) -> AnyView<'a> {
+        // Functions are handed on: named anew they would link those of every element.
+        AnyView(match self.0 {
+            Stored::F32(view, moves) => Stored::F32(view.sequence(tokens, batch), moves),
+            Stored::F16(view, moves) => Stored::F16(view.sequence(tokens, batch), moves),
+            Stored::Bf16(view, moves) => Stored::Bf16(view.sequence(tokens, batch), moves),
+        })
     }
 }
 

@@ -70,6 +70,7 @@ fn a_callers_binary_holds_no_panic_and_no_allocation() {
         "cached",
         "paged",
         "grouped",
+        "packed",
     ] {
         assert!(symbols.iter().any(|name| name == function), "{function} is there");
     }

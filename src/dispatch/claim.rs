@@ -97,7 +97,12 @@ pub(crate) struct Claim<'a> {
     o: Out,
     strides: Strides,
     sums: Sums,
+    /// Log-sum-exps of a head.
+    lse_len: usize,
     shape: Shape,
+    /// The first sequence; what was lent begins with it.
+    first: usize,
+    sequences: usize,
     grid: Grid,
     index: usize,
     count: NonZero<usize>,
@@ -156,7 +161,10 @@ impl<'a> Claim<'a> {
             o,
             strides,
             sums: Sums::Dropped,
+            lse_len: shape.q_len,
             shape,
+            first: 0,
+            sequences: shape.batch,
             grid,
             index: 0,
             count: NonZero::<usize>::MIN,
@@ -179,6 +187,43 @@ impl<'a> Claim<'a> {
         Claim { index, count, ..unsafe { self.copy() } }
     }
 
+    /// Of an output that has the tokens of several sequences one behind the other, the rows of sequence `b`; the claim waits until it is
+    /// done. `None` if there are no such tokens.
+    #[inline]
+    pub(crate) fn sequence(
+        &mut self,
+        shape: Shape,
+        b: usize,
+        tokens: &Range<usize>,
+        grid: Grid,
+    ) -> Option<Claim<'_>> {
+        let Shape { batch, q_len, heads, .. } = self.shape;
+        let is_inside = batch == 1 && heads == shape.heads && tokens.end <= q_len;
+        if !is_inside || tokens.len() != shape.q_len || b >= shape.batch {
+            return None;
+        }
+        // SAFETY: `self` stays borrowed for as long as the copy lives.
+        let claim = unsafe { self.copy() };
+        let row = tokens.start * self.strides.token;
+        // Inside what was lent: the tokens are, unless there are none, and then nothing is reached.
+        let sums = match self.sums {
+            Sums::Dropped => Sums::Dropped,
+            Sums::Lse(lse) => Sums::Lse(lse.wrapping_add(tokens.start)),
+            Sums::State { m, l } => {
+                let rows = tokens.start * heads.q;
+                Sums::State { m: m.wrapping_add(rows), l: l.wrapping_add(rows) }
+            }
+        };
+        let o = match self.o {
+            Out::F32(o, moves) => Out::F32(o.wrapping_add(row), moves),
+            Out::F16(o, moves) => Out::F16(o.wrapping_add(row), moves),
+            Out::Bf16(o, moves) => Out::Bf16(o.wrapping_add(row), moves),
+        };
+        // Each share begins with another sequence, lest the first one gets all single tiles.
+        let index = (self.index + b) % self.count;
+        Some(Claim { o, sums, shape, first: b, sequences: 1, grid, index, ..claim })
+    }
+
     /// The same claim again.
     ///
     /// # Safety
@@ -192,13 +237,15 @@ impl<'a> Claim<'a> {
     /// (0 1 2, 2 1 0, 0 1 2 ...): under a causal mask later tiles cost more, and so no share gets the
     /// dear end of every round.
     fn items(&self) -> impl Iterator<Item = usize> + use<> {
-        let Shape { batch, q_len, heads, .. } = self.shape;
-        let items = if q_len == 0 { 0 } else { batch * heads.kv * self.grid.tiles() };
-        let (index, count) = (self.index, self.count);
+        let Shape { q_len, heads, .. } = self.shape;
+        let each = heads.kv * self.grid.tiles();
+        let items = if q_len == 0 { 0 } else { self.sequences * each };
+        let (index, count, first) = (self.index, self.count, self.first * each);
         let rounds = items / count + usize::from(items % count != 0);
         (0..rounds)
             .map(move |round| round * count.get() + deal(round, index, count))
             .filter(move |&item| item < items)
+            .map(move |item| first + item)
     }
 
     /// The query tiles of this share: their key/value head, counted through all sequences, and their rows.
@@ -231,7 +278,7 @@ impl<'a> Claim<'a> {
         let (Some((i, h)), true) = (place, self.owns_rows([b, g], &(row..row + 1))) else {
             return;
         };
-        let at = self.strides.offset(b, i, h);
+        let at = self.offset(b, i, h);
         let row = channels.get(..self.shape.heads.v_dim).unwrap_or(channels);
         // SAFETY: this share owns the row, so it lies inside the output (`owns_rows`) and nobody else
         // reaches it.
@@ -262,7 +309,7 @@ impl<'a> Claim<'a> {
             of_out!(self.o, (o, mover) => {
                 let mut to = core::array::from_fn(|_| &mut [][..]);
                 for (to, (i, h)) in to.iter_mut().zip(places.clone()) {
-                    *to = row_at(o, self.strides.offset(b, i, h), v_dim);
+                    *to = row_at(o, self.offset(b, i, h), v_dim);
                 }
                 mover.lift(columns, width, &mut to);
             });
@@ -276,17 +323,23 @@ impl<'a> Claim<'a> {
     pub(crate) fn expect(&self, [b, g]: [usize; 2], rows: Range<usize>) {
         let Heads { v_dim, .. } = self.shape.heads;
         for (i, h) in self.shape.heads.rows_of(g, rows) {
-            let at = self.strides.offset(b, i, h);
+            let at = self.offset(b, i, h);
             of_out!(self.o, (o, _) => prefetch_row(o.wrapping_add(at), v_dim));
         }
+    }
+
+    /// Where a row of sequence `b` begins.
+    fn offset(&self, b: usize, i: usize, h: usize) -> usize {
+        self.strides.offset(b.wrapping_sub(self.first), i, h)
     }
 
     /// Whether these rows exist and belong to this share: they lie in one query tile, which was dealt to
     /// it. `ViewMut` checked that all rows lie inside its slice and apart from each other, and
     /// `Claim::rows` that they are the ones that the shape has; each share exists once.
     fn owns_rows(&self, [b, g]: [usize; 2], rows: &Range<usize>) -> bool {
-        let Shape { batch, q_len, heads, .. } = self.shape;
-        let exist = b < batch && g < heads.kv && rows.end <= q_len * heads.group();
+        let Shape { q_len, heads, .. } = self.shape;
+        let b = b.wrapping_sub(self.first);
+        let exist = b < self.sequences && g < heads.kv && rows.end <= q_len * heads.group();
         if !exist || rows.is_empty() {
             return false;
         }
@@ -300,15 +353,16 @@ impl<'a> Claim<'a> {
     /// # Safety
     /// The row exists, and this share owns it.
     unsafe fn write_sums(&mut self, [b, i, h]: [usize; 3], (m, l): (f32, f32)) {
-        let Shape { q_len, heads, .. } = self.shape;
+        let (Shape { q_len, heads, .. }, b) = (self.shape, b.wrapping_sub(self.first));
         let state_row = (b * q_len + i) * heads.q + h;
         // SAFETY: both indices are below `batch * q_len * q_heads`, the length that `output` and
-        // `state` checked, and belong to this row alone.
+        // `state` checked, and belong to this row alone; those of one sequence among several one behind
+        // the other count from its first token.
         unsafe {
             match self.sums {
                 Sums::Dropped => {}
                 Sums::Lse(lse) => {
-                    *lse.add((b * heads.q + h) * q_len + i) = crate::state::lse(m, l);
+                    *lse.add((b * heads.q + h) * self.lse_len + i) = crate::state::lse(m, l);
                 }
                 Sums::State { m: all_m, l: all_l } => {
                     *all_m.add(state_row) = m;

@@ -235,7 +235,7 @@ impl Pattern for Dilation {
 }
 
 /// Whether a list ascends, strictly if `strict`.
-pub(super) fn ascending(list: List, values: &[u32], strict: bool) -> Result<(), Error> {
+pub(crate) fn ascending(list: List, values: &[u32], strict: bool) -> Result<(), Error> {
     for (index, pair) in values.windows(2).enumerate() {
         if let [before, value] = *pair
             && (value < before || strict && value == before)

@@ -48,10 +48,10 @@ impl<'a> TurnedQueries<'a> {
 
 /// What a plan may hold of turned queries, so that it links no rope unless it has one.
 pub(crate) trait QueryTurn: Sync {
-    /// Turns queries: row `n` of `to`, `width` floats each, is query `(i, h)` of sequence `b`, the `n`-th of `places`.
+    /// Turns queries, whose positions are of some tokens `[batch, len]`: row `n` of `to`, `width` floats each, is query `(i, h)` of sequence `b`, the `n`-th of `places`.
     fn turn(
         &self,
-        queries: AnyView<'_>,
+        queries: (AnyView<'_>, [usize; 2]),
         b: usize,
         places: &mut dyn Iterator<Item = (usize, usize)>,
         to: &mut [f32],
@@ -62,18 +62,18 @@ pub(crate) trait QueryTurn: Sync {
 impl QueryTurn for TurnedQueries<'_> {
     fn turn(
         &self,
-        queries: AnyView<'_>,
+        (queries, tokens): (AnyView<'_>, [usize; 2]),
         b: usize,
         places: &mut dyn Iterator<Item = (usize, usize)>,
         to: &mut [f32],
         width: usize,
     ) {
-        let [batch, len, _, dim] = queries.dims();
+        let [.., dim] = queries.dims();
         let (mut room, level) = (Row::new(), self.rope.available());
         let mut rows = places.zip(to.chunks_exact_mut(width.max(1))).peekable();
         // The heads of a token come one after the other.
         while let Some(&((i, _), _)) = rows.peek() {
-            let angles = self.rope.row(&self.positions, [batch, len], [b, i], &mut room);
+            let angles = self.rope.row(&self.positions, tokens, [b, i], &mut room);
             let token = self.rope.token(b, i, angles);
             while let Some(((_, h), to)) = rows.next_if(|((of, _), _)| *of == i) {
                 let to = to.get_mut(..dim).unwrap_or(&mut []);

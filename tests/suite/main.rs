@@ -41,3 +41,4 @@ mod states;
 mod storage;
 mod turned_keys;
 mod turned_queries;
+mod varlen;
