@@ -12,7 +12,7 @@ pub use blocks::{BLOCK, Q4_0, Q8_0};
 pub(crate) use blocks::{away, largest};
 pub(crate) use coded::Coded;
 pub use format::Format;
-pub(crate) use format::{Affine, decode};
+pub(crate) use format::{Affine, MARKS, decode};
 pub use fp8::{E4m3, E5m2, Overflow};
 
 use crate::dispatch::{MoveTable, ROPES_BF16, ROPES_F16, ROPES_F32, RopeTable};
@@ -20,15 +20,22 @@ use crate::simd::{Block, DEEP, Simd};
 use crate::view::{AnyView, AnyViewMut, Stored, StoredMut, View, ViewMut};
 use half::{bf16, f16};
 
-/// A type that tensors are stored in: `f32`, `half::f16` or `half::bf16`.
-pub trait Elem: Copy + Default + Sealed + 'static {
-    /// The first lanes of `from` as f32; zeros if there are not as many.
+/// Numbers that lanes are loaded with, widened on their way into a register.
+pub trait Loaded: Copy + Default + 'static {
+    /// What lanes are to be multiplied by, a power of two: the unit that instructions leave them in.
+    const UNIT: f32 = 1.0;
+
+    /// The first lanes of `from` as f32, in units of [`Loaded::UNIT`]; zeros if there are not as many.
     fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32;
-    /// Writes the first lanes of `to`, rounded to nearest even; nothing if there are not as many.
-    fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]);
     /// Channels of as many rows as a vector has lanes, as f32: lane `i` of vector `c` is channel `c` of
     /// row `i`.
     fn columns<S: Simd>(simd: S, block: Block<'_, S, Self>) -> [S::F32; DEEP];
+}
+
+/// A type that tensors are stored in: `f32`, `half::f16` or `half::bf16`.
+pub trait Elem: Loaded + Sealed {
+    /// Writes the first lanes of `to`, rounded to nearest even; nothing if there are not as many.
+    fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]);
     /// The nearest bf16.
     fn to_bf16(self) -> bf16;
 }
@@ -53,18 +60,20 @@ pub(crate) use sealed::Sealed;
 /// `$load`, `$store` and `$columns` are the operations of `Simd` for `$type`, `$Variant` that of the views.
 macro_rules! elem {
     ($type:ty, $Variant:ident, $ROPES:ident, $load:ident, $store:ident, $columns:ident, |$x:ident| $bf16:expr) => {
-        impl Elem for $type {
+        impl Loaded for $type {
             #[inline(always)]
             fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32 {
                 simd.$load(from)
             }
             #[inline(always)]
-            fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]) {
-                simd.$store(x, to);
-            }
-            #[inline(always)]
             fn columns<S: Simd>(simd: S, block: Block<'_, S, Self>) -> [S::F32; DEEP] {
                 simd.$columns(block)
+            }
+        }
+        impl Elem for $type {
+            #[inline(always)]
+            fn store<S: Simd>(simd: S, x: S::F32, to: &mut [Self]) {
+                simd.$store(x, to);
             }
             #[inline(always)]
             fn to_bf16(self) -> bf16 {
@@ -83,6 +92,29 @@ macro_rules! elem {
             }
         }
     };
+}
+
+/// Codes of a byte: no tensors.
+macro_rules! bytes {
+    ($($type:ty, $unit:expr, $load:ident, $columns:ident;)*) => { $(
+        impl Loaded for $type {
+            const UNIT: f32 = $unit;
+            #[inline(always)]
+            fn load<S: Simd>(simd: S, from: &[Self]) -> S::F32 {
+                simd.$load(from)
+            }
+            #[inline(always)]
+            fn columns<S: Simd>(simd: S, block: Block<'_, S, Self>) -> [S::F32; DEEP] {
+                simd.$columns(block)
+            }
+        }
+    )* };
+}
+
+bytes! {
+    i8, 1.0, load_i8, columns_i8;
+    E4m3, E4m3::UNIT_OF_LANES, load_e4m3, columns_e4m3;
+    E5m2, 1.0, load_e5m2, columns_e5m2;
 }
 
 elem!(f32, F32, ROPES_F32, load, store, columns, |x| bf16::from_f32(x));

@@ -8,9 +8,9 @@
 //! the order of the steps, and nothing is ever summed across lanes: that is why the same number has
 //! the same bits whichever way round it was computed.
 
-use crate::elem::Elem;
+use crate::elem::Loaded;
 use crate::products::Products;
-use crate::simd::{Block, DEEP, Patch, Simd, Walk};
+use crate::simd::{Block, DEEP, Patch, RowScales, Simd, Walk};
 
 /// `R` numbers by `N` vectors.
 pub(crate) type RegisterTile<V, const N: usize, const R: usize> = [[V; N]; R];
@@ -83,10 +83,11 @@ where
 }
 
 /// As [`outer`] for one vector of rows whose channels lie side by side: it is turned [`DEEP`] channels
-/// at a time, in registers. Meanwhile a `walk` goes over as many bytes.
+/// at a time, in registers, and scaled. Meanwhile a `walk` goes over as many bytes.
 #[inline(always)]
-pub(crate) fn outer_deep<'a, S: Simd, T: Elem, const R: usize>(
+pub(crate) fn outer_deep<'a, S: Simd, T: Loaded, A: RowScales, const R: usize>(
     simd: S,
+    scales: A::Lanes<S>,
     steps: impl Iterator<Item = (Patch<'a, f32, R>, Block<'a, S, T>)>,
     walk: &mut Walk,
 ) -> [S::F32; R] {
@@ -94,6 +95,7 @@ pub(crate) fn outer_deep<'a, S: Simd, T: Elem, const R: usize>(
     for (a, block) in steps {
         let columns = T::columns(simd, block);
         for (c, column) in columns.into_iter().enumerate() {
+            let column = A::column(simd, column, scales);
             for (r, sum) in sum.iter_mut().enumerate() {
                 *sum = simd.mul_add(simd.splat(a.at(c, r)), column, *sum);
             }

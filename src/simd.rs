@@ -30,12 +30,13 @@ mod portable;
 mod quads;
 mod rows;
 mod scalar;
+mod scaled;
 mod squares;
 mod steps;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::elem::Elem;
+use crate::elem::{E4m3, E5m2, Loaded};
 use half::{bf16, f16};
 
 pub use blocks::Block;
@@ -51,6 +52,7 @@ pub use portable::Portable;
 pub use quads::Int8Products;
 pub(crate) use rows::{BlockLanes, CodedBlocks, Rows};
 pub use scalar::Scalar;
+pub(crate) use scaled::{RowScales, Unscaled};
 pub(crate) use squares::{Strip, StripMut, load_columns, store_columns};
 pub(crate) use steps::{Items, Steps};
 #[cfg(target_arch = "x86_64")]
@@ -122,6 +124,21 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     fn load_f16(self, from: &[f16]) -> Self::F32;
     /// As [`Simd::load`], widened exactly.
     fn load_bf16(self, from: &[bf16]) -> Self::F32;
+    /// As [`Simd::load`].
+    #[inline(always)]
+    fn load_i8(self, from: &[i8]) -> Self::F32 {
+        each(self, from, f32::from)
+    }
+    /// As [`Simd::load`], in units of 256. NaN becomes a number.
+    #[inline(always)]
+    fn load_e4m3(self, from: &[E4m3]) -> Self::F32 {
+        each(self, from, |code| code.to_f32() / E4m3::UNIT_OF_LANES)
+    }
+    /// As [`Simd::load`].
+    #[inline(always)]
+    fn load_e5m2(self, from: &[E5m2]) -> Self::F32 {
+        each(self, from, E5m2::to_f32)
+    }
     /// Writes the first [`Simd::LANES`] numbers of `to`; nothing if there are not as many.
     fn store(self, x: Self::F32, to: &mut [f32]);
     /// As [`Simd::store`], rounded to nearest even.
@@ -145,6 +162,22 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
         transposed(self, block)
     }
 
+    /// As [`Simd::columns`].
+    #[inline(always)]
+    fn columns_i8(self, block: Block<'_, Self, i8>) -> [Self::F32; DEEP] {
+        transposed(self, block)
+    }
+    /// As [`Simd::columns`], in units of 256. NaN becomes a number.
+    #[inline(always)]
+    fn columns_e4m3(self, block: Block<'_, Self, E4m3>) -> [Self::F32; DEEP] {
+        transposed(self, block)
+    }
+    /// As [`Simd::columns`].
+    #[inline(always)]
+    fn columns_e5m2(self, block: Block<'_, Self, E5m2>) -> [Self::F32; DEEP] {
+        transposed(self, block)
+    }
+
     /// The longest run of whole aligned vectors inside `scratch`: at least
     /// `(scratch.len() + 1) / LANES - 1` of them.
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [Self::F32];
@@ -152,9 +185,19 @@ pub trait Simd: Copy + sealed::Sealed + 'static {
     fn floats_of(self, vectors: &mut [Self::F32]) -> &mut [f32];
 }
 
+/// The first lanes of `from`, one by one; zeros if there are not as many.
+#[inline(always)]
+fn each<S: Simd, T: Copy>(simd: S, from: &[T], widen: impl Fn(T) -> f32) -> S::F32 {
+    let mut x = [0.0; MAX_LANES];
+    if let Some(from) = from.get(..S::LANES) {
+        x.iter_mut().zip(from).for_each(|(x, code)| *x = widen(*code));
+    }
+    simd.load(&x)
+}
+
 /// [`Simd::columns`] for at most [`DEEP`] lanes: whole vectors of each row, transposed.
 #[inline(always)]
-fn transposed<S: Simd, T: Elem>(simd: S, block: Block<'_, S, T>) -> [S::F32; DEEP] {
+fn transposed<S: Simd, T: Loaded>(simd: S, block: Block<'_, S, T>) -> [S::F32; DEEP] {
     const { assert!(DEEP.is_multiple_of(S::LANES), "a row of a block is whole vectors") };
     let mut columns = [simd.splat(0.0); DEEP];
     for (chunk, columns) in columns.chunks_mut(S::LANES).enumerate() {

@@ -1,12 +1,13 @@
-//! Products of the codes of one side of a cache, in integers.
+//! Products of the codes of one side of a cache where they lie: in lanes of f32, or in integers.
 
+use super::read::{Read, Run};
 use super::scales::{Scales, of_head};
 use super::store::Store;
 use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
 use crate::dispatch::Queries;
 use crate::elem::{BLOCK, Format};
-use crate::simd::Level;
+use crate::simd::{Level, Rows};
 use crate::staged::Ahead;
 use crate::tiling::TILE_K;
 use core::ops::Range;
@@ -16,17 +17,99 @@ impl<F: Format> Store<'_, F> {
     pub(super) fn rounding(&self) -> Option<Rounding> {
         let integers = F::INTEGERS.as_ref()?;
         let (dim, is_whole) = (self.dim, self.dim.is_multiple_of(BLOCK));
-        let is_by_row = match &self.scales {
-            Scales::None | Scales::ByToken(_) => true,
-            Scales::Affine(..) | Scales::Groups(_) => false,
-            Scales::Given(given) => {
-                let own = of_head(given.scales.len(), 0, self.shape.heads, dim);
-                given.zeros.is_empty() && own.len() == 1
-            }
-        };
+        let is_by_row = self.groups().is_none() && self.scales_rows();
         let channels = if F::CHANNELS == BLOCK { BLOCK } else { dim };
         let (scales, offset) = (dim / channels.max(1), integers.offset);
         (is_whole && is_by_row).then_some(Rounding { dim, channels, scales, offset })
+    }
+
+    /// Whether a row is its codes times one number.
+    fn scales_rows(&self) -> bool {
+        match &self.scales {
+            Scales::None | Scales::ByToken(_) => true,
+            Scales::Affine(..) => false,
+            Scales::Groups(groups) => groups.scales_rows(self.sizes()),
+            Scales::Given(given) => {
+                let own = of_head(given.scales.len(), 0, self.shape.heads, self.dim);
+                given.zeros.is_empty() && own.len() == 1
+            }
+        }
+    }
+
+    /// As [`Sealed::lane_scores`](super::read::Sealed).
+    pub(super) fn lane_scores(
+        &self,
+        level: Level,
+        (read, run): (&Read, Run),
+        queries: Rows<'_>,
+        s: &mut [f32],
+        width: usize,
+    ) -> usize {
+        let lanes = level.lanes().max(1);
+        let (Some(table), Some((slot, count))) = (F::LANES, self.codes_of_run(read, run)) else {
+            return 0;
+        };
+        let (count, mut room) = (count / lanes * lanes, [0.0; TILE_K]);
+        let scales = self.lane_scales((slot, count), read.g, table.unit, &mut room);
+        let (row, step) = self.row(slot, read.g);
+        match (scales, self.rows(row, step, count)) {
+            (Some(scales), Some(rows)) if queries.width() == self.dim => {
+                let walk = &mut rows.walk(self.ahead(step, read.ahead));
+                let is_done = (table.scores)(level, queries, (rows, scales), walk, s, width);
+                if is_done { count } else { 0 }
+            }
+            _ => 0,
+        }
+    }
+
+    /// As [`Sealed::lane_sums`](super::read::Sealed).
+    pub(super) fn lane_sums(
+        &self,
+        level: Level,
+        (read, run): (&Read, Run),
+        weights: Weights<'_>,
+        to: &mut [f32],
+        width: usize,
+    ) -> usize {
+        let is_whole = self.dim.is_multiple_of(level.lanes().max(1));
+        let (Some(table), Some((slot, count))) = (F::LANES, self.codes_of_run(read, run)) else {
+            return 0;
+        };
+        let mut room = [0.0; TILE_K];
+        let scales = self.lane_scales((slot, count), read.g, table.unit, &mut room);
+        let (row, step) = self.row(slot, read.g);
+        match (scales, self.rows(row, step, count)) {
+            (Some(scales), Some(rows)) if is_whole => {
+                let walk = &mut rows.walk(self.ahead(step, read.ahead));
+                let is_done = (table.sums)(level, weights, (rows, scales), walk, to, width);
+                if is_done { count } else { 0 }
+            }
+            _ => 0,
+        }
+    }
+
+    /// The slot of the first token that is asked for, if codes are there, and how many lie behind each other from it on.
+    fn codes_of_run(&self, read: &Read, (slot, run): Run) -> Option<(usize, usize)> {
+        let (slot, count) = (slot?, run.min(read.keys.len()).min(TILE_K));
+        let rounded = self.groups().map_or(usize::MAX, |groups| groups.rounded());
+        Some((slot, count.min(rounded.checked_sub(slot)?)))
+    }
+
+    /// The scales of so many rows, in units that lanes are loaded in; `None` if they have others, or some that must not be multiplied twice.
+    fn lane_scales<'s>(
+        &self,
+        (slot, count): (usize, usize),
+        h: usize,
+        unit: f32,
+        room: &'s mut [f32; TILE_K],
+    ) -> Option<&'s [f32]> {
+        /// Times a unit they are finite, and exact.
+        const MOST: f32 = 1e30;
+        let scales = room.get_mut(..count).filter(|_| count > 0 && self.scales_rows())?;
+        self.scales_of(slot, (h, 0), scales);
+        let is_usual = scales.iter().fold(true, |all, scale| all & (scale.abs() < MOST));
+        scales.iter_mut().for_each(|scale| *scale *= unit);
+        is_usual.then_some(scales)
     }
 
     /// Rounds weights of its rows.
@@ -80,8 +163,11 @@ impl<F: Format> Store<'_, F> {
                 let own = of_head(given.scales.len(), h, self.shape.heads, self.dim);
                 to.fill(given.scales.get(own.start).copied().unwrap_or(1.0));
             }
-            // Without products of integers nobody asks.
-            Scales::Groups(_) => {}
+            Scales::Groups(groups) => {
+                for (token, to) in (slot..).zip(to) {
+                    *to = groups.of(token, h, self.sizes()).0.first().copied().unwrap_or(1.0);
+                }
+            }
             Scales::ByToken(scales) | Scales::Affine(scales, _) => {
                 let own = scales.get(row..).unwrap_or(&[]).iter().step_by(step.max(1));
                 to.iter_mut().zip(own).for_each(|(to, scale)| *to = *scale);

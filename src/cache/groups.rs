@@ -74,6 +74,16 @@ impl<'a> Groups<'a> {
         !self.zeros.is_empty()
     }
 
+    /// Tokens that are rounded.
+    pub(super) const fn rounded(&self) -> usize {
+        self.rounded
+    }
+
+    /// Whether a row is its codes times one number.
+    pub(super) fn scales_rows(&self, sizes: [usize; 3]) -> bool {
+        !self.has_zeros() && self.own(0, 0, sizes).len() == 1
+    }
+
     /// Of `tokens` tokens those that lie in whole groups.
     const fn whole(&self, tokens: usize) -> usize {
         match tokens.checked_div(self.len) {

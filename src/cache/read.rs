@@ -7,7 +7,7 @@ use crate::decode::products::Weights;
 use crate::dispatch::{Queries, check_len};
 use crate::elem::{BLOCK, Format};
 use crate::error::{Error, Tensor};
-use crate::simd::Level;
+use crate::simd::{Level, Rows};
 use crate::staged::Ahead;
 use crate::tiling::TILE_K;
 use crate::view::AnyView;
@@ -90,6 +90,25 @@ pub trait Sealed {
     fn widen(&self, side: Side, level: Level, read: Read, to: &mut [f32], width: usize);
     /// What turns a row of queries, if keys are turned.
     fn turn(&self) -> Option<fn(&mut [f32])>;
+    /// Scores of the first keys, loaded to lanes where they lie: `s[r * width + j]`. Returns how many they are, whole vectors; 0 if these cannot
+    /// be loaded so.
+    fn lane_scores(
+        &self,
+        level: Level,
+        read: &Read,
+        queries: Rows<'_>,
+        s: &mut [f32],
+        width: usize,
+    ) -> usize;
+    /// Adds sums of the first values, loaded so: `to[r * width + c] += sum_j p[r][j] v[j][c]`. Returns how many they are.
+    fn lane_sums(
+        &self,
+        level: Level,
+        read: &Read,
+        weights: Weights<'_>,
+        to: &mut [f32],
+        width: usize,
+    ) -> usize;
     /// How their products are made in integers, if they can be.
     fn rounding(&self, side: Side) -> Option<Rounding>;
     /// Rounds a row of queries in place: [`Rounding::round`], linked only with a cache.
@@ -152,6 +171,28 @@ impl<T: Kept + Cached> Sealed for T {
     }
     fn turn(&self) -> Option<fn(&mut [f32])> {
         self.stores().0.turn()
+    }
+    fn lane_scores(
+        &self,
+        level: Level,
+        read: &Read,
+        queries: Rows<'_>,
+        s: &mut [f32],
+        width: usize,
+    ) -> usize {
+        let run = self.run_at(read.b, read.keys.start);
+        self.stores().0.lane_scores(level, (read, run), queries, s, width)
+    }
+    fn lane_sums(
+        &self,
+        level: Level,
+        read: &Read,
+        weights: Weights<'_>,
+        to: &mut [f32],
+        width: usize,
+    ) -> usize {
+        let run = self.run_at(read.b, read.keys.start);
+        self.stores().1.lane_sums(level, (read, run), weights, to, width)
     }
     fn rounding(&self, side: Side) -> Option<Rounding> {
         match side {

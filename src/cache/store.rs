@@ -106,6 +106,11 @@ impl<'a, F: Format> Store<'a, F> {
         &self.shape
     }
 
+    /// Tokens, heads and channels.
+    pub(super) const fn sizes(&self) -> [usize; 3] {
+        [self.shape.block_len, self.shape.heads, self.dim]
+    }
+
     /// Of a row.
     pub(super) fn units(&self) -> usize {
         self.dim / F::CHANNELS
@@ -186,7 +191,7 @@ impl<'a, F: Format> Store<'a, F> {
 
     /// Rounds the tokens of a group, in a cache of one block: a token's slot is its index.
     fn encode_group(&mut self, tokens: &Range<usize>) {
-        let sizes @ [_, heads, dim] = [self.shape.block_len, self.shape.heads, self.dim];
+        let sizes @ [_, heads, dim] = self.sizes();
         let (units, mut x) = (self.units(), [0.0; Heads::MAX_DIM]);
         for h in 0..heads {
             if let Scales::Groups(groups) = &mut self.scales {
@@ -279,8 +284,7 @@ impl<'a, F: Format> Store<'a, F> {
                 repeated(given.scales.get(own).unwrap_or(&[]), zeros, count)
             }
             Scales::Groups(groups) => {
-                let sizes = [self.shape.block_len, self.shape.heads, self.dim];
-                let (scales, zeros) = groups.of(slot, h, sizes);
+                let (scales, zeros) = groups.of(slot, h, self.sizes());
                 repeated(scales, zeros, count)
             }
             Scales::ByToken(scales) => {

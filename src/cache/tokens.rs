@@ -1,6 +1,6 @@
 //! Tokens on their way into a cache.
 
-use crate::elem::Elem;
+use crate::elem::{Elem, Loaded};
 use crate::position::KeyTurn;
 use crate::shape::Heads;
 use crate::simd::Scalar;
@@ -62,7 +62,7 @@ impl Tokens<'_> {
                 for h in 0..heads {
                     of_any!(Stored, view.0, (view, _) => {
                         let from = view.row(0, i, h);
-                        row.iter_mut().zip(from).for_each(|(to, x)| *to = Elem::load(Scalar, &[*x]));
+                        row.iter_mut().zip(from).for_each(|(to, x)| *to = Loaded::load(Scalar, &[*x]));
                     });
                     each(h, row);
                 }

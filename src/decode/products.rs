@@ -3,42 +3,47 @@
 //! Neither head size nor tile enters here, so there is one function a level and an element
 //! (`dispatch/moves.rs`), and stored numbers are widened on their way into a register.
 
-use crate::elem::Elem;
+use crate::elem::Loaded;
 use crate::outer::{outer, outer_deep};
 use crate::products::F32Products;
-use crate::simd::{Rows, Simd, Steps, Walk};
+use crate::simd::{RowScales, Rows, Simd, Steps, Walk};
 use core::ops::Range;
 
 /// `s[r * width + j] = sum_c q[r][c] k[j][c]`, for the keys of whole vectors and channels up to a multiple
-/// of [`crate::simd::DEEP`]. Meanwhile as many lines come nearer as `walk` goes over.
+/// of [`crate::simd::DEEP`]; `k` are the rows times their `scales`. Meanwhile as many lines come nearer as `walk` goes over.
 #[inline(always)]
-pub(crate) fn scores<S: Simd, T: Elem>(
+pub(crate) fn scores<S: Simd, T: Loaded, A: RowScales>(
     simd: S,
     queries: Rows<'_>,
-    keys: Rows<'_, T>,
+    (keys, scales): (Rows<'_, T>, A),
     walk: &mut Walk,
     s: &mut [f32],
     width: usize,
 ) {
-    let mut to = Scores { queries, keys, walk, s, width };
+    let mut to = Scores { queries, keys, scales, walk, s, width };
     for first in (0..keys.len()).step_by(S::LANES) {
         to.walk(simd, first);
     }
 }
 
 /// What [`scores`] is given.
-struct Scores<'a, T> {
+struct Scores<'a, T, A> {
     queries: Rows<'a>,
     keys: Rows<'a, T>,
+    scales: A,
     walk: &'a mut Walk,
     s: &'a mut [f32],
     width: usize,
 }
 
-impl<T: Elem> Scores<'_, T> {
+impl<T: Loaded, A: RowScales> Scores<'_, T, A> {
     /// All rows of the vector of keys from key `first` on.
     #[inline(always)]
     fn walk<S: Simd>(&mut self, simd: S, first: usize) {
+        // Rows of bytes are short: outside of the inner loop.
+        if size_of::<T>() == 1 && self.walk.moves() {
+            self.walk.fetch_rows(S::LANES, self.keys.width());
+        }
         let mut row = 0;
         while row + 8 <= self.queries.len() {
             self.block::<S, 8>(simd, row, first);
@@ -57,10 +62,12 @@ impl<T: Elem> Scores<'_, T> {
     #[inline(always)]
     fn block<S: Simd, const R: usize>(&mut self, simd: S, row: usize, first: usize) {
         let steps = self.queries.across_deep::<R>(row).and(self.keys.blocks::<S>(first));
+        let scales = self.scales.lanes(simd, first);
         // The first rows ask for all lines.
-        let mut walk = if row == 0 { *self.walk } else { self.keys.walk(0) };
-        let scores = outer_deep::<S, T, R>(simd, steps, &mut walk);
-        if row == 0 {
+        let is_asking = row == 0 && size_of::<T>() > 1;
+        let mut walk = if is_asking { *self.walk } else { self.keys.walk(0) };
+        let scores = outer_deep::<S, T, A, R>(simd, scales, steps, &mut walk);
+        if is_asking {
             *self.walk = walk;
         }
         for (r, scores) in scores.iter().enumerate() {
@@ -87,18 +94,18 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// `to[r * width + c] += sum_j p[r][j] v[j][c]`, for the channels of whole vectors, over the keys that a
+/// `to[r * width + c] += sum_j p[r][j] v[j][c]`, `v` being the rows times their `scales`, for the channels of whole vectors, over the keys that a
 /// row may see: values of others have no influence. Sums that begin at -0.0 take the first term without a change of a bit. Meanwhile as many lines come nearer as `walk` goes over.
 #[inline(always)]
-pub(crate) fn sums<S: Simd, T: Elem>(
+pub(crate) fn sums<S: Simd, T: Loaded, A: RowScales>(
     simd: S,
     weights: Weights<'_>,
-    values: Rows<'_, T>,
+    (values, scales): (Rows<'_, T>, A),
     walk: &mut Walk,
     to: &mut [f32],
     width: usize,
 ) {
-    let mut to = Sums { weights, values, walk, to, width };
+    let mut to = Sums { weights, values, scales, walk, to, width };
     if S::LANES == 1 {
         to.walk::<S, 1, 4>(simd);
     } else if S::LEVEL.registers() < 32 {
@@ -112,15 +119,16 @@ pub(crate) fn sums<S: Simd, T: Elem>(
 }
 
 /// What [`sums`] is given.
-struct Sums<'a, T> {
+struct Sums<'a, T, A> {
     weights: Weights<'a>,
     values: Rows<'a, T>,
+    scales: A,
     walk: &'a mut Walk,
     to: &'a mut [f32],
     width: usize,
 }
 
-impl<T: Elem> Sums<'_, T> {
+impl<T: Loaded, A: RowScales> Sums<'_, T, A> {
     /// All channels, `N` vectors by `R` rows at a time.
     #[inline(always)]
     fn walk<S: Simd, const N: usize, const R: usize>(&mut self, simd: S) {
@@ -167,7 +175,7 @@ impl<T: Elem> Sums<'_, T> {
         first: usize,
     ) {
         let walk = if row == 0 { *self.walk } else { self.values.walk(0) };
-        let values = self.values.wide::<S, N>(simd, first * S::LANES, walk);
+        let values = self.values.scaled::<S, A, N>(simd, first * S::LANES, self.scales, walk);
         let mut steps = self.weights.p.across::<R>(row, self.values.len()).and(values);
         let mut begun = [[simd.splat(0.0); N]; R];
         for (r, begun) in begun.iter_mut().enumerate() {
@@ -186,7 +194,7 @@ impl<T: Elem> Sums<'_, T> {
     #[inline(always)]
     fn seen<S: Simd, const N: usize>(&mut self, simd: S, row: usize, first: usize, bits: &[u64]) {
         let walk = self.values.walk(0);
-        let values = self.values.wide::<S, N>(simd, first * S::LANES, walk);
+        let values = self.values.scaled::<S, A, N>(simd, first * S::LANES, self.scales, walk);
         let steps = self.weights.p.across::<1>(row, self.values.len()).and(values);
         let mut sum = self.begun::<S, N>(simd, row, first);
         for (([weight], values), bits) in steps.zip(bits) {

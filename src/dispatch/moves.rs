@@ -7,7 +7,7 @@ use crate::elem::Elem;
 use crate::moves::{self, RowsOfLanes};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
-use crate::simd::{Level, MAX_LANES, Portable, Rows, Scalar, Walk};
+use crate::simd::{Level, MAX_LANES, Portable, Rows, Scalar, Unscaled, Walk};
 
 /// The functions of each level. An element is linked only where a view of it was made.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ macro_rules! moves {
                 s: &mut [f32],
                 width: usize,
             ) {
-                products::scores($token, queries, keys, walk, s, width);
+                products::scores($token, queries, (keys, Unscaled), walk, s, width);
             }
             $(#[target_feature(enable = $features)])?
             fn sums<T: Elem>(
@@ -208,7 +208,7 @@ macro_rules! moves {
                 to: &mut [f32],
                 width: usize,
             ) {
-                products::sums($token, weights, values, walk, to, width);
+                products::sums($token, weights, (values, Unscaled), walk, to, width);
             }
             Moves {
                 flat: flat::<T>,

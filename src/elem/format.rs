@@ -2,12 +2,15 @@
 
 use super::blocks::{BLOCK, Q4_0, Q8_0, away};
 use super::{E4m3, E5m2, Elem, Overflow, narrow, narrow_bf16};
-use crate::dispatch::IntegerTable;
+use crate::dispatch::{IntegerTable, LaneTable};
 use crate::moves::{get, put};
 use crate::simd::{Rows, Simd, Walk};
 use crate::view::{AnyView, Strides, View};
 use core::fmt::Debug;
 use half::{bf16, f16};
+
+/// Bytes of a vector that [`Format::mark`] marks.
+pub(crate) const MARKS: usize = 64;
 
 /// How a cache keeps numbers: `f32`, `half::f16`, `half::bf16`, [`E4m3`], [`E5m2`], `i8`, [`Q8_0`] or [`Q4_0`].
 ///
@@ -26,6 +29,9 @@ pub trait Format: Copy + Default + Debug + Send + Sync + sealed::Sealed + 'stati
     const MOST: Option<f32>;
     /// Whether a code may be NaN.
     const HAS_NAN: bool;
+    /// Products of its codes in f32, if lanes can be loaded with them.
+    #[doc(hidden)]
+    const LANES: Option<LaneTable<Self>> = None;
     /// Products of its codes, if it is made of integers.
     #[doc(hidden)]
     const INTEGERS: Option<IntegerTable<Self>> = None;
@@ -34,6 +40,12 @@ pub trait Format: Copy + Default + Debug + Send + Sync + sealed::Sealed + 'stati
     fn encode(x: &[f32], zeros: &[i8], overflow: Overflow, to: &mut [Self]);
     /// The first numbers.
     fn decode<S: Simd>(simd: S, from: &[Self], to: &mut [f32]);
+    /// Sets the top bit of some byte if lanes that are loaded with a code do not hold what [`Format::decode`] says.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn mark(codes: &[Self], marks: &mut [[u8; MARKS]; 2]) {
+        let _ = (codes, marks);
+    }
     /// Makes a tensor of them, if they are elements of tensors.
     #[doc(hidden)]
     const VIEW: Option<AsView<Self>> = None;
@@ -80,14 +92,27 @@ elements! {
 
 /// Codes of one number each.
 macro_rules! codes {
-    ($($type:ident, $has_nan:expr, $most:expr, $decode:expr, $integers:expr;)*) => { $(
+    ($($type:ident, $has_nan:expr, $most:expr, $decode:expr, $mark:expr, $integers:expr;)*) => { $(
         impl sealed::Sealed for $type {}
         impl Format for $type {
             const CHANNELS: usize = 1;
             const MOST: Option<f32> = Some($most);
             const HAS_NAN: bool = $has_nan;
+            const LANES: Option<LaneTable<Self>> = Some(LaneTable::new());
             const INTEGERS: Option<IntegerTable<Self>> = $integers;
 
+            #[inline(always)]
+            fn mark(codes: &[Self], [marks, behind]: &mut [[u8; MARKS]; 2]) {
+                let mark: fn(Self) -> u8 = $mark;
+                let (whole, rest) = codes.as_chunks::<MARKS>();
+                for codes in whole {
+                    for c in 0..MARKS {
+                        marks[c] |= mark(codes[c]);
+                    }
+                }
+                // Apart, so that whole vectors of marks stay in a register.
+                behind.iter_mut().zip(rest).for_each(|(to, code)| *to |= mark(*code));
+            }
             #[inline]
             fn encode(x: &[f32], zeros: &[i8], overflow: Overflow, to: &mut [Self]) {
                 let behind = zeros.last().copied().unwrap_or(0);
@@ -106,9 +131,9 @@ macro_rules! codes {
     )* };
 }
 codes! {
-    E4m3, true, E4m3::MAX, E4m3::to_f32, None;
-    E5m2, true, E5m2::MAX, E5m2::to_f32, None;
-    i8, false, 127.0, f32::from, Some(IntegerTable::new());
+    E4m3, true, E4m3::MAX, E4m3::to_f32, |code| (code.to_bits() & 0x7f) + 1, None;
+    E5m2, true, E5m2::MAX, E5m2::to_f32, |_| 0, None;
+    i8, false, 127.0, f32::from, |_| 0, Some(IntegerTable::new());
 }
 
 /// The nearest code.

@@ -58,6 +58,8 @@ struct Fp8 {
 impl E4m3 {
     /// The largest finite number.
     pub const MAX: f32 = 448.0;
+    /// Read as an f16 by its place, a number is as many times too small: exponents are biased by 7 and by 15.
+    pub(crate) const UNIT_OF_LANES: f32 = 256.0;
     const FORM: Fp8 = Fp8 { fraction: 3, bias: 7, most: 0x7e, beyond: 0x7f, nan: 0x7f };
 
     /// The number of some bits.

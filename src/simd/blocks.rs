@@ -2,8 +2,9 @@
 
 use super::Simd;
 use super::hints::Walk;
+use super::scaled::RowScales;
 use super::steps::Steps;
-use crate::elem::Elem;
+use crate::elem::Loaded;
 use core::marker::PhantomData;
 
 /// Channels of a [`Block`].
@@ -96,11 +97,12 @@ impl<'a, T: Copy, const R: usize> Steps for Patches<'a, T, R> {
     }
 }
 
-/// `N` vectors side by side at every step, widened. Made only where each of the `left` steps reads inside
+/// `N` vectors side by side at every step, widened and scaled. Made only where each of the `left` steps reads inside
 /// the rows.
 #[derive(Debug)]
-pub(crate) struct Wide<'a, S, T, const N: usize> {
+pub(crate) struct Wide<'a, S, T, A: RowScales, const N: usize> {
     pub(super) simd: S,
+    pub(super) scales: A::Each,
     pub(super) next: *const T,
     pub(super) step: usize,
     pub(super) walk: Walk,
@@ -108,7 +110,7 @@ pub(crate) struct Wide<'a, S, T, const N: usize> {
     pub(super) of: PhantomData<&'a [T]>,
 }
 
-impl<S, T, const N: usize> Wide<'_, S, T, N> {
+impl<S, T, A: RowScales, const N: usize> Wide<'_, S, T, A, N> {
     /// How far its walk went.
     #[inline(always)]
     pub(crate) fn walk(&self) -> Walk {
@@ -116,7 +118,7 @@ impl<S, T, const N: usize> Wide<'_, S, T, N> {
     }
 }
 
-impl<S: Simd, T: Elem, const N: usize> Steps for Wide<'_, S, T, N> {
+impl<S: Simd, T: Loaded, A: RowScales, const N: usize> Steps for Wide<'_, S, T, A, N> {
     type Item = [S::F32; N];
 
     #[inline(always)]
@@ -126,11 +128,14 @@ impl<S: Simd, T: Elem, const N: usize> Steps for Wide<'_, S, T, N> {
     #[inline(always)]
     unsafe fn step(&mut self) -> [S::F32; N] {
         let mut vectors = [self.simd.splat(0.0); N];
+        // SAFETY: `left` is at most what the scales have.
+        let scale = unsafe { self.scales.step() };
         for (n, vector) in vectors.iter_mut().enumerate() {
             let at = self.next.wrapping_add(n * S::LANES);
             // SAFETY: `column` found that each of the steps that were left reads `N * LANES` elements
             // inside the rows.
-            *vector = T::load(self.simd, unsafe { core::slice::from_raw_parts(at, S::LANES) });
+            let row = T::load(self.simd, unsafe { core::slice::from_raw_parts(at, S::LANES) });
+            *vector = A::row(self.simd, row, &scale);
         }
         self.walk.fetch(N * S::LANES * size_of::<T>());
         self.next = self.next.wrapping_add(self.step);

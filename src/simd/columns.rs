@@ -2,7 +2,9 @@
 //! memory, a quarter of a vector at a time, which takes none, so that only the shuffles within a quarter
 //! are left.
 
+use super::x86::NO_COPY_OF_SIGN;
 use super::{Avx512, Block, DEEP, Simd};
+use crate::elem::{E4m3, E5m2};
 use core::arch::x86_64::*;
 
 /// Lane `i` of vector `c` is channel `c` of row `i`.
@@ -68,6 +70,97 @@ pub(super) fn f16(_: Avx512, block: Block<'_, Avx512, half::f16>) -> [__m512; DE
             columns[2 * i + 1] = _mm512_cvtph_ps(_mm256_unpackhi_epi64(top[i], bottom[i]));
         }
         columns
+    }
+}
+
+/// As [`f32`]: transposed as bytes, then widened.
+#[inline(always)]
+pub(super) fn i8(_: Avx512, block: Block<'_, Avx512, i8>) -> [__m512; DEEP] {
+    let pairs = bytes(block);
+    // SAFETY: the token proves the instructions, which touch no memory.
+    unsafe {
+        let mut columns = [_mm512_setzero_ps(); DEEP];
+        for (columns, pair) in columns.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+            let (low, high) = (_mm256_castsi256_si128(pair), _mm256_extracti128_si256::<1>(pair));
+            let (low, high) = (_mm512_cvtepi8_epi32(low), _mm512_cvtepi8_epi32(high));
+            *columns = [_mm512_cvtepi32_ps(low), _mm512_cvtepi32_ps(high)];
+        }
+        columns
+    }
+}
+
+/// The same by way of f16: in units of 256.
+#[inline(always)]
+pub(super) fn e4m3(_: Avx512, block: Block<'_, Avx512, E4m3>) -> [__m512; DEEP] {
+    let pairs = bytes(block);
+    // SAFETY: as in `i8`.
+    unsafe {
+        let mut columns = [_mm512_setzero_ps(); DEEP];
+        for (columns, pair) in columns.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+            let words = _mm512_slli_epi16::<7>(_mm512_cvtepi8_epi16(pair));
+            *columns = halves_of(_mm512_and_si512(words, _mm512_set1_epi16(NO_COPY_OF_SIGN)));
+        }
+        columns
+    }
+}
+
+/// The same by way of f16, of which it is the upper half.
+#[inline(always)]
+pub(super) fn e5m2(_: Avx512, block: Block<'_, Avx512, E5m2>) -> [__m512; DEEP] {
+    let pairs = bytes(block);
+    // SAFETY: as in `i8`.
+    unsafe {
+        let mut columns = [_mm512_setzero_ps(); DEEP];
+        for (columns, pair) in columns.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+            *columns = halves_of(_mm512_slli_epi16::<8>(_mm512_cvtepu8_epi16(pair)));
+        }
+        columns
+    }
+}
+
+/// Two columns of f16, widened.
+///
+/// # Safety
+/// The processor has AVX-512 F: the caller holds a token that proves it.
+#[inline(always)]
+unsafe fn halves_of(words: __m512i) -> [__m512; 2] {
+    // SAFETY: as the caller promises; no memory is touched.
+    unsafe {
+        let (low, high) = (_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64::<1>(words));
+        [_mm512_cvtph_ps(low), _mm512_cvtph_ps(high)]
+    }
+}
+
+/// Byte `i` of column `c` is channel `c` of row `i`: columns `2 n` and `2 n + 1` in vector `n`. Neighbouring rows are woven to words, which are
+/// then transposed in halves of eight rows.
+#[inline(always)]
+fn bytes<T: Copy>(block: Block<'_, Avx512, T>) -> [__m256i; 4] {
+    const { assert!(size_of::<T>() == 1, "a row of a block is eight bytes") };
+    // SAFETY: the token, which a block of its lanes is made with, proves the instructions; a row of the block is 8 readable bytes.
+    unsafe {
+        macro_rules! woven {
+            ($i:expr) => {
+                _mm_unpacklo_epi8(
+                    _mm_loadl_epi64(block.row($i).as_ptr().cast()),
+                    _mm_loadl_epi64(block.row($i + 1).as_ptr().cast()),
+                )
+            };
+        }
+        macro_rules! rows {
+            ($i:literal) => {
+                _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(woven!($i)), woven!($i + 8))
+            };
+        }
+        let [a, b, c, d] = [rows!(0), rows!(2), rows!(4), rows!(6)];
+        let (ab, cd) = (_mm256_unpacklo_epi16(a, b), _mm256_unpacklo_epi16(c, d));
+        let (ab2, cd2) = (_mm256_unpackhi_epi16(a, b), _mm256_unpackhi_epi16(c, d));
+        // Rows 0 to 7 of two columns, then rows 8 to 15 of both.
+        [
+            _mm256_permute4x64_epi64::<0xd8>(_mm256_unpacklo_epi32(ab, cd)),
+            _mm256_permute4x64_epi64::<0xd8>(_mm256_unpackhi_epi32(ab, cd)),
+            _mm256_permute4x64_epi64::<0xd8>(_mm256_unpacklo_epi32(ab2, cd2)),
+            _mm256_permute4x64_epi64::<0xd8>(_mm256_unpackhi_epi32(ab2, cd2)),
+        ]
     }
 }
 

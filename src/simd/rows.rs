@@ -6,8 +6,9 @@
 use super::Simd;
 use super::blocks::{Blocks, DEEP, Patches, Wide};
 use super::hints::{Hint, Walk};
+use super::scaled::{RowScales, Unscaled};
 use super::steps::Steps;
-use crate::elem::{BLOCK, Coded, Elem};
+use crate::elem::{BLOCK, Coded, Loaded};
 use core::marker::PhantomData;
 use core::ops::Range;
 use half::bf16;
@@ -175,12 +176,29 @@ impl<'a, T: Copy> Rows<'a, T> {
         simd: S,
         first: usize,
         walk: Walk,
-    ) -> Wide<'a, S, T, N>
+    ) -> Wide<'a, S, T, Unscaled, N>
     where
-        T: Elem,
+        T: Loaded,
+    {
+        self.scaled(simd, first, Unscaled, walk)
+    }
+
+    /// As [`Rows::wide`], each row times its scale.
+    #[inline(always)]
+    pub(crate) fn scaled<S: Simd, A: RowScales, const N: usize>(
+        self,
+        simd: S,
+        first: usize,
+        scales: A,
+        walk: Walk,
+    ) -> Wide<'a, S, T, A, N>
+    where
+        T: Loaded,
     {
         let (next, left) = self.column(first, N * S::LANES, &(0..self.len));
-        Wide { simd, next, step: self.stride, walk, left, of: PhantomData }
+        let scales = scales.each();
+        let left = left.min(scales.left());
+        Wide { simd, scales, next, step: self.stride, walk, left, of: PhantomData }
     }
 
     /// Along the blocks of 32 channels of a whole vector of rows from row `first`: one of each row at each step.

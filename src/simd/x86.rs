@@ -1,8 +1,13 @@
 //! AVX2 and AVX-512, chosen at run time: `wide` cannot, since it chooses when it is compiled.
 
 use super::{Block, DEEP, Level, ROUND, Simd, align_vectors, columns, flatten_vectors};
+use crate::elem::{E4m3, E5m2};
 use core::arch::x86_64::*;
 use half::{bf16, f16};
+
+/// All bits of a word but that below the sign: of a byte that was widened with its sign and moved to the left by 7, what is left is the f16 with its
+/// exponent and fraction at their places.
+pub(super) const NO_COPY_OF_SIGN: i16 = !0x4000;
 
 /// Proof of AVX2, FMA and F16C: eight lanes, fused.
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +175,14 @@ impl Simd for Avx2 {
     memory! { __m256, 8:
         load load(from: f32) = _mm256_loadu_ps(from);
         load load_f16(from: f16) = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+        load load_i8(from: i8) =
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())));
+        load load_e5m2(from: E5m2) =
+            _mm256_cvtph_ps(_mm_unpacklo_epi8(_mm_setzero_si128(), _mm_loadl_epi64(from.cast())));
+        load load_e4m3(from: E4m3) = {
+            let words = _mm_slli_epi16::<7>(_mm_cvtepi8_epi16(_mm_loadl_epi64(from.cast())));
+            _mm256_cvtph_ps(_mm_and_si128(words, _mm_set1_epi16(NO_COPY_OF_SIGN)))
+        };
         load load_bf16(from: bf16) = {
             let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
@@ -280,6 +293,14 @@ impl Simd for Avx512 {
         load load(from: f32) = _mm512_loadu_ps(from);
         load load_f16(from: f16) =
             _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
+        load load_i8(from: i8) =
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())));
+        load load_e5m2(from: E5m2) =
+            _mm512_cvtph_ps(_mm256_slli_epi16::<8>(_mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()))));
+        load load_e4m3(from: E4m3) = {
+            let words = _mm256_slli_epi16::<7>(_mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())));
+            _mm512_cvtph_ps(_mm256_and_si256(words, _mm256_set1_epi16(NO_COPY_OF_SIGN)))
+        };
         load load_bf16(from: bf16) = {
             // Word n becomes the upper half of lane n: one instruction instead of two.
             let bits = _mm512_castsi256_si512(_mm256_loadu_si256(from.cast()));
@@ -317,6 +338,18 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn columns_bf16(self, block: Block<'_, Self, bf16>) -> [__m512; DEEP] {
         columns::bf16(self, block)
+    }
+    #[inline(always)]
+    fn columns_i8(self, block: Block<'_, Self, i8>) -> [__m512; DEEP] {
+        columns::i8(self, block)
+    }
+    #[inline(always)]
+    fn columns_e4m3(self, block: Block<'_, Self, E4m3>) -> [__m512; DEEP] {
+        columns::e4m3(self, block)
+    }
+    #[inline(always)]
+    fn columns_e5m2(self, block: Block<'_, Self, E5m2>) -> [__m512; DEEP] {
+        columns::e5m2(self, block)
     }
     #[inline(always)]
     fn vectors_of(self, scratch: &mut [f32]) -> &mut [__m512] {

@@ -70,14 +70,22 @@ impl Staged<'_> {
             return cache.scores(self.level, read, (queries, rounding), s, width);
         }
         let mover = f32::MOVES.at(self.level);
-        for first in (0..range.len()).step_by(lanes) {
-            let keys = range.start + first..range.end.min(range.start + first + lanes);
-            cache.widen(side, self.level, Read { b, g, keys, ahead }, stage, deep);
+        let mut first = 0;
+        while first < range.len() {
+            let mut read = Read { b, g, keys: range.start + first..range.end, ahead };
+            let s = s.get_mut(first..).unwrap_or(&mut []);
+            let loaded = cache.lane_scores(self.level, &read, queries, s, width);
+            first += loaded;
+            if loaded > 0 {
+                continue;
+            }
+            read.keys.end = read.keys.end.min(read.keys.start + lanes);
+            cache.widen(side, self.level, read, stage, deep);
             // Lanes behind the last key give scores that nothing reads.
             if let Some(keys) = Rows::new(&*stage, deep, lanes, deep) {
-                let s = s.get_mut(first..).unwrap_or(&mut []);
                 mover.scores(queries, keys, &mut keys.walk(0), s, width);
             }
+            first += lanes;
         }
     }
 
@@ -98,13 +106,22 @@ impl Staged<'_> {
             return cache.sums(self.level, read, weights, rounding, to, width);
         }
         let mover = f32::MOVES.at(self.level);
-        for first in (0..range.len()).step_by(lanes) {
+        let mut first = 0;
+        while first < range.len() {
+            let mut read = Read { b, g, keys: range.start + first..range.end, ahead };
+            let rest = weights.of(&(first..range.len()));
+            let loaded = cache.lane_sums(self.level, &read, rest, to, width);
+            first += loaded;
+            if loaded > 0 {
+                continue;
+            }
             let within = first..range.len().min(first + lanes);
-            let keys = range.start + within.start..range.start + within.end;
-            cache.widen(side, self.level, Read { b, g, keys, ahead }, stage, width);
+            read.keys.end = read.keys.start + within.len();
+            cache.widen(side, self.level, read, stage, width);
             if let Some(values) = Rows::new(&*stage, width, within.len(), width) {
                 mover.sums(weights.of(&within), values, &mut values.walk(0), to, width);
             }
+            first = within.end;
         }
     }
 }
