@@ -12,7 +12,7 @@ pub use blocks::{BLOCK, Q4_0, Q8_0};
 pub(crate) use blocks::{away, largest};
 pub(crate) use coded::Coded;
 pub use format::Format;
-pub(crate) use format::{Affine, MARKS, decode};
+pub(crate) use format::{Affine, decode};
 pub use fp8::{E4m3, E5m2, Overflow};
 
 use crate::dispatch::{MoveTable, ROPES_BF16, ROPES_F16, ROPES_F32, RopeTable};

@@ -55,8 +55,8 @@ impl<F: Format> Store<'_, F> {
         match (scales, self.rows(row, step, count)) {
             (Some(scales), Some(rows)) if queries.width() == self.dim => {
                 let walk = &mut rows.walk(self.ahead(step, read.ahead));
-                let is_done = (table.scores)(level, queries, (rows, scales), walk, s, width);
-                if is_done { count } else { 0 }
+                (table.scores)(level, queries, (rows, scales), walk, s, width);
+                count
             }
             _ => 0,
         }
@@ -81,16 +81,16 @@ impl<F: Format> Store<'_, F> {
         match (scales, self.rows(row, step, count)) {
             (Some(scales), Some(rows)) if is_whole => {
                 let walk = &mut rows.walk(self.ahead(step, read.ahead));
-                let is_done = (table.sums)(level, weights, (rows, scales), walk, to, width);
-                if is_done { count } else { 0 }
+                (table.sums)(level, weights, (rows, scales), walk, to, width);
+                count
             }
             _ => 0,
         }
     }
 
-    /// The slot of the first token that is asked for, if codes are there, and how many lie behind each other from it on.
+    /// The slot of the first token that is asked for, if codes are there that lanes can be loaded with, and how many lie behind each other from it on.
     fn codes_of_run(&self, read: &Read, (slot, run): Run) -> Option<(usize, usize)> {
-        let (slot, count) = (slot?, run.min(read.keys.len()).min(TILE_K));
+        let (slot, count) = (slot.filter(|_| self.loads)?, run.min(read.keys.len()).min(TILE_K));
         let rounded = self.groups().map_or(usize::MAX, |groups| groups.rounded());
         Some((slot, count.min(rounded.checked_sub(slot)?)))
     }

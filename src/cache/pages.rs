@@ -161,6 +161,8 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
             }
         }
         own.iter().for_each(|block| count_up(self.counts, *block));
+        self.k.distrust();
+        self.v.distrust();
         Ok(Pages { table, len, evicted: 0..0 })
     }
 

@@ -22,6 +22,8 @@ pub struct Store<'a, F> {
     overflow: Overflow,
     /// Whether rows are turned by [`hadamard`] on their way in.
     is_rotated: bool,
+    /// Whether lanes can be loaded with all that was kept.
+    pub(super) loads: bool,
     pub(super) shape: CacheShape,
     /// That of the rows: of keys or of values.
     pub(super) dim: usize,
@@ -43,7 +45,7 @@ impl<'a, F: Format> Store<'a, F> {
         }
         check_len(tensor, needed, memory.len())?;
         let (scales, overflow) = (Scales::None, Overflow::default());
-        Ok(Store { memory, scales, overflow, is_rotated: false, shape, dim })
+        Ok(Store { memory, scales, overflow, is_rotated: false, loads: true, shape, dim })
     }
 
     /// The same with scales.
@@ -85,6 +87,11 @@ impl<'a, F: Format> Store<'a, F> {
     /// What turns a row of queries, if keys are turned.
     pub(super) fn turn(&self) -> Option<fn(&mut [f32])> {
         self.is_rotated.then_some(hadamard)
+    }
+
+    /// Somebody else has kept tokens here.
+    pub(super) fn distrust(&mut self) {
+        self.loads &= F::LOADS;
     }
 
     pub(super) const fn groups(&self) -> Option<&Groups<'a>> {
@@ -185,8 +192,10 @@ impl<'a, F: Format> Store<'a, F> {
     fn encode(&mut self, slot: usize, h: usize, x: &mut [f32]) {
         let (units, (row, _)) = (self.units(), self.row(slot, h));
         let zeros = self.scales.divide(x, row, h, (self.shape.heads, F::MOST.unwrap_or(1.0)));
-        let to = self.memory.get_mut(row * units..).unwrap_or(&mut []);
-        F::encode(x, zeros, self.overflow, to.get_mut(..units).unwrap_or(&mut []));
+        let to = self.memory.get_mut(row * units..).and_then(|to| to.get_mut(..units));
+        let to = to.unwrap_or(&mut []);
+        F::encode(x, zeros, self.overflow, to);
+        self.loads &= F::loads(to);
     }
 
     /// Rounds the tokens of a group, in a cache of one block: a token's slot is its index.
@@ -201,9 +210,10 @@ impl<'a, F: Format> Store<'a, F> {
                 let (row, _) = self.row(token, h);
                 let Scales::Groups(groups) = &self.scales else { return };
                 let zeros = groups.divided(token, h, sizes, &mut x);
-                let to = self.memory.get_mut(row * units..).unwrap_or(&mut []);
-                let x = x.get(..dim).unwrap_or(&[]);
-                F::encode(x, zeros, self.overflow, to.get_mut(..units).unwrap_or(&mut []));
+                let to = self.memory.get_mut(row * units..).and_then(|to| to.get_mut(..units));
+                let (to, x) = (to.unwrap_or(&mut []), x.get(..dim).unwrap_or(&[]));
+                F::encode(x, zeros, self.overflow, to);
+                self.loads &= F::loads(to);
             }
         }
     }

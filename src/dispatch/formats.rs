@@ -2,7 +2,7 @@
 
 use super::task::{Task, run_on};
 use crate::decode::products::{self, Weights};
-use crate::elem::{Affine, Format, Loaded, MARKS, decode};
+use crate::elem::{Affine, Format, Loaded, decode};
 use crate::simd::{Level, Rows, Simd, Walk};
 
 /// [`decode`] on a level.
@@ -36,35 +36,35 @@ impl<F: Format> Task for Widen<'_, F> {
 /// Products of rows in f32, each code being widened on its way into a register and multiplied by the scale of its row.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneTable<F> {
-    /// [`products::scores`], unless a code is not what lanes would be loaded with.
+    /// [`products::scores`].
     pub(crate) scores: Scores<F>,
-    /// [`products::sums`], unless.
+    /// [`products::sums`].
     pub(crate) sums: Sums<F>,
     /// [`Loaded::UNIT`].
     pub(crate) unit: f32,
 }
 
-type Scores<F> = fn(Level, Rows<'_>, Scaled<'_, F>, &mut Walk, &mut [f32], usize) -> bool;
-type Sums<F> = fn(Level, Weights<'_>, Scaled<'_, F>, &mut Walk, &mut [f32], usize) -> bool;
+type Scores<F> = fn(Level, Rows<'_>, Scaled<'_, F>, &mut Walk, &mut [f32], usize);
+type Sums<F> = fn(Level, Weights<'_>, Scaled<'_, F>, &mut Walk, &mut [f32], usize);
 
 /// Rows, and what each is multiplied by, [`LaneTable::unit`] among it.
 pub(crate) type Scaled<'a, F> = (Rows<'a, F>, &'a [f32]);
 
-impl<F: Format + Loaded> LaneTable<F> {
+impl<F: Loaded> LaneTable<F> {
     pub(crate) const fn new() -> Self {
         LaneTable { scores: scores_on, sums: sums_on, unit: F::UNIT }
     }
 }
 
-fn scores_on<F: Format + Loaded>(
+fn scores_on<F: Loaded>(
     level: Level,
     queries: Rows<'_>,
     keys: Scaled<'_, F>,
     walk: &mut Walk,
     s: &mut [f32],
     width: usize,
-) -> bool {
-    run_on(level, ScoresOf { queries, keys, walk, s, width })
+) {
+    run_on(level, ScoresOf { queries, keys, walk, s, width });
 }
 
 struct ScoresOf<'a, F> {
@@ -75,27 +75,23 @@ struct ScoresOf<'a, F> {
     width: usize,
 }
 
-impl<F: Format + Loaded> Task for ScoresOf<'_, F> {
-    type Output = bool;
+impl<F: Loaded> Task for ScoresOf<'_, F> {
+    type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> bool {
-        let is_loaded = all_load(self.keys.0);
-        if is_loaded {
-            products::scores(simd, self.queries, self.keys, self.walk, self.s, self.width);
-        }
-        is_loaded
+    fn run<S: Simd>(self, simd: S) {
+        products::scores(simd, self.queries, self.keys, self.walk, self.s, self.width);
     }
 }
 
-fn sums_on<F: Format + Loaded>(
+fn sums_on<F: Loaded>(
     level: Level,
     weights: Weights<'_>,
     values: Scaled<'_, F>,
     walk: &mut Walk,
     to: &mut [f32],
     width: usize,
-) -> bool {
-    run_on(level, SumsOf { weights, values, walk, to, width })
+) {
+    run_on(level, SumsOf { weights, values, walk, to, width });
 }
 
 struct SumsOf<'a, F> {
@@ -106,24 +102,10 @@ struct SumsOf<'a, F> {
     width: usize,
 }
 
-impl<F: Format + Loaded> Task for SumsOf<'_, F> {
-    type Output = bool;
+impl<F: Loaded> Task for SumsOf<'_, F> {
+    type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> bool {
-        let is_loaded = all_load(self.values.0);
-        if is_loaded {
-            products::sums(simd, self.weights, self.values, self.walk, self.to, self.width);
-        }
-        is_loaded
+    fn run<S: Simd>(self, simd: S) {
+        products::sums(simd, self.weights, self.values, self.walk, self.to, self.width);
     }
-}
-
-/// Whether lanes can be loaded with all rows.
-#[inline(always)]
-fn all_load<F: Format>(rows: Rows<'_, F>) -> bool {
-    let mut marks = [[0; MARKS]; 2];
-    for j in 0..rows.len() {
-        F::mark(rows.row(j), &mut marks);
-    }
-    marks.as_flattened().iter().fold(0, |all, mark| all | mark) < 0x80
 }

@@ -9,9 +9,6 @@ use crate::view::{AnyView, Strides, View};
 use core::fmt::Debug;
 use half::{bf16, f16};
 
-/// Bytes of a vector that [`Format::mark`] marks.
-pub(crate) const MARKS: usize = 64;
-
 /// How a cache keeps numbers: `f32`, `half::f16`, `half::bf16`, [`E4m3`], [`E5m2`], `i8`, [`Q8_0`] or [`Q4_0`].
 ///
 /// ```text
@@ -40,11 +37,15 @@ pub trait Format: Copy + Default + Debug + Send + Sync + sealed::Sealed + 'stati
     fn encode(x: &[f32], zeros: &[i8], overflow: Overflow, to: &mut [Self]);
     /// The first numbers.
     fn decode<S: Simd>(simd: S, from: &[Self], to: &mut [f32]);
-    /// Sets the top bit of some byte if lanes that are loaded with a code do not hold what [`Format::decode`] says.
+    /// Whether lanes that are loaded with any code hold what [`Format::decode`] says.
+    #[doc(hidden)]
+    const LOADS: bool = true;
+    /// Whether lanes that are loaded with these hold what [`Format::decode`] says.
     #[doc(hidden)]
     #[inline(always)]
-    fn mark(codes: &[Self], marks: &mut [[u8; MARKS]; 2]) {
-        let _ = (codes, marks);
+    fn loads(codes: &[Self]) -> bool {
+        let _ = codes;
+        true
     }
     /// Makes a tensor of them, if they are elements of tensors.
     #[doc(hidden)]
@@ -92,7 +93,7 @@ elements! {
 
 /// Codes of one number each.
 macro_rules! codes {
-    ($($type:ident, $has_nan:expr, $most:expr, $decode:expr, $mark:expr, $integers:expr;)*) => { $(
+    ($($type:ident, $has_nan:expr, $most:expr, $decode:expr, $all_load:expr, $loads:expr, $integers:expr;)*) => { $(
         impl sealed::Sealed for $type {}
         impl Format for $type {
             const CHANNELS: usize = 1;
@@ -101,17 +102,11 @@ macro_rules! codes {
             const LANES: Option<LaneTable<Self>> = Some(LaneTable::new());
             const INTEGERS: Option<IntegerTable<Self>> = $integers;
 
+            const LOADS: bool = $all_load;
             #[inline(always)]
-            fn mark(codes: &[Self], [marks, behind]: &mut [[u8; MARKS]; 2]) {
-                let mark: fn(Self) -> u8 = $mark;
-                let (whole, rest) = codes.as_chunks::<MARKS>();
-                for codes in whole {
-                    for c in 0..MARKS {
-                        marks[c] |= mark(codes[c]);
-                    }
-                }
-                // Apart, so that whole vectors of marks stay in a register.
-                behind.iter_mut().zip(rest).for_each(|(to, code)| *to |= mark(*code));
+            fn loads(codes: &[Self]) -> bool {
+                let loads: fn(Self) -> bool = $loads;
+                codes.iter().all(|code| loads(*code))
             }
             #[inline]
             fn encode(x: &[f32], zeros: &[i8], overflow: Overflow, to: &mut [Self]) {
@@ -131,9 +126,9 @@ macro_rules! codes {
     )* };
 }
 codes! {
-    E4m3, true, E4m3::MAX, E4m3::to_f32, |code| (code.to_bits() & 0x7f) + 1, None;
-    E5m2, true, E5m2::MAX, E5m2::to_f32, |_| 0, None;
-    i8, false, 127.0, f32::from, |_| 0, Some(IntegerTable::new());
+    E4m3, true, E4m3::MAX, E4m3::to_f32, false, |code| code.to_bits() & 0x7f != 0x7f, None;
+    E5m2, true, E5m2::MAX, E5m2::to_f32, true, |_| true, None;
+    i8, false, 127.0, f32::from, true, |_| true, Some(IntegerTable::new());
 }
 
 /// The nearest code.

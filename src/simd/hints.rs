@@ -89,7 +89,7 @@ impl Walk {
         for run in (0..bytes).step_by(Self::RUN) {
             let run = Self::RUN.min(bytes - run);
             for line in 0..run / LINE {
-                prefetch(self.row.wrapping_add(self.at + line * LINE));
+                prefetch_near(self.row.wrapping_add(self.at + line * LINE));
             }
             self.at += run;
             if self.at >= self.width {
@@ -109,7 +109,7 @@ impl Walk {
         }
         for _ in 0..rows {
             for line in (0..bytes).step_by(LINE) {
-                prefetch(self.row.wrapping_add(line));
+                prefetch_near(self.row.wrapping_add(line));
             }
             self.row = self.row.wrapping_add(self.stride);
         }
@@ -136,6 +136,19 @@ pub(crate) fn prefetch<T>(at: *const T) {
     unsafe {
         use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// The same to the first-level cache: of what is read once, and soon.
+#[inline(always)]
+fn prefetch_near<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `prefetch`.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;

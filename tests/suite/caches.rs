@@ -5,7 +5,8 @@ use crate::cache_case::{
 };
 use crate::case::{assert_same_bits, normal};
 use flashlet::{
-    CacheShape, E4m3, E5m2, Error, Heads, KvCache, PagedCache, Pages, Q4_0, Q8_0, View,
+    CacheShape, Cached, E4m3, E5m2, Error, Heads, KvCache, Overflow, PagedCache, Pages, Q4_0, Q8_0,
+    Scales, Side, View,
 };
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -92,7 +93,7 @@ fn views([k, v]: &[Vec<f32>; 2], n: usize) -> [View<'_>; 2] {
 
 /// Panics unless attention over a cache has the bits of that over the list of its tokens, or is refused where a query would see what is
 /// gone.
-fn assert_attends(setting: Setting, cache: &dyn flashlet::Cached, tokens: &[&Tokens], step: &Step) {
+fn assert_attends(setting: Setting, cache: &dyn Cached, tokens: &[&Tokens], step: &Step) {
     let &Step::Attend { q_len, window, sinks } = step else { return };
     let (sight, heads) = (Sight { window, sinks }, heads());
     let way = ways().nth(setting.way % ways().count()).unwrap();
@@ -302,5 +303,67 @@ proptest! {
     ) {
         let setting = Setting { scaling: Scaling::None, by_head, is_rotated, way };
         with_format!(format, many_sequences(scaling, setting, block_len, &steps));
+    }
+}
+
+/// Attention over some tokens of a cache, and over what it says that it keeps of them.
+fn assert_reads_what_it_keeps(cache: &dyn Cached, len: usize, what: &str) {
+    let (heads, mut tokens) = (heads(), Tokens::new());
+    for i in 0..len {
+        let [k, v] = [(Side::Keys, heads.dim), (Side::Values, heads.v_dim)].map(|(side, dim)| {
+            let mut rows = vec![0.0; heads.kv * dim];
+            for (g, row) in rows.chunks_mut(dim).enumerate() {
+                cache.load(side, [0, g], i..i + 1, row).unwrap();
+            }
+            rows
+        });
+        tokens.push(Some([k, v]));
+    }
+    for way in ways() {
+        let q = normal(heads.q * heads.dim, 5);
+        let sight = Sight { window: None, sinks: 0 };
+        let queries = Queries { heads, q_len: 1, q, sight, way, is_rotated: false };
+        let (found, expected) = (queries.cached(cache).unwrap(), queries.listed(&[&tokens]));
+        for (c, (x, y)) in found.iter().zip(&expected).enumerate() {
+            let same = x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan();
+            assert!(same, "{what} {way:?} {c}: {x} {y}");
+        }
+    }
+}
+
+#[test]
+fn codes_that_lanes_cannot_be_loaded_with_and_scales_that_are_too_large_are_not_lost() {
+    let (heads, shape) = (heads(), CacheShape::new(heads(), 40));
+    for (wrong, side) in [(f32::NAN, 0), (f32::NAN, 1), (3e38, 0), (3e38, 1), (1e-44, 0)] {
+        let mut tokens = random_tokens(heads, 40, 8);
+        tokens[side][37 * heads.kv * [heads.dim, heads.v_dim][side] + 3] = wrong;
+        let [k, v] = views(&tokens, 40);
+        let mut keys = vec![E4m3::default(); shape.key_len::<E4m3>()];
+        let mut values = vec![E4m3::default(); shape.value_len::<E4m3>()];
+        for by_token in [false, true] {
+            let (mut k_scales, mut v_scales) = (vec![0.0; 80], vec![0.0; 80]);
+            let cache = KvCache::new(shape, &mut keys, &mut values).unwrap();
+            let cache = match by_token {
+                false => cache,
+                true => cache
+                    .scales(Scales::ByToken(&mut k_scales), Scales::ByToken(&mut v_scales))
+                    .unwrap(),
+            };
+            let mut cache = cache.overflow(Overflow::Special);
+            cache.append(k, v).unwrap();
+            assert_reads_what_it_keeps(&cache, 40, &format!("{wrong} {side} {by_token}"));
+        }
+    }
+    // What somebody else has kept may be anything.
+    let shape = CacheShape::paged(heads, 1, 40);
+    let mut keys = vec![E4m3::from_bits(0x31); shape.key_len::<E4m3>()];
+    let mut values = vec![E4m3::from_bits(0x29); shape.value_len::<E4m3>()];
+    for at in [0, 2000] {
+        values[at] = E4m3::from_bits(0xff);
+        let mut counts = [0];
+        let mut cache = PagedCache::new(shape, &mut keys, &mut values, &mut counts).unwrap();
+        let mut table = [0];
+        let pages = cache.adopt(&mut table, 40).unwrap();
+        assert_reads_what_it_keeps(&cache.read(&[&pages]), 40, "adopted");
     }
 }
