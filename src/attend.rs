@@ -183,7 +183,8 @@ fn attend_tile<S, P, C, K, V, const N: usize, const R: usize, const TILE_K: usiz
                 job.k.stage(tile, &range, Ahead::default(), work.stage);
             }
             let rows = job.k.read(tile, &range, work.stage).slice(within.clone());
-            let queries = Queries { q: q.get(..k_steps).unwrap_or(&[]), scale };
+            let (q, rounding) = (q.get(..k_steps).unwrap_or(&[]), job.k.rounding());
+            let queries = Queries { q, rounding, scale };
             score::tile::<S, P, N, R>(simd, products, queries, rows, seen, s);
             if C::MAY && job.changes_scores() {
                 let (s, at) = (simd.floats_of(s.as_flattened_mut()), block.at(&keys));

@@ -122,6 +122,23 @@ pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: us
     crate::attend::run::<S, P, Any, K, V, N, R, TILE_K>(simd, products, Any, job);
 }
 
+/// As [`attend`], with scores of codes in integers: [`crate::Precision::Int8Products`].
+#[inline(always)]
+pub(crate) fn attend_integers<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+    simd: S,
+    products: P,
+    job: Job<'_>,
+) where
+    S: Simd,
+    P: Products<S>,
+    K: Dim,
+    V: Dim,
+{
+    const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
+    const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
+    crate::attend::run::<S, P, Any, K, V, N, R, TILE_K>(simd, products, Any, job);
+}
+
 /// As [`attend`] for few queries, with keys in the lanes. The same bits. One function serves every head
 /// size, since its inner loops are functions of their own, one for each element.
 #[inline(always)]

@@ -118,6 +118,9 @@ impl Bound<'_> {
         columns: &mut [f32],
         width: usize,
     ) {
+        if self.k.rounding().is_some() {
+            return self.pack_rounded(tile, (idle, rows), room, columns, width);
+        }
         if self.turns_queries() {
             return self.pack_turned(tile, (idle, rows), room, columns, width);
         }
@@ -133,6 +136,26 @@ impl Bound<'_> {
             let rows = places.map(|(i, h)| view.row(tile.b, i, h));
             mover.pack(&in_lanes(idle, rows), self.scale, columns, width);
         });
+    }
+
+    /// As [`Bound::pack_queries`], of queries that are rounded to codes in `room`.
+    #[inline(never)]
+    fn pack_rounded(
+        &self,
+        tile: &QueryTile,
+        (idle, rows): (usize, Range<usize>),
+        room: &mut [f32],
+        columns: &mut [f32],
+        width: usize,
+    ) {
+        let (dim, count) = (self.shape.heads.dim.max(1), rows.len());
+        let room = room.get_mut(..count * dim).unwrap_or(&mut []);
+        self.flat_queries(tile, rows, room, dim);
+        self.k.round_queries(room, dim);
+        // Bits as they are: of codes a product would make other ones.
+        if let Some(pairs) = f32::MOVES.at(self.level()).pairs() {
+            pairs.pack(&in_lanes(idle, room.chunks_exact(dim)), columns, width);
+        }
     }
 
     const fn turns_queries(&self) -> bool {

@@ -16,6 +16,7 @@ use crate::simd::Level;
 use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::state::State;
+use crate::tiling::Tiling;
 use core::ops::Range;
 
 /// Softmax attention of one shape under one mask: `o = softmax(scale * q k^T) v` for every head.
@@ -263,7 +264,13 @@ impl<'m> Attention<'m> {
     /// on the heads and the level, not on any length.
     #[must_use]
     pub const fn scratch_len(&self) -> usize {
-        self.entry.scratch_len(self.shape.heads).saturating_add(self.room_len())
+        let heads = self.shape.heads;
+        let entry = match self.precision {
+            // Which entry it is depends on how keys are kept.
+            Precision::Int8Products => heads.scratch_len(self.entry.level()),
+            Precision::F32 | Precision::Bf16Products => self.entry.scratch_len(heads),
+        };
+        entry.saturating_add(self.room_len())
     }
 
     /// Floats of scratch that are enough where keys and values are f32. With no more than these, rows
@@ -307,9 +314,9 @@ impl<'m> Attention<'m> {
         if let Some(sinks) = outputs.sinks {
             sinks.check(self.shape.heads.q)?;
         }
-        let Outputs { o, lse, sinks } = outputs;
-        let claim = Claim::output(self.shape, self.entry.level(), self.grid(), o, lse)?;
-        self.bind_claim(inputs, claim, sinks, scratch)
+        let (Outputs { o, lse, sinks }, plan) = (outputs, self.suited(&inputs));
+        let claim = Claim::output(self.shape, plan.entry.level(), plan.grid(), o, lse)?;
+        plan.bind_claim(inputs, claim, sinks, scratch)
     }
 
     /// As [`Attention::bind`], but leaves the sums undivided in `state`, which it overwrites.
@@ -325,9 +332,28 @@ impl<'m> Attention<'m> {
     where
         'm: 'a,
     {
-        let (o, m, l) = state.outputs()?;
-        let claim = Claim::state(self.shape, self.entry.level(), self.grid(), o, m, l)?;
-        self.bind_claim(inputs, claim, None, scratch)
+        let ((o, m, l), plan) = (state.outputs()?, self.suited(&inputs));
+        let claim = Claim::state(self.shape, plan.entry.level(), plan.grid(), o, m, l)?;
+        plan.bind_claim(inputs, claim, None, scratch)
+    }
+
+    /// The same plan with the entry for keys that are codes, if they may be multiplied as integers.
+    pub(crate) fn suited(&self, inputs: &Inputs<'_>) -> Self {
+        let (level, heads) = (self.entry.level(), self.shape.heads);
+        let may = self.precision == Precision::Int8Products && level.lanes() > 1;
+        if !may || !inputs.k.has_codes() {
+            return self.clone();
+        }
+        let [few, many] =
+            [1, usize::MAX].map(|rows| Entry::choose(level, Precision::F32, heads, rows));
+        let many = if self.rounds_weights() { None } else { inputs.k.integers(many) };
+        // Without the instructions the entry for few queries makes the bits of that for many.
+        Attention { entry: many.unwrap_or(few), ..self.clone() }
+    }
+
+    /// Whether queries are so few that their weights become integers too: by one rule for all levels, since bits depend on it.
+    fn rounds_weights(&self) -> bool {
+        Tiling::is_few(Level::Avx512, self.shape.q_len * self.shape.heads.group())
     }
 
     /// How rows are cut into query tiles: first ones that see more than those behind them are a tile of their own.
@@ -370,6 +396,7 @@ impl<'m> Attention<'m> {
         let of_entry = given.saturating_sub(self.room_len());
         let k = Staged::keys(k, (&entry, precision), shape.heads, of_entry);
         let v = Staged::values(v, &k, (&entry, precision), shape.heads, of_entry);
+        let v = if self.rounds_weights() { v } else { v.in_f32() };
         let needed = if k.needs_room() || v.needs_room() {
             self.scratch_len()
         } else {

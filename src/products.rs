@@ -6,7 +6,9 @@
 //! denominator alike.
 
 use crate::math::exp2;
-use crate::simd::Simd;
+use crate::outer::{RegisterTile, outer};
+use crate::score::Queries;
+use crate::simd::{Items, Rows, Simd, Steps};
 
 /// How a plan may multiply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,11 +22,11 @@ pub enum Precision {
     /// for the rounding of each weight. Queries, keys and values that
     /// are not stored as bf16 are rounded to it. Elsewhere, and for few queries, as [`Precision::F32`].
     Bf16Products,
-    /// For few queries, over a cache of `i8`, [`Q8_0`](crate::Q8_0) or [`Q4_0`](crate::Q4_0): queries rounded to 8 bits, and their products
-    /// with keys in integers. Values of `i8` too, with weights rounded to 8 bits. Several times as fast as f32 where the processor sums products
-    /// of bytes (AVX512_VNNI); the same bits without. A query errs by 1/254 of its largest channel, of 32 channels where keys have a scale for
-    /// as many; a weight by 1/510 of the largest of a tile. Elsewhere as [`Precision::F32`]: for many queries, heads whose width is no multiple of
-    /// 32, scales by channel, zero points.
+    /// Over a cache of `i8`, [`Q8_0`](crate::Q8_0) or [`Q4_0`](crate::Q4_0): queries rounded to 8 bits, and their products with keys in integers;
+    /// for few queries products of values too, with weights rounded to 8 bits. Faster than f32, several times for few queries, where the processor
+    /// sums products of bytes (AVX512_VNNI); the same bits without, slowly. A query errs by 1/254 of its largest channel, of 32 channels where keys have a scale for
+    /// as many; a weight by 1/510 of the largest of a tile. Elsewhere as [`Precision::F32`]: heads whose width is no multiple of
+    /// 32, scales by channel or of groups, zero points, a level without vectors.
     Int8Products,
 }
 
@@ -41,6 +43,20 @@ pub trait Products<S: Simd>: Copy {
 
     /// `2^x` for `x <= 0`, as exact as a weight is kept.
     fn exp2(self, simd: S, x: S::F32) -> S::F32;
+
+    /// Scores of `R` keys from key `j` on, for the vectors `LO..N` of a block of queries.
+    #[inline(always)]
+    fn scores<const N: usize, const LO: usize, const R: usize>(
+        self,
+        simd: S,
+        queries: Queries<'_, S::F32, N>,
+        keys: Rows<'_>,
+        j: usize,
+    ) -> RegisterTile<S::F32, N, R> {
+        let zero = [[simd.splat(0.0); N]; R];
+        let steps = keys.across::<R>(j, queries.q.len()).and(Items::of(queries.q));
+        outer::<S, Self, N, LO, R>(simd, self, zero, steps)
+    }
 
     /// Weights as [`Products::mul_add`] takes them, and their rounded values: of `DEPTH` vectors, of
     /// which `odd` is the second if there is one.

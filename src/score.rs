@@ -1,15 +1,17 @@
 //! Scores of one key tile, `s = q . k`, queries in lanes.
 
-use crate::outer::outer;
+use crate::decode::integers::Rounding;
 use crate::products::Products;
 use crate::sight::{Run, Seen, live_vectors, with_lo};
-use crate::simd::{Items, Rows, Simd, Steps};
+use crate::simd::{Rows, Simd};
 
 /// One block of queries.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Queries<'a, V, const N: usize> {
-    /// `[steps, N vectors]`, a step being a channel or a pair of them.
+pub struct Queries<'a, V, const N: usize> {
+    /// `[steps, N vectors]`, a step being a channel or a pair of them; or what [`Rounding::round`] makes of a row.
     pub(crate) q: &'a [[V; N]],
+    /// How they are rounded, if they are.
+    pub(crate) rounding: Option<Rounding>,
     /// What multiplies their scores, if they do not hold it themselves.
     pub(crate) scale: Option<f32>,
 }
@@ -106,9 +108,7 @@ where
 {
     let (blocks, rest) = s.as_chunks_mut::<R>();
     for block in blocks {
-        let zero = [[simd.splat(0.0); N]; R];
-        let steps = keys.across::<R>(*j, queries.q.len()).and(Items::of(queries.q));
-        let mut scores = outer::<S, P, N, LO, R>(simd, products, zero, steps);
+        let mut scores = products.scores::<N, LO, R>(simd, queries, keys, *j);
         if let Some(scale) = queries.scale {
             for s in scores.as_flattened_mut() {
                 *s = simd.mul(*s, simd.splat(scale));

@@ -35,9 +35,28 @@ impl Source<'_> {
 
     /// How an entry for few queries multiplies their codes, if a plan lets it and they have any.
     fn rounding(&self, entry: &Entry, precision: Precision) -> Option<Rounding> {
-        let may = precision == Precision::Int8Products && entry.tiling().lanes == Lanes::Keys;
+        let has_integers =
+            entry.tiling().lanes == Lanes::Keys || entry.precision() == Precision::Int8Products;
         match self {
-            Source::Cache(cache, side) if may => cache.rounding(*side),
+            Source::Cache(cache, side) if precision == Precision::Int8Products && has_integers => {
+                cache.rounding(*side)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether they are codes whose products can be integers.
+    pub(crate) fn has_codes(&self) -> bool {
+        match self {
+            Source::Cache(cache, side) => cache.rounding(*side).is_some(),
+            Source::Tensor(_) => false,
+        }
+    }
+
+    /// An entry for many queries that scores codes of these keys in integers, in place of another one.
+    pub(crate) fn integers(&self, entry: Entry) -> Option<Entry> {
+        match self {
+            Source::Cache(cache, Side::Keys) => cache.integers(entry),
             _ => None,
         }
     }
@@ -74,6 +93,8 @@ enum Copied {
     Pairs(usize),
     /// A row of bf16 pairs for two rows: the same channel of both.
     Woven(usize),
+    /// A row of words of codes, and scales, for each row.
+    Codes(usize),
 }
 
 /// The way from what is read to what will be read next: so many keys and heads further.
@@ -109,18 +130,21 @@ impl<'a> Staged<'a> {
         heads: Heads,
         scratch_len: usize,
     ) -> Self {
+        let rounding = source.rounding(entry, precision);
         let copy = match (entry.precision(), source) {
+            (Precision::Int8Products, _) => {
+                // An entry for codes is chosen only where there are some.
+                Copied::Codes(rounding.map_or(0, |rounding| rounding.parts().width()))
+            }
             (Precision::Bf16Products, Source::Tensor(AnyView(Stored::Bf16(view, _))))
                 if view.lies_in_pairs() =>
             {
                 Copied::No
             }
             (Precision::Bf16Products, _) => Copied::Pairs(heads.dim.div_ceil(2)),
-            (Precision::F32 | Precision::Int8Products, _) => {
-                Copied::if_needed(&source, heads.dim, entry, heads, scratch_len)
-            }
+            (Precision::F32, _) => Copied::if_needed(&source, heads.dim, entry, heads, scratch_len),
         };
-        Staged { source, copy, level: entry.level(), rounding: source.rounding(entry, precision) }
+        Staged { source, copy, level: entry.level(), rounding }
     }
 
     /// Values as `entry` wants them. Those that begin the rows of the keys are copied with them.
@@ -142,7 +166,18 @@ impl<'a> Staged<'a> {
             }
             (Precision::Bf16Products, _) => Copied::Woven(heads.v_dim),
         };
-        Staged { source, copy, level: entry.level(), rounding: source.rounding(entry, precision) }
+        let rounding = keys.rounding.and_then(|_| source.rounding(entry, precision));
+        Staged { source, copy, level: entry.level(), rounding }
+    }
+
+    /// The same with products in f32.
+    pub(crate) fn in_f32(self) -> Self {
+        Staged { rounding: None, ..self }
+    }
+
+    /// How queries are rounded, if they are.
+    pub(crate) const fn rounding(&self) -> Option<Rounding> {
+        self.rounding
     }
 
     /// Rows of a table beside the keys and values, read where they lie by [`Staged::scores`] and [`Staged::sums`].
@@ -198,7 +233,7 @@ impl<'a> Staged<'a> {
             };
             let rows = rows.slice(range.clone());
             match (self.copy, mover.pairs()) {
-                (Copied::No | Copied::OfKeys(_), _) => {}
+                (Copied::No | Copied::OfKeys(_) | Copied::Codes(_), _) => {}
                 (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
                 (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
                 (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
@@ -223,6 +258,7 @@ impl<'a> Staged<'a> {
             (Copied::OfKeys(width), _) => {
                 Rows::new(stage, width, range.len(), self.source.dims()[3])
             }
+            (Copied::Codes(width), _) => Rows::new(stage, width, range.len(), width),
             (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
             (Copied::No, Source::Tensor(AnyView(Stored::F32(view, _)))) => {
                 view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))

@@ -145,8 +145,8 @@ impl<'a> Sequences<'a> {
     #[inline]
     fn bound(&self, tokens: &Range<usize>, given: usize) -> Result<(Bound<'a>, Grid), Error> {
         let Shape { batch, q_len: longest, .. } = *self.plan.shape();
-        let plan = self.plan.of_sequence(tokens.len());
         let inputs = Inputs { q: self.inputs.q.sequence(tokens, batch), ..self.inputs };
+        let plan = self.plan.of_sequence(tokens.len()).suited(&inputs);
         let bound = plan.bind_inputs(inputs, self.sinks, given)?;
         Ok((Bound { longest, ..bound }, plan.grid()))
     }

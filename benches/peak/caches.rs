@@ -1,8 +1,9 @@
 //! Keys and values in a cache of fewer bits.
 
 use crate::cases::{Case, Kept, Layout};
+use flashlet::entry::Tiling;
 use flashlet::{
-    AnyView, Attention, BLOCK, CacheShape, Cached, E4m3, Format, Heads, KvCache, Q4_0, Q8_0,
+    AnyView, Attention, BLOCK, CacheShape, Cached, E4m3, Format, Heads, KvCache, Level, Q4_0, Q8_0,
     Scales, Shape, Side,
 };
 use oracle::{Arithmetic, Pair, Problem, Verdict, certify_integers, rounded_queries};
@@ -75,7 +76,10 @@ pub(crate) fn certify(
         Some(Kept::Q4_0) => (BLOCK, 8.0, 127.0),
         _ => (BLOCK, 127.0, 255.0),
     };
-    let scales: Vec<f32> = v.chunks(of_scale).map(|row| largest(row) / most).collect();
+    // Weights of many queries are not rounded: as if scales were 0.
+    let rounds = Tiling::is_few(Level::Avx512, q_len * heads.group());
+    let scale = |row: &[f32]| if rounds { largest(row) / most } else { 0.0 };
+    let scales: Vec<f32> = v.chunks(of_scale).map(scale).collect();
     let arithmetic = match plan.entry().level().is_fused() {
         true => Arithmetic::fused(plan.entry().tile_k()),
         false => Arithmetic::unfused(plan.entry().tile_k()),

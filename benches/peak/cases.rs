@@ -182,18 +182,22 @@ fn caches() -> Vec<Case> {
         [("fp8", Kept::E4m3), ("int8", Kept::Int8), ("q8_0", Kept::Q8_0), ("q4_0", Kept::Q4_0)];
     let mut cases = Vec::new();
     for (stored, kept) in formats {
-        for (layout, suffix) in [(Layout::ByHead, ""), (Layout::ByToken, "_bytoken")] {
-            let integers = kept != Kept::E4m3;
-            let ways = [(Products::Int8, ""), (Products::F32, if integers { "_f32" } else { "" })];
-            for (products, way) in ways.into_iter().skip(usize::from(!integers)) {
+        let ways: &[_] = match kept {
+            Kept::E4m3 => &[(Products::F32, "")],
+            _ => &[(Products::Int8, ""), (Products::F32, "_f32")],
+        };
+        for &(products, way) in ways {
+            for (layout, suffix) in [(Layout::ByHead, ""), (Layout::ByToken, "_bytoken")] {
                 let name = format!("decode_{stored}{way}_hd128_32x8_kv32768{suffix}");
                 let case = Case::new(name, Call::full(tail(1, 32768)), Limit::Bandwidth);
                 cases.push(Case { kept: Some(kept), layout, products, ..case });
             }
         }
-        let name = format!("prefill_{stored}_hd128_n1024_full");
-        let case = Case::new(name, Call::full(prompt(Heads::new(8, 8, 128), 1024)), Limit::Peak);
-        cases.push(Case { kept: Some(kept), ..case });
+        for &(products, way) in ways {
+            let name = format!("prefill_{stored}{way}_hd128_n1024_full");
+            let call = Call::full(prompt(Heads::new(8, 8, 128), 1024));
+            cases.push(Case { kept: Some(kept), products, ..Case::new(name, call, Limit::Peak) });
+        }
     }
     cases
 }

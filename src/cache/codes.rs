@@ -1,13 +1,13 @@
 //! Products of the codes of one side of a cache where they lie: in lanes of f32, or in integers.
 
 use super::read::{Read, Run};
-use super::scales::{Scales, of_head};
+use super::scales::{Scales, of_head, set};
 use super::store::Store;
-use crate::decode::integers::{Codes, ROWS, Rounding};
+use crate::decode::integers::{Codes, Parts, ROWS, Rounding};
 use crate::decode::products::Weights;
-use crate::dispatch::Queries;
+use crate::dispatch::{Entry, Queries};
 use crate::elem::{BLOCK, Format};
-use crate::simd::{Level, Rows};
+use crate::simd::{DEEP, Level, Rows};
 use crate::staged::Ahead;
 use crate::tiling::TILE_K;
 use core::ops::Range;
@@ -110,6 +110,37 @@ impl<F: Format> Store<'_, F> {
         let is_usual = scales.iter().fold(true, |all, scale| all & (scale.abs() < MOST));
         scales.iter_mut().for_each(|scale| *scale *= unit);
         is_usual.then_some(scales)
+    }
+
+    /// An entry for many queries that scores these codes, in place of another one, if it can be.
+    pub(super) fn integers(&self, entry: Entry) -> Option<Entry> {
+        F::INTEGERS
+            .filter(|_| self.rounding().is_some())
+            .and_then(|integers| (integers.many)(entry))
+    }
+
+    /// Codes of the keys in `count` slots of head `h` as words, and their scales behind them: rows of `width` floats.
+    pub(super) fn words(
+        &self,
+        level: Level,
+        (slot, count): (usize, usize),
+        h: usize,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        let (row, step) = self.row(slot, h);
+        let (Some(integers), Some(rounding)) = (F::INTEGERS, self.rounding()) else { return };
+        let Some(rows) = self.rows(row, step, count) else { return };
+        (integers.words)(level, rows, to, width);
+        let Parts { words, parts, each } = rounding.parts();
+        let mut room = [0.0; TILE_K];
+        for n in 0..parts {
+            let scales = room.get_mut(..count).unwrap_or(&mut []);
+            self.scales_of(slot, (h, n * each / DEEP), scales);
+            for (to, scale) in to.chunks_mut(width.max(1)).zip(scales) {
+                set(to, words + n, *scale);
+            }
+        }
     }
 
     /// Rounds weights of its rows.

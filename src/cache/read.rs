@@ -4,7 +4,7 @@ use super::shape::Order;
 use super::store::Store;
 use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
-use crate::dispatch::{Queries, check_len};
+use crate::dispatch::{Entry, Queries, check_len};
 use crate::elem::{BLOCK, Format};
 use crate::error::{Error, Tensor};
 use crate::simd::{Level, Rows};
@@ -111,6 +111,10 @@ pub trait Sealed {
     ) -> usize;
     /// How their products are made in integers, if they can be.
     fn rounding(&self, side: Side) -> Option<Rounding>;
+    /// An entry for many queries that scores codes of keys in integers, in place of another one, if they have any.
+    fn integers(&self, entry: Entry) -> Option<Entry>;
+    /// Codes of keys as words, and their scales behind them: rows of `width` floats.
+    fn words(&self, level: Level, read: &Read, to: &mut [f32], width: usize);
     /// Rounds a row of queries in place: [`Rounding::round`], linked only with a cache.
     fn round_query(&self, rounding: Rounding, row: &mut [f32]);
     /// Scores of keys by integers: `s[r * width + j]`.
@@ -199,6 +203,13 @@ impl<T: Kept + Cached> Sealed for T {
             Side::Keys => self.stores().0.rounding(),
             Side::Values => self.stores().1.rounding(),
         }
+    }
+    fn integers(&self, entry: Entry) -> Option<Entry> {
+        self.stores().0.integers(entry)
+    }
+    fn words(&self, level: Level, read: &Read, to: &mut [f32], width: usize) {
+        let run_at = |token| self.run_at(read.b, token);
+        self.stores().0.words_of_runs(level, read, run_at, to, width);
     }
     fn round_query(&self, rounding: Rounding, row: &mut [f32]) {
         rounding.round(row);
@@ -290,6 +301,24 @@ impl<F: Format> Store<'_, F> {
                 Some(slot) => {
                     self.widen(level, (slot, within.len(), read.ahead), read.g, rows, width)
                 }
+                None => rows.fill(0.0),
+            }
+        }
+    }
+
+    /// Codes as words and their scales, run by run; zeros for those that are not there.
+    pub(super) fn words_of_runs(
+        &self,
+        level: Level,
+        read: &Read,
+        run_at: impl Fn(usize) -> Run,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        for (slot, within) in runs(read.keys.clone(), run_at) {
+            let rows = to.get_mut(within.start * width..within.end * width).unwrap_or(&mut []);
+            match slot {
+                Some(slot) => self.words(level, (slot, within.len()), read.g, rows, width),
                 None => rows.fill(0.0),
             }
         }

@@ -68,11 +68,48 @@ impl Rounding {
         row.iter_mut().zip(all).for_each(|(to, x)| *to = x);
     }
 
+    /// How a rounded row is cut.
+    #[inline(always)]
+    pub(crate) fn parts(self) -> Parts {
+        let each = self.channels / QUAD;
+        Parts { words: self.dim / QUAD, each, parts: self.scales }
+    }
+
     /// The `n`-th scale of a rounded row, and its integer.
     #[inline(always)]
     fn part(self, row: &[f32], n: usize) -> [f32; 2] {
         let (words, scales) = (self.dim / QUAD, self.scales);
         [n, scales + n].map(|i| row.get(words + i).copied().unwrap_or(f32::NAN))
+    }
+}
+
+/// Words of a row of codes, those that share a scale, and how many scales there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub(crate) words: usize,
+    pub(crate) each: usize,
+    pub(crate) parts: usize,
+}
+
+impl Parts {
+    /// Floats of a row of words and scales.
+    pub(crate) const fn width(self) -> usize {
+        self.words + self.parts
+    }
+}
+
+/// Codes of rows as words of four, none negative: `to[j * width + t]`.
+#[inline(always)]
+pub(crate) fn words<F: Coded>(rows: Rows<'_, F>, to: &mut [f32], width: usize) {
+    for (j, to) in to.chunks_mut(width.max(1)).enumerate().take(rows.len()) {
+        for (b, to) in to.as_chunks_mut::<DEEP>().0.iter_mut().enumerate() {
+            let Some(block) = rows.coded_few::<Scalar>(j).from(b).next() else { break };
+            let codes = F::codes(block.at(0)).signed();
+            let raised = codes.map(|code| (i32::from(code) + F::Codes::OFFSET) as u8);
+            for (to, word) in to.iter_mut().zip(raised.as_chunks::<QUAD>().0) {
+                *to = f32::from_bits(u32::from_le_bytes(*word));
+            }
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Entries for a head size known when running, one pair a level: what there is without a generator.
 
-#[cfg(target_arch = "x86_64")]
-use crate::entry::attend_pairs;
+use super::Entry;
 use crate::entry::{Dynamic, Job, attend, decode};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, Bf16Products};
+use crate::entry::{attend_integers, attend_pairs};
+use crate::products::Precision;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512, Bf16Products, Int8Products, has_int8_products};
 use crate::simd::{Level, Portable, Scalar};
 use crate::tiling::{Lanes, TILE_K, Tiling};
 use const_format::concatcp;
@@ -69,6 +71,38 @@ pub(super) fn pairs(level: Level) -> Option<Named> {
 /// None elsewhere.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn pairs(_: Level) -> Option<Named> {
+    None
+}
+
+/// An entry for many queries that scores the codes of a cache in integers, in place of another one: on AVX-512, if the processor sums products
+/// of bytes.
+// Inlined, and so linked only where a cache has such codes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn integers(entry: Entry) -> Option<Entry> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    #[inline]
+    fn many(job: Job<'_>) {
+        const T: Tiling = Tiling::attend(Level::Avx512, 1, 1);
+        let (simd, products) = (Avx512::here(), Int8Products::here());
+        attend_integers::<_, _, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>(
+            simd, products, job,
+        );
+    }
+    const T: Tiling = Tiling::attend(Level::Avx512, 1, 1);
+    let Tiling { vectors, scalars, .. } = T;
+    let tiling = Tiling { vectors, scalars, ..entry.tiling };
+    let fits =
+        entry.level == Level::Avx512 && entry.tile_k == TILE_K && tiling.is_sound(entry.level);
+    let name = concatcp!("attend_int8_generic_k", TILE_K, "_avx512");
+    let (precision, is_plain) = (Precision::Int8Products, false);
+    let entry = Entry { name, dims: None, tiling, precision, is_plain, call: many, ..entry };
+    (fits && has_int8_products()).then_some(entry)
+}
+
+/// None elsewhere.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn integers(_: Entry) -> Option<Entry> {
     None
 }
 

@@ -1,15 +1,18 @@
 //! Products of a format's codes, for each level: with the instructions for bytes where this processor has them.
 
 use super::per_level::Available;
+use super::task::{Task, run_on};
+use super::{Entry, generic};
 use crate::decode::integers::{
-    Codes, Integers, Loops, ROWS, Rounding, block_scales, round_weights, scores,
+    Codes, Integers, Loops, ROWS, Rounding, block_scales, round_weights, scores, words,
 };
 use crate::decode::products::Weights;
 use crate::elem::Coded;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Int8Products, has_int8_products};
-use crate::simd::{Level, Portable, Rows, Scalar, StoredCodes, Walk};
+use crate::simd::{Level, Portable, Rows, Scalar, Simd, StoredCodes, Walk};
 use crate::tiling::TILE_K;
+use core::marker::PhantomData;
 use core::ops::Range;
 
 /// The functions of a format of codes. It is linked only where a cache of it was made.
@@ -22,10 +25,15 @@ pub struct IntegerTable<F> {
     /// What codes are raised by for scores.
     pub(crate) offset: i32,
     pub(crate) round: Round,
+    /// [`words`].
+    pub(crate) words: Words<F>,
+    /// The entry for many queries of a level, if the processor has the instructions.
+    pub(crate) many: fn(Entry) -> Option<Entry>,
 }
 
 type Scores<F> = fn(Level, Queries<'_>, Keys<'_, F>, &mut Walk, &mut [f32], usize);
 type Round = fn(Level, Weights<'_>, &[f32; TILE_K], usize) -> Codes;
+type Words<F> = fn(Level, Rows<'_, F>, &mut [f32], usize);
 type Weigh<F> = fn(Level, [&[u8]; ROWS], Values<'_, F>, &mut Walk, [&mut [f32]; ROWS]);
 
 /// Rounded queries.
@@ -43,7 +51,28 @@ impl<F: Coded> IntegerTable<F> {
             scales: block_scales,
             offset: F::Codes::OFFSET,
             round: round_on::<F>,
+            words: words_on,
+            many: generic::integers,
         }
+    }
+}
+
+/// [`words`] on a level.
+fn words_on<F: Coded>(level: Level, rows: Rows<'_, F>, to: &mut [f32], width: usize) {
+    run_on(level, WordsOf { rows, to, width });
+}
+
+struct WordsOf<'a, F> {
+    rows: Rows<'a, F>,
+    to: &'a mut [f32],
+    width: usize,
+}
+
+impl<F: Coded> Task for WordsOf<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        words(self.rows, self.to, self.width);
     }
 }
 
@@ -97,29 +126,35 @@ fn weigh_on<F: Coded>(
     }
 }
 
-/// [`round_weights`] on a level; on the scalar one if this processor lacks it.
+/// [`round_weights`] on a level.
 fn round_on<F: Coded>(
     level: Level,
     weights: Weights<'_>,
     scales: &[f32; TILE_K],
     first: usize,
 ) -> Codes {
-    match Available::new(level).map(Available::level) {
-        Some(Level::Portable) => round_weights::<_, F>(Portable, weights, scales, first),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the level is available; its features are all that the function needs.
-        Some(Level::Avx2) => unsafe { round_avx2::<F>(weights, scales, first) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Some(Level::Avx512) => unsafe { round_avx512::<F>(weights, scales, first) },
-        _ => round_weights::<_, F>(Scalar, weights, scales, first),
+    run_on(level, RoundOf::<F> { weights, scales, first, of: PhantomData })
+}
+
+struct RoundOf<'a, F> {
+    weights: Weights<'a>,
+    scales: &'a [f32; TILE_K],
+    first: usize,
+    of: PhantomData<F>,
+}
+
+impl<F: Coded> Task for RoundOf<'_, F> {
+    type Output = Codes;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Codes {
+        round_weights::<_, F>(simd, self.weights, self.scales, self.first)
     }
 }
 
 /// `$scores` and `$weigh` where `$features` are enabled.
 #[cfg(target_arch = "x86_64")]
 macro_rules! integers {
-    ([$scores:ident, $weigh:ident $(, $round:ident)?], $simd:ty, $integers:expr, $features:literal) => {
+    ([$scores:ident, $weigh:ident], $simd:ty, $integers:expr, $features:literal) => {
         #[target_feature(enable = $features)]
         fn $scores<F: Coded>(
             queries: Queries<'_>,
@@ -131,29 +166,21 @@ macro_rules! integers {
             scores(<$simd>::here(), $integers, queries, keys, walk, s, width);
         }
         #[target_feature(enable = $features)]
-        fn $weigh<F: Coded>(codes: [&[u8]; ROWS], values: Values<'_, F>, walk: &mut Walk, to: [&mut [f32]; ROWS]) {
+        fn $weigh<F: Coded>(
+            codes: [&[u8]; ROWS],
+            values: Values<'_, F>,
+            walk: &mut Walk,
+            to: [&mut [f32]; ROWS],
+        ) {
             Integers::<$simd>::weigh($integers, codes, values, walk, to);
         }
-        $(#[target_feature(enable = $features)]
-        fn $round<F: Coded>(
-            weights: Weights<'_>,
-            scales: &[f32; TILE_K],
-            first: usize,
-        ) -> Codes {
-            round_weights::<_, F>(<$simd>::here(), weights, scales, first)
-        })?
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-integers!([scores_avx2, weigh_avx2, round_avx2], Avx2, Loops, "avx2,fma,f16c");
+integers!([scores_avx2, weigh_avx2], Avx2, Loops, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
-integers!(
-    [scores_avx512, weigh_avx512, round_avx512],
-    Avx512,
-    Loops,
-    "avx512f,avx512bw,avx512dq,avx512vl"
-);
+integers!([scores_avx512, weigh_avx512], Avx512, Loops, "avx512f,avx512bw,avx512dq,avx512vl");
 #[cfg(target_arch = "x86_64")]
 integers!(
     [scores_vnni, weigh_vnni],

@@ -29,6 +29,10 @@ impl Staged<'_> {
         };
         match (self.copy, f32::MOVES.at(self.level).pairs()) {
             (Copied::No | Copied::OfKeys(_), _) => {}
+            (Copied::Codes(width), _) => {
+                let read = Read { b, g, keys: range.clone(), ahead: Ahead::default() };
+                cache.words(self.level, &read, stage, width);
+            }
             // A key or two at a time go by way of the stack.
             (Copied::Pairs(width), Some(pairs)) => {
                 let (mut row, dim) = ([0.0; Heads::MAX_DIM], self.source.dims()[3]);
