@@ -198,7 +198,7 @@ impl<'a> Staged<'a> {
     /// Rounds rows of queries, `width` floats each, if their products are made in integers.
     pub(crate) fn round_queries(&self, q: &mut [f32], width: usize) {
         if let (Some(rounding), Source::Cache(cache, _)) = (self.rounding, self.source) {
-            q.chunks_exact_mut(width.max(1)).for_each(|row| cache.round_query(rounding, row));
+            cache.round_queries(self.level, rounding, q, width);
         }
     }
 

@@ -4,7 +4,7 @@ use super::shape::Order;
 use super::store::Store;
 use crate::decode::integers::{Codes, ROWS, Rounding};
 use crate::decode::products::Weights;
-use crate::dispatch::{Entry, Queries, check_len};
+use crate::dispatch::{Entry, Queries, check_len, round_rows};
 use crate::elem::{BLOCK, Format};
 use crate::error::{Error, Tensor};
 use crate::simd::{Level, Rows};
@@ -115,8 +115,8 @@ pub trait Sealed {
     fn integers(&self, entry: Entry) -> Option<Entry>;
     /// Codes of keys as words, and their scales behind them: rows of `width` floats.
     fn words(&self, level: Level, read: &Read, to: &mut [f32], width: usize);
-    /// Rounds a row of queries in place: [`Rounding::round`], linked only with a cache.
-    fn round_query(&self, rounding: Rounding, row: &mut [f32]);
+    /// Rounds rows of queries in place: [`Rounding::round`], linked only with a cache.
+    fn round_queries(&self, level: Level, rounding: Rounding, rows: &mut [f32], width: usize);
     /// Scores of keys by integers: `s[r * width + j]`.
     fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize);
     /// Sums of values by integers: `to[r * width + c] = sum_j p[r][j] v[j][c]`.
@@ -211,8 +211,8 @@ impl<T: Kept + Cached> Sealed for T {
         let run_at = |token| self.run_at(read.b, token);
         self.stores().0.words_of_runs(level, read, run_at, to, width);
     }
-    fn round_query(&self, rounding: Rounding, row: &mut [f32]) {
-        rounding.round(row);
+    fn round_queries(&self, level: Level, rounding: Rounding, rows: &mut [f32], width: usize) {
+        round_rows(level, rounding, rows, width);
     }
     fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize) {
         let run_at = |token| self.run_at(read.b, token);

@@ -43,26 +43,18 @@ pub struct Rounding {
 impl Rounding {
     /// Rounds a row of queries in place: its words of codes, then its scales, then for each of them the integer that makes up for
     /// what codes of keys were raised by.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn round(self, row: &mut [f32]) {
-        let (words, scales) = (self.dim / QUAD, self.scales);
+        let Parts { words, each, parts } = self.parts();
         let (mut rounded, mut behind) = ([0.0; ROW], [[0.0; 2]; SCALES]);
-        let of_scale = row.chunks(self.channels.max(1)).take(scales).zip(&mut behind);
-        let codes = rounded.chunks_mut((self.channels / QUAD).max(1));
-        for ((x, [scale, start]), codes) in of_scale.zip(codes) {
-            let (d, mut sum) = (largest(x) / 127.0, 0);
-            for (x, word) in x.chunks(QUAD).zip(codes) {
-                let mut bytes = [0; QUAD];
-                for (x, byte) in x.iter().zip(&mut bytes) {
-                    let code = if d > 0.0 { away(x / d) as i8 } else { 0 };
-                    sum += i32::from(code);
-                    *byte = code as u8;
-                }
-                *word = f32::from_bits(u32::from_le_bytes(bytes));
-            }
-            (*scale, *start) = (d, f32::from_bits((-self.offset * sum) as u32));
+        let of_scale = row.chunks(self.channels.max(1)).take(parts).zip(&mut behind);
+        for ((x, [scale, start]), codes) in of_scale.zip(rounded.chunks_mut(each.max(1))) {
+            let d = largest(x) / 127.0;
+            let (x, codes) = (x.as_chunks::<BLOCK>().0, codes.as_chunks_mut::<DEEP>().0);
+            let sums = x.iter().zip(codes).map(|(x, codes)| round_block(x, d, codes));
+            (*scale, *start) = (d, f32::from_bits((-self.offset * sums.sum::<i32>()) as u32));
         }
-        let behind = behind.iter().take(scales);
+        let behind = behind.iter().take(parts);
         let all = rounded.iter().take(words).copied();
         let all = all.chain(behind.clone().map(|[d, _]| *d)).chain(behind.map(|[_, start]| *start));
         row.iter_mut().zip(all).for_each(|(to, x)| *to = x);
@@ -81,6 +73,22 @@ impl Rounding {
         let (words, scales) = (self.dim / QUAD, self.scales);
         [n, scales + n].map(|i| row.get(words + i).copied().unwrap_or(f32::NAN))
     }
+}
+
+/// Codes of 32 channels in units of `d`, as words; returns their sum.
+#[inline(always)]
+fn round_block(x: &[f32; BLOCK], d: f32, words: &mut [f32; DEEP]) -> i32 {
+    let mut codes = [0; BLOCK];
+    if d > 0.0 {
+        for (code, x) in codes.iter_mut().zip(x) {
+            // An integer, which then is the last byte.
+            *code = (away(x / d) + ROUND).to_bits() as u8 as i8;
+        }
+    }
+    for (word, codes) in words.iter_mut().zip(codes.as_chunks::<QUAD>().0) {
+        *word = f32::from_bits(u32::from_le_bytes(codes.map(|code| code as u8)));
+    }
+    codes.iter().map(|code| i32::from(*code)).sum()
 }
 
 /// Words of a row of codes, those that share a scale, and how many scales there are.

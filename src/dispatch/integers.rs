@@ -57,6 +57,28 @@ impl<F: Coded> IntegerTable<F> {
     }
 }
 
+/// [`Rounding::round`] of rows of so many floats, on a level.
+#[inline]
+pub(crate) fn round_rows(level: Level, rounding: Rounding, rows: &mut [f32], width: usize) {
+    run_on(level, RoundRows { rounding, rows, width });
+}
+
+struct RoundRows<'a> {
+    rounding: Rounding,
+    rows: &'a mut [f32],
+    width: usize,
+}
+
+impl Task for RoundRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for row in self.rows.chunks_exact_mut(self.width.max(1)) {
+            self.rounding.round(row);
+        }
+    }
+}
+
 /// [`words`] on a level.
 fn words_on<F: Coded>(level: Level, rows: Rows<'_, F>, to: &mut [f32], width: usize) {
     run_on(level, WordsOf { rows, to, width });

@@ -101,10 +101,12 @@ fn padded(x: &[f32]) -> [f32; BLOCK] {
 }
 
 /// The largest magnitude; NaN if a number is not finite, so that it is not lost.
-#[inline]
+#[inline(always)]
 pub(crate) fn largest(x: &[f32]) -> f32 {
-    let most = x.iter().fold(0.0_f32, |most, x| if x.abs() > most { x.abs() } else { most });
-    if x.iter().all(|x| x.is_finite()) { most } else { f32::NAN }
+    /// Magnitudes are in the order of their bits.
+    const INFINITY: u32 = f32::INFINITY.to_bits();
+    let most = x.iter().fold(0, |most: u32, x| most.max(x.abs().to_bits()));
+    if most < INFINITY { f32::from_bits(most) } else { f32::NAN }
 }
 
 /// Where the scale is so small that this is infinite, numbers become 0, as the scale does.
@@ -114,17 +116,13 @@ fn inverse(d: f32) -> f32 {
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
-/// The nearest integer, halves away from 0, of a number below 2^22.
+/// The nearest integer, halves away from 0, of a number below 2^22. Without branches, so that a loop over it becomes vectors.
 #[inline(always)]
 pub(crate) fn away(x: f32) -> f32 {
     use crate::simd::ROUND;
     let near = (x + ROUND) - ROUND;
     let left = x - near;
-    if left == 0.5 && x > 0.0 {
-        near + 1.0
-    } else if left == -0.5 && x < 0.0 {
-        near - 1.0
-    } else {
-        near
-    }
+    let up = if (left == 0.5) & (x > 0.0) { 1.0 } else { 0.0 };
+    let down = if (left == -0.5) & (x < 0.0) { 1.0 } else { 0.0 };
+    near + (up - down)
 }
