@@ -50,7 +50,7 @@ impl<F: Format> Store<'_, F> {
             return 0;
         };
         let (count, mut room) = (count / lanes * lanes, [0.0; TILE_K]);
-        let scales = self.lane_scales((slot, count), read.g, table.unit, &mut room);
+        let scales = self.lane_scales(level, (slot, count), read.g, table.unit, &mut room);
         let (row, step) = self.row(slot, read.g);
         match (scales, self.rows(row, step, count)) {
             (Some(scales), Some(rows)) if queries.width() == self.dim => {
@@ -76,7 +76,7 @@ impl<F: Format> Store<'_, F> {
             return 0;
         };
         let mut room = [0.0; TILE_K];
-        let scales = self.lane_scales((slot, count), read.g, table.unit, &mut room);
+        let scales = self.lane_scales(level, (slot, count), read.g, table.unit, &mut room);
         let (row, step) = self.row(slot, read.g);
         match (scales, self.rows(row, step, count)) {
             (Some(scales), Some(rows)) if is_whole => {
@@ -98,6 +98,7 @@ impl<F: Format> Store<'_, F> {
     /// The scales of so many rows, in units that lanes are loaded in; `None` if they have others, or some that must not be multiplied twice.
     fn lane_scales<'s>(
         &self,
+        level: Level,
         (slot, count): (usize, usize),
         h: usize,
         unit: f32,
@@ -106,7 +107,7 @@ impl<F: Format> Store<'_, F> {
         /// Times a unit they are finite, and exact.
         const MOST: f32 = 1e30;
         let scales = room.get_mut(..count).filter(|_| count > 0 && self.scales_rows())?;
-        self.scales_of(slot, (h, 0), scales);
+        self.scales_of(level, slot, (h, 0), scales);
         let is_usual = scales.iter().fold(true, |all, scale| all & (scale.abs() < MOST));
         scales.iter_mut().for_each(|scale| *scale *= unit);
         is_usual.then_some(scales)
@@ -136,7 +137,7 @@ impl<F: Format> Store<'_, F> {
         let mut room = [0.0; TILE_K];
         for n in 0..parts {
             let scales = room.get_mut(..count).unwrap_or(&mut []);
-            self.scales_of(slot, (h, n * each / DEEP), scales);
+            self.scales_of(level, slot, (h, n * each / DEEP), scales);
             for (to, scale) in to.chunks_mut(width.max(1)).zip(scales) {
                 set(to, words + n, *scale);
             }
@@ -171,7 +172,7 @@ impl<F: Format> Store<'_, F> {
         let scales = room.get_mut(..count).unwrap_or(&mut []);
         // Blocks hold their own.
         if F::CHANNELS < BLOCK {
-            self.scales_of(slot, (h, 0), scales);
+            self.scales_of(level, slot, (h, 0), scales);
         }
         if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
             let walk = &mut rows.walk(self.ahead(step, ahead));
@@ -180,14 +181,20 @@ impl<F: Format> Store<'_, F> {
     }
 
     /// The scales of head `h` in as many slots as there are places for them: of block `b` of 32 channels where those have their own.
-    pub(super) fn scales_of(&self, slot: usize, (h, b): (usize, usize), to: &mut [f32]) {
+    pub(super) fn scales_of(
+        &self,
+        level: Level,
+        slot: usize,
+        (h, b): (usize, usize),
+        to: &mut [f32],
+    ) {
         let (row, step) = self.row(slot, h);
         match &self.scales {
             Scales::None => {
                 to.fill(1.0);
                 if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, to.len()))
                 {
-                    (integers.scales)(rows, b, to);
+                    (integers.scales)(level, rows, b, to);
                 }
             }
             Scales::Given(given) => {

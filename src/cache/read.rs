@@ -234,7 +234,7 @@ impl<T: Kept + Cached> Sealed for T {
         for n in 0..parts {
             let (first, channels) = (n * blocks, n * channels..(n + 1) * channels);
             let of_keys = scales.get_mut(..count).unwrap_or(&mut []);
-            v.scales_of_runs(&read, run_at, first, of_keys);
+            v.scales_of_runs(level, &read, run_at, first, of_keys);
             let mut rows = to.chunks_exact_mut(width.max(1)).take(weights.p.len());
             for row in (0..weights.p.len()).step_by(ROWS) {
                 let Codes { codes, factors } = v.round(level, weights, &scales, row);
@@ -357,6 +357,7 @@ impl<F: Format> Store<'_, F> {
     /// Scales of values, run by run; 0 for those that are not there.
     pub(super) fn scales_of_runs(
         &self,
+        level: Level,
         read: &Read,
         run_at: impl Fn(usize) -> Run,
         b: usize,
@@ -365,7 +366,7 @@ impl<F: Format> Store<'_, F> {
         for (slot, within) in runs(read.keys.clone(), run_at) {
             let to = to.get_mut(within).unwrap_or(&mut []);
             match slot {
-                Some(slot) => self.scales_of(slot, (read.g, b), to),
+                Some(slot) => self.scales_of(level, slot, (read.g, b), to),
                 None => to.fill(0.0),
             }
         }

@@ -10,7 +10,7 @@
 //! The sum of weights that outputs are divided by is that of the weights before they are rounded.
 
 use super::products::Weights;
-use crate::elem::{BLOCK, Coded, away, largest, widen};
+use crate::elem::{BLOCK, Coded, away, largest};
 use crate::moves::{get, put};
 use crate::shape::Heads;
 use crate::simd::{
@@ -401,16 +401,21 @@ pub(crate) fn round_weights<S: Simd, F: Coded>(
 }
 
 /// The scales that block `b` of each row holds itself; others stay.
-pub(crate) fn block_scales<F: Coded>(rows: Rows<'_, F>, b: usize, to: &mut [f32]) {
-    for (first, to) in (0..rows.len()).step_by(MAX_LANES).zip(to.chunks_mut(MAX_LANES)) {
+#[inline(always)]
+pub(crate) fn block_scales<S: Simd, F: Coded>(
+    simd: S,
+    rows: Rows<'_, F>,
+    b: usize,
+    to: &mut [f32],
+) {
+    for (first, to) in (0..rows.len()).step_by(S::LANES).zip(to.chunks_mut(S::LANES)) {
         let mut scales = [f16::ZERO; MAX_LANES];
-        for (lane, scale) in scales.iter_mut().enumerate().take(rows.len() - first) {
-            let block = rows.coded_few::<Scalar>(first + lane).from(b).next();
-            match block.map(|block| F::scale(block.at(0))) {
-                Some(Some(own)) => *scale = own,
-                _ => return,
-            }
+        // The last row again in lanes behind it.
+        let Some(blocks) = rows.coded_few::<S>(first).from(b).next() else { return };
+        for (lane, scale) in scales.iter_mut().enumerate().take(S::LANES) {
+            let Some(own) = F::scale(blocks.at(lane)) else { return };
+            *scale = own;
         }
-        to.iter_mut().zip(scales).for_each(|(to, scale)| *to = widen(scale));
+        put(simd, simd.load_f16(&scales), to);
     }
 }

@@ -21,7 +21,7 @@ pub struct IntegerTable<F> {
     pub(crate) scores: Scores<F>,
     pub(crate) weigh: Weigh<F>,
     /// Scales that blocks hold.
-    pub(crate) scales: fn(Rows<'_, F>, usize, &mut [f32]),
+    pub(crate) scales: fn(Level, Rows<'_, F>, usize, &mut [f32]),
     /// What codes are raised by for scores.
     pub(crate) offset: i32,
     pub(crate) round: Round,
@@ -48,7 +48,7 @@ impl<F: Coded> IntegerTable<F> {
         IntegerTable {
             scores: scores_on,
             weigh: weigh_on,
-            scales: block_scales,
+            scales: scales_on,
             offset: F::Codes::OFFSET,
             round: round_on::<F>,
             words: words_on,
@@ -76,6 +76,25 @@ impl Task for RoundRows<'_> {
         for row in self.rows.chunks_exact_mut(self.width.max(1)) {
             self.rounding.round(row);
         }
+    }
+}
+
+/// [`block_scales`] on a level.
+fn scales_on<F: Coded>(level: Level, rows: Rows<'_, F>, b: usize, to: &mut [f32]) {
+    run_on(level, ScalesOf { rows, b, to });
+}
+
+struct ScalesOf<'a, F> {
+    rows: Rows<'a, F>,
+    b: usize,
+    to: &'a mut [f32],
+}
+
+impl<F: Coded> Task for ScalesOf<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        block_scales(simd, self.rows, self.b, self.to);
     }
 }
 

@@ -8,6 +8,7 @@
 //! 8 and 11 bits, so a number is exact in f32. Beyond 127 times the largest f16 the scale is infinite, and so are the numbers or NaN;
 //! a block that holds NaN or an infinity has the scale NaN: it is not lost.
 
+use crate::simd::StoredCodes;
 use half::f16;
 
 /// Numbers in a block.
@@ -81,14 +82,8 @@ impl Q4_0 {
     #[must_use]
     #[inline(always)]
     pub fn decode(&self) -> [f32; BLOCK] {
-        let d = super::widen(self.scale);
-        let mut x = [0.0; BLOCK];
-        let (low, high) = x.split_at_mut(BLOCK / 2);
-        for (code, (low, high)) in self.codes.iter().zip(low.iter_mut().zip(high)) {
-            *low = d * (f32::from(code & 15) - 8.0);
-            *high = d * (f32::from(code >> 4) - 8.0);
-        }
-        x
+        let (d, codes) = (super::widen(self.scale), self.codes.signed());
+        codes.map(|code| d * f32::from(code))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Formats that a cache of keys and values may have: elements, 8-bit numbers, codes with scales, blocks.
 
 use super::blocks::{BLOCK, Q4_0, Q8_0, away};
-use super::{E4m3, E5m2, Elem, Overflow, narrow, narrow_bf16};
+use super::{E4m3, E5m2, Elem, Overflow, narrow, narrow_bf16, widen};
 use crate::dispatch::{IntegerTable, LaneTable};
 use crate::moves::{get, put};
-use crate::simd::{Rows, Simd, Walk};
+use crate::simd::{Rows, Simd, StoredCodes, Walk};
 use crate::view::{AnyView, Strides, View};
 use core::fmt::Debug;
 use half::{bf16, f16};
@@ -170,12 +170,18 @@ macro_rules! blocks {
                 x.chunks(BLOCK).zip(to).for_each(|(x, to)| *to = Self::encode(x));
             }
             #[inline(always)]
-            fn decode<S: Simd>(_: S, from: &[Self], to: &mut [f32]) {
+            fn decode<S: Simd>(simd: S, from: &[Self], to: &mut [f32]) {
                 let (whole, rest) = to.as_chunks_mut::<BLOCK>();
-                let behind = from.get(whole.len()).map(|block| block.decode());
-                whole.iter_mut().zip(from).for_each(|(to, block)| *to = block.decode());
-                if let Some(x) = behind {
-                    rest.iter_mut().zip(x).for_each(|(to, x)| *to = x);
+                let behind = from.get(whole.len()..).and_then(|blocks| blocks.first());
+                // Lanes by hand: of these loops the compiler would make vectors across blocks, and scatter them.
+                for (to, block) in whole.iter_mut().zip(from) {
+                    let (d, codes) = (simd.splat(widen(block.scale)), block.codes.signed());
+                    for (to, codes) in to.chunks_mut(S::LANES).zip(codes.chunks(S::LANES)) {
+                        put(simd, simd.mul(d, simd.load_i8(codes)), to);
+                    }
+                }
+                if let (Some(block), false) = (behind, rest.is_empty()) {
+                    rest.iter_mut().zip(block.decode()).for_each(|(to, x)| *to = x);
                 }
             }
         }

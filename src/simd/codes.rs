@@ -52,9 +52,9 @@ impl StoredCodes for [u8; 16] {
     #[inline(always)]
     fn signed(&self) -> [i8; 32] {
         let mut signed = [0; 32];
-        let (low, high) = signed.split_at_mut(16);
-        for (code, (low, high)) in self.iter().zip(low.iter_mut().zip(high)) {
-            (*low, *high) = ((code & 15) as i8 - 8, (code >> 4) as i8 - 8);
+        for c in 0..16 {
+            signed[c] = (self[c] & 15) as i8 - 8;
+            signed[c + 16] = (self[c] >> 4) as i8 - 8;
         }
         signed
     }
