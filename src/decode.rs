@@ -24,7 +24,7 @@ use crate::entry::Job;
 use crate::mask::Tile;
 use crate::online::Online;
 use crate::simd::{DEEP, Simd};
-use crate::staged::Ahead;
+use crate::staged::{Ahead, Way};
 use core::ops::Range;
 
 /// Scratch: rows of queries, states, weights, and one key tile.
@@ -128,15 +128,20 @@ impl Batch {
 
     /// The way from head `slot` to what is read next: the next head of the same keys, or the first one
     /// of the next key tile, if there is one.
-    fn ahead(&self, slot: usize, next_tile: Option<usize>) -> Ahead {
+    fn ahead(&self, slot: usize, next_tile: Option<usize>, kv_heads: usize) -> Ahead {
         let head = |slot: usize| self.heads.get(slot).map_or(0, |&g| g as isize);
-        if slot + 1 < self.count {
-            return Ahead { keys: 0, heads: head(slot + 1) - head(slot) };
-        }
-        next_tile.map_or(Ahead::default(), |keys| Ahead {
-            keys: keys as isize,
-            heads: head(0) - head(slot),
-        })
+        let (next_tile, to_first) = (next_tile.unwrap_or(0), head(0) - head(slot));
+        let next = if slot + 1 < self.count {
+            Way { keys: 0, heads: head(slot + 1) - head(slot) }
+        } else if next_tile > 0 {
+            Way { keys: next_tile as isize, heads: to_first }
+        } else {
+            Way::default()
+        };
+        let share = next_tile + next_tile * slot / self.count.max(1);
+        let stream = Way { keys: share as isize, heads: to_first };
+        let is_stream = next_tile > 0 && kv_heads > 1 && self.count == kv_heads;
+        Ahead { next, stream: is_stream.then_some(stream) }
     }
 }
 
@@ -227,7 +232,7 @@ fn decode_batch<S: Simd, C: Changing, const TILE_K: usize>(
         };
         for (slot, query_tile) in batch.tiles().enumerate() {
             let Some(mut head) = work.slot(slot, rows) else { continue };
-            let ahead = batch.ahead(slot, keys.next);
+            let ahead = batch.ahead(slot, keys.next, job.shape.heads.kv);
             tile::absorb::<S, C>(simd, job, &mut head, &query_tile, &keys, (ahead, &visible));
         }
     }

@@ -13,7 +13,7 @@ use crate::job::Bound;
 use crate::online::Hints;
 use crate::products::Precision;
 use crate::shape::Heads;
-use crate::simd::{Hint, Level, Rows};
+use crate::simd::{Hint, Level, Rows, Walk};
 use crate::view::{AnyView, Stored, Strides, of_any};
 use core::ops::Range;
 
@@ -97,14 +97,48 @@ enum Copied {
     Codes(usize),
 }
 
-/// The way from what is read to what will be read next: so many keys and heads further.
+/// The way from what is read to what will be read next.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ahead {
+    pub(crate) next: Way,
+    /// Where heads lie side by side and all of them are read in turns: to this one's share of the next tile, of memory as it lies. Memory is
+    /// faster so where rows are short.
+    pub(crate) stream: Option<Way>,
+}
+
+/// So many keys and heads further.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
     pub(crate) keys: isize,
     pub(crate) heads: isize,
 }
 
+/// Rows of so many bytes are long.
+const LONG: usize = 256;
+
 impl Ahead {
+    /// The lines that come next after these rows, as many as they have, and `share` of the rows further. `elements` of a way are its length.
+    #[inline(always)]
+    pub(crate) fn walk<T: Copy>(
+        self,
+        rows: &Rows<'_, T>,
+        share: usize,
+        elements: impl Fn(Way) -> isize,
+    ) -> Walk {
+        let further = |by: usize| by.wrapping_mul(share) as isize;
+        match self.stream {
+            Some(way) if rows.width() * size_of::<T>() < LONG => {
+                rows.stream(elements(way).wrapping_add(further(rows.width())))
+            }
+            _ => match elements(self.next) {
+                0 => rows.walk(0),
+                way => rows.walk(way.wrapping_add(further(rows.stride()))),
+            },
+        }
+    }
+}
+
+impl Way {
     /// In elements.
     fn elements(self, strides: Strides) -> isize {
         let Strides { token, head, .. } = strides;
@@ -237,7 +271,7 @@ impl<'a> Staged<'a> {
                 (Copied::Pairs(width), Some(pairs)) => pairs.flat(rows, stage, width),
                 (Copied::Woven(width), Some(pairs)) => pairs.weave(rows, stage, width),
                 (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
-                    mover.flat(rows, ahead.elements(view.strides()), 1.0, stage, width);
+                    mover.flat(rows, ahead.next.elements(view.strides()), 1.0, stage, width);
                 }
             }
         });
@@ -306,7 +340,7 @@ impl<'a> Staged<'a> {
             let deep = queries.width();
             let is_whole = rows.width() == deep;
             let whole = if is_whole { rows.len() / lanes * lanes } else { 0 };
-            let walk = &mut rows.walk(ahead.elements(view.strides()));
+            let walk = &mut ahead.walk(&rows, 0, |way| way.elements(view.strides()));
             mover.scores(queries, rows.slice(0..whole), walk, s, width);
             for first in (whole..rows.len()).step_by(lanes) {
                 // Lanes behind the last key give scores that nothing reads.
@@ -351,7 +385,7 @@ impl<'a> Staged<'a> {
             };
             let (rows, lanes) = (rows.slice(range.clone()), self.level.lanes().max(1));
             let whole = rows.width() / lanes * lanes;
-            let walk = &mut rows.walk(ahead.elements(view.strides()));
+            let walk = &mut ahead.walk(&rows, 0, |way| way.elements(view.strides()));
             mover.sums(weights, rows, walk, to, width);
             if whole < rows.width() {
                 mover.flat(rows.behind(whole), 0, 1.0, stage, lanes);

@@ -54,7 +54,7 @@ impl<F: Format> Store<'_, F> {
         let (row, step) = self.row(slot, read.g);
         match (scales, self.rows(row, step, count)) {
             (Some(scales), Some(rows)) if queries.width() == self.dim => {
-                let walk = &mut rows.walk(self.ahead(step, read.ahead));
+                let walk = &mut read.ahead.walk(&rows, 0, |way| self.way(step, way));
                 (table.scores)(level, queries, (rows, scales), walk, s, width);
                 count
             }
@@ -80,7 +80,7 @@ impl<F: Format> Store<'_, F> {
         let (row, step) = self.row(slot, read.g);
         match (scales, self.rows(row, step, count)) {
             (Some(scales), Some(rows)) if is_whole => {
-                let walk = &mut rows.walk(self.ahead(step, read.ahead));
+                let walk = &mut read.ahead.walk(&rows, 0, |way| self.way(step, way));
                 (table.sums)(level, weights, (rows, scales), walk, to, width);
                 count
             }
@@ -175,7 +175,7 @@ impl<F: Format> Store<'_, F> {
             self.scales_of(level, slot, (h, 0), scales);
         }
         if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
-            let walk = &mut rows.walk(self.ahead(step, ahead));
+            let walk = &mut ahead.walk(&rows, 0, |way| self.way(step, way));
             (integers.scores)(level, queries, (rows, scales), walk, s, width);
         }
     }
@@ -225,9 +225,8 @@ impl<F: Format> Store<'_, F> {
         let (row, step) = self.row(slot, h);
         if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
             // Of several calls for a tile each asks for its share of rows.
-            let share = count * blocks.start / (self.dim / BLOCK).max(1) * step * self.units();
-            let ahead = self.ahead(step, ahead);
-            let walk = &mut rows.walk(if ahead == 0 { 0 } else { ahead + share as isize });
+            let share = count * blocks.start / (self.dim / BLOCK).max(1);
+            let walk = &mut ahead.walk(&rows, share, |way| self.way(step, way));
             (integers.weigh)(level, codes, (rows, blocks), walk, to);
         }
     }

@@ -10,7 +10,7 @@ use crate::elem::{Affine, Format, Overflow};
 use crate::error::{Error, Tensor};
 use crate::shape::Heads;
 use crate::simd::{Level, Rows};
-use crate::staged::Ahead;
+use crate::staged::{Ahead, Way};
 use crate::view::{AnyView, Strides};
 use core::ops::Range;
 
@@ -255,14 +255,14 @@ impl<'a, F: Format> Store<'a, F> {
     ) {
         let (row, step) = self.row(slot, h);
         if let Some(rows) = self.rows(row, step, count) {
-            let walk = &mut rows.walk(self.ahead(step, ahead));
+            let walk = &mut ahead.walk(&rows, 0, |way| self.way(step, way));
             let affine = self.affine((slot, row), step, count, h);
             widen(level, rows, affine, walk, to, width);
         }
     }
 
-    /// The way to what will be read next, in elements. A hint: it may wrap, and blocks need not lie behind each other.
-    pub(super) fn ahead(&self, step: usize, Ahead { keys, heads }: Ahead) -> isize {
+    /// A way in elements. A hint: it may wrap, and blocks need not lie behind each other.
+    pub(super) fn way(&self, step: usize, Way { keys, heads }: Way) -> isize {
         let head = match self.shape.order {
             Order::ByToken => 1,
             Order::ByHead => self.shape.block_len,

@@ -30,6 +30,12 @@ impl<'a, T: Copy> Rows<'a, T> {
         fits.then_some(Rows { data, stride, len, width })
     }
 
+    /// Elements from one row to the next.
+    #[inline(always)]
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// Elements of a row.
     pub(crate) fn width(&self) -> usize {
         self.width
@@ -260,6 +266,12 @@ impl<'a, T: Copy> Rows<'a, T> {
             0 => Walk::still(first),
             _ => Walk::new(first.wrapping_offset(ahead), self.width, self.stride),
         }
+    }
+
+    /// The same of memory as it lies.
+    #[inline(always)]
+    pub(crate) fn stream(&self, ahead: isize) -> Walk {
+        Walk::new(self.data.as_ptr().wrapping_offset(ahead), self.width, self.width)
     }
 }
 
