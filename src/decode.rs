@@ -16,6 +16,7 @@
 
 pub(crate) mod integers;
 pub(crate) mod products;
+pub(crate) mod rounding;
 mod tile;
 
 use crate::attend::QueryTile;

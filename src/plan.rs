@@ -1,5 +1,7 @@
 //! The plan: everything about an attention that can be checked before there are any data.
 
+mod choice;
+
 use crate::bias::Lookup;
 use crate::call::{Call, Inputs, Outputs};
 use crate::change::Changes;
@@ -16,7 +18,6 @@ use crate::simd::Level;
 use crate::sinks::Sinks;
 use crate::staged::Staged;
 use crate::state::State;
-use crate::tiling::Tiling;
 use core::ops::Range;
 
 /// Softmax attention of one shape under one mask: `o = softmax(scale * q k^T) v` for every head.
@@ -93,28 +94,6 @@ impl<'m> Attention<'m> {
     pub fn precision(&self, precision: Precision) -> Self {
         let entry = self.choose(self.entry.level(), precision);
         Attention { entry, precision, ..self.clone() }
-    }
-
-    /// The same plan for fewer queries.
-    #[inline]
-    pub(crate) fn of_sequence(&self, q_len: usize) -> Self {
-        let plan = Attention { shape: Shape { q_len, ..self.shape }, ..self.clone() };
-        Attention { entry: plan.choose(self.entry.level(), self.precision), ..plan }
-    }
-
-    /// Whether relative keys or values want scratch.
-    pub(crate) const fn is_relative(&self) -> bool {
-        self.changes.keys.is_some() || self.changes.values.is_some()
-    }
-
-    fn choose(&self, level: Level, precision: Precision) -> Entry {
-        let (heads, Changes { keys, values, .. }) = (self.shape.heads, self.changes);
-        // Relative terms are products in f32.
-        let precision = match (keys, values) {
-            (None, None) => precision,
-            _ => Precision::F32,
-        };
-        Entry::choose(level, precision, heads, self.shape.q_len * heads.group())
     }
 
     /// The same plan where a query sees, of the keys that the mask lets it see, only those that `pattern` lets it see
@@ -335,25 +314,6 @@ impl<'m> Attention<'m> {
         let ((o, m, l), plan) = (state.outputs()?, self.suited(&inputs));
         let claim = Claim::state(self.shape, plan.entry.level(), plan.grid(), o, m, l)?;
         plan.bind_claim(inputs, claim, None, scratch)
-    }
-
-    /// The same plan with the entry for keys that are codes, if they may be multiplied as integers.
-    pub(crate) fn suited(&self, inputs: &Inputs<'_>) -> Self {
-        let (level, heads) = (self.entry.level(), self.shape.heads);
-        let may = self.precision == Precision::Int8Products && level.lanes() > 1;
-        if !may || !inputs.k.has_codes() {
-            return self.clone();
-        }
-        let [few, many] =
-            [1, usize::MAX].map(|rows| Entry::choose(level, Precision::F32, heads, rows));
-        let many = if self.rounds_weights() { None } else { inputs.k.integers(many) };
-        // Without the instructions the entry for few queries makes the bits of that for many.
-        Attention { entry: many.unwrap_or(few), ..self.clone() }
-    }
-
-    /// Whether queries are so few that their weights become integers too: by one rule for all levels, since bits depend on it.
-    fn rounds_weights(&self) -> bool {
-        Tiling::is_few(Level::Avx512, self.shape.q_len * self.shape.heads.group())
     }
 
     /// How rows are cut into query tiles: first ones that see more than those behind them are a tile of their own.

@@ -1,6 +1,6 @@
 //! Scores of one key tile, `s = q . k`, queries in lanes.
 
-use crate::decode::integers::Rounding;
+use crate::decode::rounding::Rounding;
 use crate::products::Products;
 use crate::sight::{Run, Seen, live_vectors, with_lo};
 use crate::simd::{Rows, Simd};

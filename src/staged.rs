@@ -1,11 +1,14 @@
 //! Keys or values of one tile as f32 rows: where they lie, or copied to scratch.
 
+mod ahead;
 mod cached;
+
+pub(crate) use ahead::{Ahead, Way};
 
 use crate::attend::QueryTile;
 use crate::cache::{Cached, Side};
-use crate::decode::integers::Rounding;
 use crate::decode::products::Weights;
+use crate::decode::rounding::Rounding;
 use crate::dispatch::Entry;
 use crate::elem::Sealed;
 use crate::entry::Lanes;
@@ -13,8 +16,8 @@ use crate::job::Bound;
 use crate::online::Hints;
 use crate::products::Precision;
 use crate::shape::Heads;
-use crate::simd::{Hint, Level, Rows, Walk};
-use crate::view::{AnyView, Stored, Strides, of_any};
+use crate::simd::{Hint, Level, Rows};
+use crate::view::{AnyView, Stored, of_any};
 use core::ops::Range;
 
 /// Where keys or values come from.
@@ -95,57 +98,6 @@ enum Copied {
     Woven(usize),
     /// A row of words of codes, and scales, for each row.
     Codes(usize),
-}
-
-/// The way from what is read to what will be read next.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ahead {
-    pub(crate) next: Way,
-    /// Where heads lie side by side and all of them are read in turns: to this one's share of the next tile, of memory as it lies. Memory is
-    /// faster so where rows are short.
-    pub(crate) stream: Option<Way>,
-}
-
-/// So many keys and heads further.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Way {
-    pub(crate) keys: isize,
-    pub(crate) heads: isize,
-}
-
-/// Rows of so many bytes are long.
-const LONG: usize = 256;
-
-impl Ahead {
-    /// The lines that come next after these rows, as many as they have, and `share` of the rows further. `elements` of a way are its length.
-    #[inline(always)]
-    pub(crate) fn walk<T: Copy>(
-        self,
-        rows: &Rows<'_, T>,
-        share: usize,
-        elements: impl Fn(Way) -> isize,
-    ) -> Walk {
-        let further = |by: usize| by.wrapping_mul(share) as isize;
-        match self.stream {
-            Some(way) if rows.width() * size_of::<T>() < LONG => {
-                rows.stream(elements(way).wrapping_add(further(rows.width())))
-            }
-            _ => match elements(self.next) {
-                0 => rows.walk(0),
-                way => rows.walk(way.wrapping_add(further(rows.stride()))),
-            },
-        }
-    }
-}
-
-impl Way {
-    /// In elements.
-    fn elements(self, strides: Strides) -> isize {
-        let Strides { token, head, .. } = strides;
-        // A hint: it may wrap.
-        let keys = self.keys.wrapping_mul(token as isize);
-        keys.wrapping_add(self.heads.wrapping_mul(head as isize))
-    }
 }
 
 /// Rows that lie a multiple of so many bytes apart fall on so few sets of the caches that a tile of

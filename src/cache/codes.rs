@@ -3,8 +3,9 @@
 use super::read::{Read, Run};
 use super::scales::{Scales, of_head, set};
 use super::store::Store;
-use crate::decode::integers::{Codes, Parts, ROWS, Rounding};
+use crate::decode::integers::{Codes, ROWS};
 use crate::decode::products::Weights;
+use crate::decode::rounding::{Parts, Rounding};
 use crate::dispatch::{Entry, Queries};
 use crate::elem::{BLOCK, Format};
 use crate::simd::{DEEP, Level, Rows};

@@ -2,8 +2,9 @@
 
 use super::shape::Order;
 use super::store::Store;
-use crate::decode::integers::{Codes, ROWS, Rounding};
+use crate::decode::integers::{Codes, ROWS};
 use crate::decode::products::Weights;
+use crate::decode::rounding::Rounding;
 use crate::dispatch::{Entry, Queries, check_len, round_rows};
 use crate::elem::{BLOCK, Format};
 use crate::error::{Error, Tensor};

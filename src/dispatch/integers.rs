@@ -3,10 +3,9 @@
 use super::per_level::Available;
 use super::task::{Task, run_on};
 use super::{Entry, generic};
-use crate::decode::integers::{
-    Codes, Integers, Loops, ROWS, Rounding, block_scales, round_weights, scores, words,
-};
+use crate::decode::integers::{Codes, Integers, Loops, ROWS, block_scales, round_weights, scores};
 use crate::decode::products::Weights;
+use crate::decode::rounding::{Rounding, words};
 use crate::elem::Coded;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Int8Products, has_int8_products};

@@ -3,7 +3,8 @@
 use super::codes::{StoredCodes, codes_of};
 use super::columns::{quarters, turn_quarters};
 use super::{Avx512, BlockLanes, Items, Patch, Rows, Simd, Steps, Walk};
-use crate::decode::integers::{Integers, Parts, ROWS, Rounding, weight};
+use crate::decode::integers::{Integers, ROWS, weight};
+use crate::decode::rounding::{Parts, Rounding};
 use crate::elem::Coded;
 use crate::math::exp2;
 use crate::outer::RegisterTile;
