@@ -10,6 +10,7 @@
 //! codes     products of codes in integers
 //! kv        KvCache: one sequence, straight or in a ring behind sinks
 //! pages     PagedCache: sequences that share blocks
+//! runs      tokens that lie behind each other
 //! read      what attention asks of either
 //! ```
 //! Where a token lies depends on its index alone, never on how many came at once. Attention reads tokens in order, a canonical tile at a
@@ -23,6 +24,7 @@ mod kv;
 mod paged_read;
 mod pages;
 mod read;
+mod runs;
 mod scales;
 mod shape;
 mod store;

@@ -23,7 +23,7 @@ mod turns;
 pub(crate) use claim::{Claim, Grid, check_len};
 pub(crate) use features::AnyFeatures;
 pub(crate) use formats::{LaneTable, widen};
-pub(crate) use integers::{IntegerTable, Queries, round_rows};
+pub(crate) use integers::{IntegerTable, Queries, pack_rounded, round_rows};
 pub(crate) use lent::{Head, Lent};
 pub use linear::LinearEntry;
 pub(crate) use lookups::{Adder, AnyLookup};

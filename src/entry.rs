@@ -29,7 +29,7 @@ pub use crate::tiling::{Lanes, TILE_K, Tiling};
 use crate::change::{Any, Plain};
 use crate::elem::Elem;
 use crate::position::Own;
-use crate::products::{F32Products, Products};
+use crate::products::{ByteSums, CodeProducts, F32Products, Products};
 use crate::simd::Simd;
 
 /// The width of a head, known when compiling ([`Fixed`]) or when running ([`Dynamic`]).
@@ -124,19 +124,20 @@ pub fn attend_pairs<S, P, K, V, const N: usize, const R: usize, const TILE_K: us
 
 /// As [`attend`], with scores of codes in integers: [`crate::Precision::Int8Products`].
 #[inline(always)]
-pub(crate) fn attend_integers<S, P, K, V, const N: usize, const R: usize, const TILE_K: usize>(
+pub(crate) fn attend_integers<S, B, K, V, const N: usize, const R: usize, const TILE_K: usize>(
     simd: S,
-    products: P,
+    bytes: B,
     job: Job<'_>,
 ) where
     S: Simd,
-    P: Products<S>,
+    B: ByteSums<S>,
     K: Dim,
     V: Dim,
 {
     const { assert!(N > 0 && R > 0 && TILE_K > 0, "a tile holds something") };
     const { assert!(N * S::LANES <= 64, "a block has a bit a row in a u64") };
-    crate::attend::run::<S, P, Any, K, V, N, R, TILE_K>(simd, products, Any, job);
+    let products = CodeProducts(bytes);
+    crate::attend::run::<S, _, Any, K, V, N, R, TILE_K>(simd, products, Any, job);
 }
 
 /// As [`attend`] for few queries, with keys in the lanes. The same bits. One function serves every head

@@ -152,10 +152,7 @@ impl Bound<'_> {
         let room = room.get_mut(..count * dim).unwrap_or(&mut []);
         self.flat_queries(tile, rows, room, dim);
         self.k.round_queries(room, dim);
-        // Bits as they are: of codes a product would make other ones.
-        if let Some(pairs) = f32::MOVES.at(self.level()).pairs() {
-            pairs.pack(&in_lanes(idle, room.chunks_exact(dim)), columns, width);
-        }
+        self.k.pack_rounded(&in_lanes(idle, room.chunks_exact(dim)), columns, width);
     }
 
     const fn turns_queries(&self) -> bool {

@@ -100,6 +100,21 @@ pub(crate) fn pack<S: Simd, T: Elem>(
     }
 }
 
+/// As [`pack`], the bits as they are: of pairs, and of words of codes.
+#[inline(always)]
+pub(crate) fn pack_bits<S: Simd>(
+    simd: S,
+    rows: &RowsOfLanes<'_, f32>,
+    columns: &mut [f32],
+    width: usize,
+) {
+    let strip = Strip::new::<S>(rows);
+    for (first, columns) in panels::<S, f32>(rows, columns, width) {
+        let square = square_at(simd, &strip, rows, first);
+        put_columns(simd, simd.transpose(square), columns, width);
+    }
+}
+
 /// As [`pack`], added to what is there.
 #[inline(always)]
 pub(crate) fn add_columns<S: Simd>(

@@ -2,8 +2,7 @@
 //! [`crate::products`] multiplies two at a time.
 
 use crate::elem::Elem;
-use crate::moves::{RowsOfLanes, panels, put_columns, square_at};
-use crate::simd::{Rows, Simd, Strip};
+use crate::simd::Rows;
 
 /// As [`crate::moves::flat`]: `to[j * width + c]` is the pair of the channels `2c` and `2c + 1` of
 /// row `j`.
@@ -28,21 +27,6 @@ pub(crate) fn weave<T: Elem>(rows: Rows<'_, T>, to: &mut [f32], width: usize) {
         for ((to, even), odd) in to.iter_mut().zip(even).zip(odd) {
             *to = join(*even, *odd);
         }
-    }
-}
-
-/// As [`crate::moves::pack`], of rows of pairs: the bits as they are.
-#[inline(always)]
-pub(crate) fn pack<S: Simd>(
-    simd: S,
-    rows: &RowsOfLanes<'_, f32>,
-    columns: &mut [f32],
-    width: usize,
-) {
-    let strip = Strip::new::<S>(rows);
-    for (first, columns) in panels::<S, f32>(rows, columns, width) {
-        let square = square_at(simd, &strip, rows, first);
-        put_columns(simd, simd.transpose(square), columns, width);
     }
 }
 

@@ -5,6 +5,7 @@
 //! that of the rounded ones: what the rounding changes, it changes in the numerator and in the
 //! denominator alike.
 
+use crate::decode::rounding::{Parts, Rounding};
 use crate::math::exp2;
 use crate::outer::{RegisterTile, outer};
 use crate::score::Queries;
@@ -81,6 +82,72 @@ impl<S: Simd> Products<S> for F32Products {
     #[inline(always)]
     fn exp2(self, simd: S, x: S::F32) -> S::F32 {
         exp2(simd, x)
+    }
+    #[inline(always)]
+    fn weights(self, _: S, even: S::F32, odd: S::F32) -> (S::F32, [S::F32; 2]) {
+        (even, [even, odd])
+    }
+}
+
+/// Sums of four products of bytes.
+pub(crate) trait ByteSums<S: Simd>: Copy {
+    /// In each lane `c + sum a_n b_n` over its four bytes: those of `a` are not negative, those of `b` have a sign.
+    fn dot(self, a: S::F32, b: S::F32, c: S::F32) -> S::F32;
+    /// Lanes of integers as f32.
+    fn to_f32(self, x: S::F32) -> S::F32;
+}
+
+/// Scores of codes, with queries in lanes: keys are words of four codes, raised so that none is negative, then their scales. All else is f32.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CodeProducts<B>(pub(crate) B);
+
+impl<S: Simd, B: ByteSums<S>> Products<S> for CodeProducts<B> {
+    const DEPTH: usize = 1;
+
+    #[inline(always)]
+    fn mul_add(self, simd: S, a: S::F32, b: S::F32, c: S::F32) -> S::F32 {
+        F32Products.mul_add(simd, a, b, c)
+    }
+    #[inline(always)]
+    fn only(self, a: f32, _: usize) -> f32 {
+        a
+    }
+    #[inline(always)]
+    fn exp2(self, simd: S, x: S::F32) -> S::F32 {
+        exp2(simd, x)
+    }
+    #[inline(always)]
+    fn scores<const N: usize, const LO: usize, const R: usize>(
+        self,
+        simd: S,
+        Queries { q, rounding, .. }: Queries<'_, S::F32, N>,
+        keys: Rows<'_>,
+        j: usize,
+    ) -> RegisterTile<S::F32, N, R> {
+        let mut s = [[simd.splat(0.0); N]; R];
+        let Some(Parts { words, each, parts }) = rounding.map(Rounding::parts) else { return s };
+        for n in 0..parts {
+            let (d, start) = (q.get(words + n), q.get(words + parts + n));
+            let of_part = q.get(n * each..).and_then(|q| q.get(..each));
+            let (Some(d), Some(start), Some(q)) = (d, start, of_part) else { return s };
+            let mut sums = [*start; R];
+            for (a, b) in keys.behind(n * each).across::<R>(j, each).and(Items::of(q)) {
+                for (sums, a) in sums.iter_mut().zip(a) {
+                    let a = simd.splat(a);
+                    for v in LO..N {
+                        sums[v] = self.0.dot(a, b[v], sums[v]);
+                    }
+                }
+            }
+            for (r, (s, sums)) in s.iter_mut().zip(sums).enumerate() {
+                let scale = keys.row(j + r).get(words + n).copied().unwrap_or(f32::NAN);
+                for v in LO..N {
+                    let d = simd.mul(d[v], simd.splat(scale));
+                    s[v] = simd.mul_add(self.0.to_f32(sums[v]), d, s[v]);
+                }
+            }
+        }
+        s
     }
     #[inline(always)]
     fn weights(self, _: S, even: S::F32, odd: S::F32) -> (S::F32, [S::F32; 2]) {

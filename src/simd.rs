@@ -21,6 +21,8 @@ mod blocks;
 mod codes;
 #[cfg(target_arch = "x86_64")]
 mod columns;
+#[cfg(target_arch = "x86_64")]
+mod eighths;
 mod hints;
 mod level;
 #[cfg(target_arch = "x86_64")]
@@ -42,9 +44,11 @@ use half::{bf16, f16};
 pub use blocks::Block;
 pub(crate) use blocks::{DEEP, Patch};
 pub use codes::StoredCodes;
+#[cfg(target_arch = "x86_64")]
+pub use eighths::AvxVnni;
 pub(crate) use hints::{Hint, Hinting, Walk, prefetch, prefetch_row};
 pub use level::Level;
-pub(crate) use level::{has_bf16_products, has_int8_products};
+pub(crate) use level::{has_avx_vnni, has_bf16_products, has_int8_products};
 #[cfg(target_arch = "x86_64")]
 pub use pairs::Bf16Products;
 pub use portable::Portable;

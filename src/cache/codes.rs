@@ -1,6 +1,7 @@
 //! Products of the codes of one side of a cache where they lie: in lanes of f32, or in integers.
 
-use super::read::{Read, Run};
+use super::read::Read;
+use super::runs::Run;
 use super::scales::{Scales, of_head, set};
 use super::store::Store;
 use crate::decode::integers::{Codes, ROWS};

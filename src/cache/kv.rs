@@ -1,6 +1,7 @@
 //! One sequence.
 
-use super::read::{Cached, Kept, Run};
+use super::read::{Cached, Kept};
+use super::runs::Run;
 use super::scales::Scales;
 use super::shape::CacheShape;
 use super::store::Store;

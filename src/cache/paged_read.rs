@@ -1,7 +1,8 @@
 //! Sequences of a paged cache, as attention reads them.
 
 use super::pages::{PagedCache, Pages};
-use super::read::{Cached, Kept, Run};
+use super::read::{Cached, Kept};
+use super::runs::Run;
 use super::shape::CacheShape;
 use super::store::Store;
 use crate::elem::Format;

@@ -6,7 +6,9 @@ use crate::entry::{Dynamic, Job, attend, decode};
 use crate::entry::{attend_integers, attend_pairs};
 use crate::products::Precision;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, Bf16Products, Int8Products, has_int8_products};
+use crate::simd::{
+    Avx2, Avx512, AvxVnni, Bf16Products, Int8Products, has_avx_vnni, has_int8_products,
+};
 use crate::simd::{Level, Portable, Scalar};
 use crate::tiling::{Lanes, TILE_K, Tiling};
 use const_format::concatcp;
@@ -74,30 +76,51 @@ pub(super) fn pairs(_: Level) -> Option<Named> {
     None
 }
 
-/// An entry for many queries that scores the codes of a cache in integers, in place of another one: on AVX-512, if the processor sums products
-/// of bytes.
+/// A function for many queries that scores the codes of a cache in integers.
 // Inlined, and so linked only where a cache has such codes.
+#[cfg(target_arch = "x86_64")]
+macro_rules! integers {
+    ($name:ident, $backend:ty, $bytes:ty, $level:expr, $features:literal) => {
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn $name(job: Job<'_>) {
+            const T: Tiling = Tiling::attend($level, 1, 1);
+            let (simd, bytes) = (<$backend>::here(), <$bytes>::here());
+            attend_integers::<_, _, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>(
+                simd, bytes, job,
+            );
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+integers!(integers_avx2, Avx2, AvxVnni, Level::Avx2, "avx2,fma,f16c,avxvnni");
+#[cfg(target_arch = "x86_64")]
+integers!(
+    integers_avx512,
+    Avx512,
+    Int8Products,
+    Level::Avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+);
+
+/// An entry of it in place of another one, if its level has one and the processor sums products of bytes.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(super) fn integers(entry: Entry) -> Option<Entry> {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    #[inline]
-    fn many(job: Job<'_>) {
-        const T: Tiling = Tiling::attend(Level::Avx512, 1, 1);
-        let (simd, products) = (Avx512::here(), Int8Products::here());
-        attend_integers::<_, _, Dynamic, Dynamic, { T.vectors }, { T.scalars }, TILE_K>(
-            simd, products, job,
-        );
-    }
-    const T: Tiling = Tiling::attend(Level::Avx512, 1, 1);
-    let Tiling { vectors, scalars, .. } = T;
+    let (name, call): Named = match entry.level {
+        Level::Avx2 if has_avx_vnni() => {
+            (concatcp!("attend_int8_generic_k", TILE_K, "_avx2"), integers_avx2)
+        }
+        Level::Avx512 if has_int8_products() => {
+            (concatcp!("attend_int8_generic_k", TILE_K, "_avx512"), integers_avx512)
+        }
+        _ => return None,
+    };
+    let Tiling { vectors, scalars, .. } = Tiling::attend(entry.level, 1, 1);
     let tiling = Tiling { vectors, scalars, ..entry.tiling };
-    let fits =
-        entry.level == Level::Avx512 && entry.tile_k == TILE_K && tiling.is_sound(entry.level);
-    let name = concatcp!("attend_int8_generic_k", TILE_K, "_avx512");
+    let fits = entry.tile_k == TILE_K && tiling.is_sound(entry.level);
     let (precision, is_plain) = (Precision::Int8Products, false);
-    let entry = Entry { name, dims: None, tiling, precision, is_plain, call: many, ..entry };
-    (fits && has_int8_products()).then_some(entry)
+    fits.then_some(Entry { name, dims: None, tiling, precision, is_plain, call, ..entry })
 }
 
 /// None elsewhere.

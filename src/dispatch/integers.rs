@@ -7,8 +7,9 @@ use crate::decode::integers::{Codes, Integers, Loops, ROWS, block_scales, round_
 use crate::decode::products::Weights;
 use crate::decode::rounding::{Rounding, words};
 use crate::elem::Coded;
+use crate::moves::{RowsOfLanes, pack_bits};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, Int8Products, has_int8_products};
+use crate::simd::{Avx2, Avx512, AvxVnni, Int8Products, has_avx_vnni, has_int8_products};
 use crate::simd::{Level, Portable, Rows, Scalar, Simd, StoredCodes, Walk};
 use crate::tiling::TILE_K;
 use core::marker::PhantomData;
@@ -53,6 +54,31 @@ impl<F: Coded> IntegerTable<F> {
             words: words_on,
             many: generic::integers,
         }
+    }
+}
+
+/// [`pack_bits`] on a level.
+#[inline]
+pub(crate) fn pack_rounded(
+    level: Level,
+    rows: &RowsOfLanes<'_, f32>,
+    columns: &mut [f32],
+    width: usize,
+) {
+    run_on(level, PackRounded { rows, columns, width });
+}
+
+struct PackRounded<'a> {
+    rows: &'a RowsOfLanes<'a, f32>,
+    columns: &'a mut [f32],
+    width: usize,
+}
+
+impl Task for PackRounded<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        pack_bits(simd, self.rows, self.columns, self.width);
     }
 }
 
@@ -128,6 +154,11 @@ fn scores_on<F: Coded>(
     match Available::new(level).map(Available::level) {
         Some(Level::Portable) => scores(Portable, Loops, queries, keys, walk, s, width),
         #[cfg(target_arch = "x86_64")]
+        Some(Level::Avx2) if has_avx_vnni() => {
+            // SAFETY: the processor has all features that the function needs.
+            unsafe { scores_avx_vnni(queries, keys, walk, s, width) }
+        }
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: the level is available; its features are all that the function needs.
         Some(Level::Avx2) => unsafe { scores_avx2(queries, keys, walk, s, width) },
         #[cfg(target_arch = "x86_64")]
@@ -151,6 +182,11 @@ fn weigh_on<F: Coded>(
     to: [&mut [f32]; ROWS],
 ) {
     match Available::new(level).map(Available::level) {
+        #[cfg(target_arch = "x86_64")]
+        Some(Level::Avx2) if has_avx_vnni() => {
+            // SAFETY: the processor has all features that the function needs.
+            unsafe { weigh_avx_vnni(codes, values, walk, to) }
+        }
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level is available; its features are all that the function needs.
         Some(Level::Avx2) => unsafe { weigh_avx2(codes, values, walk, to) },
@@ -228,3 +264,5 @@ integers!(
     Int8Products::here(),
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 );
+#[cfg(target_arch = "x86_64")]
+integers!([scores_avx_vnni, weigh_avx_vnni], Avx2, AvxVnni::here(), "avx2,fma,f16c,avxvnni");

@@ -142,7 +142,7 @@ impl<T: Elem> PairMover<T> {
         unsafe { (self.0.flat)(rows, to, width) }
     }
 
-    /// `pack` of `pairs.rs`.
+    /// [`moves::pack_bits`].
     pub(crate) fn pack(self, rows: &RowsOfLanes<'_, f32>, columns: &mut [f32], width: usize) {
         // SAFETY: as for `flat`.
         unsafe { (self.0.pack)(rows, columns, width) }
@@ -242,7 +242,7 @@ const fn pairs<T: Elem>() -> PairMoves<T> {
     }
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn pack(rows: &RowsOfLanes<'_, f32>, columns: &mut [f32], width: usize) {
-        crate::pairs::pack(Avx512::here(), rows, columns, width);
+        moves::pack_bits(Avx512::here(), rows, columns, width);
     }
     PairMoves { flat: flat::<T>, weave: weave::<T>, pack }
 }

@@ -1,11 +1,11 @@
 //! Codes of 32 channels as formats store them, and how lanes want them.
 
 #[cfg(target_arch = "x86_64")]
-use super::{Avx512, BlockLanes, Int8Products};
+use super::{Avx512, AvxVnni, BlockLanes, Int8Products};
 #[cfg(target_arch = "x86_64")]
 use crate::elem::Coded;
 #[cfg(target_arch = "x86_64")]
-use core::arch::x86_64::__m512;
+use core::arch::x86_64::{__m256, __m512};
 
 /// 32 codes: of a byte each, or of half a byte.
 pub trait StoredCodes: Copy + 'static {
@@ -19,6 +19,12 @@ pub trait StoredCodes: Copy + 'static {
     /// Channels `4 t .. 4 t + 4` of 16 rows in vector `t`, not negative: a row's four bytes in each lane.
     #[cfg(target_arch = "x86_64")]
     fn quads(products: Int8Products, rows: &[&Self; 16]) -> [__m512; 8];
+    /// All with [`StoredCodes::OFFSET`] added.
+    #[cfg(target_arch = "x86_64")]
+    fn raised(&self, products: AvxVnni) -> __m256;
+    /// All with [`StoredCodes::HALF_OFFSET`] added.
+    #[cfg(target_arch = "x86_64")]
+    fn halves(&self, products: AvxVnni) -> __m256;
     /// Channels `16 h .. 16 h + 16` of 16 rows, less than 128 each: row `4 t + i` is quarter `t` of vector `i`.
     #[cfg(target_arch = "x86_64")]
     fn half(products: Int8Products, rows: &[&Self; 16], h: usize) -> [__m512; 4];
@@ -36,6 +42,16 @@ impl StoredCodes for [i8; 32] {
     #[inline(always)]
     fn quads(products: Int8Products, rows: &[&Self; 16]) -> [__m512; 8] {
         products.quads_of_bytes(rows)
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn raised(&self, products: AvxVnni) -> __m256 {
+        products.bytes(self, 0x80)
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn halves(&self, products: AvxVnni) -> __m256 {
+        products.bytes(self, 0)
     }
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
@@ -62,6 +78,16 @@ impl StoredCodes for [u8; 16] {
     #[inline(always)]
     fn quads(products: Int8Products, rows: &[&Self; 16]) -> [__m512; 8] {
         products.quads_of_nibbles(rows)
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn raised(&self, products: AvxVnni) -> __m256 {
+        products.nibbles(self)
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn halves(&self, products: AvxVnni) -> __m256 {
+        products.nibbles(self)
     }
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]

@@ -204,3 +204,25 @@ fn has_avx512_vnni() -> bool {
 fn has_avx512_vnni() -> bool {
     false
 }
+
+/// Whether this processor sums products of bytes, beside all that [`Level::Avx2`] needs.
+pub(crate) fn has_avx_vnni() -> bool {
+    Level::Avx2.is_available() && has_vnni_of_avx2()
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+fn has_vnni_of_avx2() -> bool {
+    std::is_x86_feature_detected!("avxvnni")
+}
+
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+fn has_vnni_of_avx2() -> bool {
+    // Bit 4 of leaf 7, sub-leaf 1; AVX2 itself has been found, so there is a leaf 7.
+    static KNOWN: Once = Once::new();
+    KNOWN.ask(|| core::arch::x86_64::__cpuid_count(7, 1).eax & (1 << 4) != 0)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_vnni_of_avx2() -> bool {
+    false
+}

@@ -2,14 +2,10 @@
 
 use super::codes::{StoredCodes, codes_of};
 use super::columns::{quarters, turn_quarters};
-use super::{Avx512, BlockLanes, Items, Patch, Rows, Simd, Steps, Walk};
+use super::{Avx512, BlockLanes, Patch, Rows, Simd, Walk};
 use crate::decode::integers::{Integers, ROWS, weight};
-use crate::decode::rounding::{Parts, Rounding};
 use crate::elem::Coded;
-use crate::math::exp2;
-use crate::outer::RegisterTile;
-use crate::products::Products;
-use crate::score::Queries;
+use crate::products::ByteSums;
 use crate::tiling::TILE_K;
 use core::arch::x86_64::*;
 use core::ops::Range;
@@ -255,58 +251,14 @@ impl Integers<Avx512> for Int8Products {
 /// Keys of a tile, 16 at a time.
 const GROUPS: usize = TILE_K.div_ceil(16);
 
-/// Scores in integers, of queries in lanes: keys are words of four codes, raised so that none is negative, then their scales. All else is f32.
-impl Products<Avx512> for Int8Products {
-    const DEPTH: usize = 1;
-
+impl ByteSums<Avx512> for Int8Products {
     #[inline(always)]
-    fn mul_add(self, simd: Avx512, a: __m512, b: __m512, c: __m512) -> __m512 {
-        simd.mul_add(a, b, c)
+    fn dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        self.dot(a, b, c)
     }
     #[inline(always)]
-    fn only(self, a: f32, _: usize) -> f32 {
-        a
-    }
-    #[inline(always)]
-    fn exp2(self, simd: Avx512, x: __m512) -> __m512 {
-        exp2(simd, x)
-    }
-    #[inline(always)]
-    fn scores<const N: usize, const LO: usize, const R: usize>(
-        self,
-        simd: Avx512,
-        Queries { q, rounding, .. }: Queries<'_, __m512, N>,
-        keys: Rows<'_>,
-        j: usize,
-    ) -> RegisterTile<__m512, N, R> {
-        let mut s = [[simd.splat(0.0); N]; R];
-        let Some(Parts { words, each, parts }) = rounding.map(Rounding::parts) else { return s };
-        for n in 0..parts {
-            let (d, start) = (q.get(words + n), q.get(words + parts + n));
-            let of_part = q.get(n * each..).and_then(|q| q.get(..each));
-            let (Some(d), Some(start), Some(q)) = (d, start, of_part) else { return s };
-            let mut sums = [*start; R];
-            for (a, b) in keys.behind(n * each).across::<R>(j, each).and(Items::of(q)) {
-                for (sums, a) in sums.iter_mut().zip(a) {
-                    let a = simd.splat(a);
-                    for v in LO..N {
-                        sums[v] = self.dot(a, b[v], sums[v]);
-                    }
-                }
-            }
-            for (r, (s, sums)) in s.iter_mut().zip(sums).enumerate() {
-                let scale = keys.row(j + r).get(words + n).copied().unwrap_or(f32::NAN);
-                for v in LO..N {
-                    let d = simd.mul(d[v], simd.splat(scale));
-                    s[v] = simd.mul_add(self.to_f32(sums[v]), d, s[v]);
-                }
-            }
-        }
-        s
-    }
-    #[inline(always)]
-    fn weights(self, _: Avx512, even: __m512, odd: __m512) -> (__m512, [__m512; 2]) {
-        (even, [even, odd])
+    fn to_f32(self, x: __m512) -> __m512 {
+        self.to_f32(x)
     }
 }
 

@@ -18,6 +18,12 @@ pub struct Avx2(());
 pub struct Avx512(());
 
 impl Avx2 {
+    /// The token, where the proof of more is at hand.
+    #[inline(always)]
+    pub(super) fn vnni(_: super::AvxVnni) -> Self {
+        Avx2(())
+    }
+
     /// The token, where the caller already enables the instructions.
     ///
     /// # Safety
