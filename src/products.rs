@@ -25,7 +25,7 @@ pub enum Precision {
     Bf16Products,
     /// Over a cache of `i8`, [`Q8_0`](crate::Q8_0) or [`Q4_0`](crate::Q4_0): queries rounded to 8 bits, and their products with keys in integers;
     /// for few queries products of values too, with weights rounded to 8 bits. Faster than f32, several times for few queries, where the processor
-    /// sums products of bytes (AVX512_VNNI); the same bits without, slowly. A query errs by 1/254 of its largest channel, of 32 channels where keys have a scale for
+    /// sums products of bytes (AVX512_VNNI or AVX-VNNI); the same bits without, slowly. A query errs by 1/254 of its largest channel, of 32 channels where keys have a scale for
     /// as many; a weight by 1/510 of the largest of a tile. Elsewhere as [`Precision::F32`]: heads whose width is no multiple of
     /// 32, scales by channel or of groups, zero points, a level without vectors.
     Int8Products,

@@ -18,6 +18,8 @@ struct Tail {
     kv_len: usize,
     sight: Sight,
     by_head: bool,
+    /// What the first key is multiplied by: where it draws nearly all the weight, those of later tiles must not vanish.
+    first: f32,
 }
 
 impl Tail {
@@ -33,9 +35,16 @@ impl Tail {
         if self.by_head { shape.by_head() } else { shape }
     }
 
+    fn tokens(&self) -> [Vec<f32>; 2] {
+        let mut tokens = random_tokens(self.heads, self.kv_len, 1);
+        let first = tokens[0].iter_mut().take(self.heads.kv * self.heads.dim);
+        first.for_each(|x| *x *= self.first);
+        tokens
+    }
+
     /// A straight cache of random tokens.
     fn cache<F: Reference>(&self, scaling: Scaling) -> KvCache<'static, F> {
-        self.cache_of(scaling, &random_tokens(self.heads, self.kv_len, 1))
+        self.cache_of(scaling, &self.tokens())
     }
 
     fn cache_of<F: Reference>(
@@ -152,13 +161,15 @@ fn tail() -> impl Strategy<Value = Tail> {
     let window = prop_oneof![Just(None), (1_usize..200).prop_map(Some)];
     let heads = (1_usize..3, 1_usize..10, 1_usize..5, 1_usize..5);
     let q_len = prop_oneof![1_usize..3, 9_usize..80];
-    (heads, q_len, 1_usize..300, window, 0_usize..5, any::<bool>()).prop_map(
-        |((kv, group, dim, v_dim), q_len, kv_len, window, sinks, by_head)| Tail {
+    let first = prop_oneof![Just(1.0_f32), Just(30.0)];
+    (heads, q_len, 1_usize..300, window, 0_usize..5, any::<bool>(), first).prop_map(
+        |((kv, group, dim, v_dim), q_len, kv_len, window, sinks, by_head, first)| Tail {
             heads: Heads { q: kv * group, kv, dim: 32 * dim, v_dim: 32 * v_dim },
             q_len,
             kv_len,
             sight: Sight { window, sinks },
             by_head,
+            first,
         },
     )
 }
@@ -191,7 +202,7 @@ proptest! {
 
 /// Straight by head and by token, in blocks, and in a ring that holds just what is seen.
 fn in_every_layout<F: Reference>(tail: Tail, scaling: Scaling, block_len: usize) {
-    let tokens = random_tokens(tail.heads, tail.kv_len, 1);
+    let tokens = tail.tokens();
     let [k, v] = tail.views(&tokens[0], &tokens[1], tail.kv_len);
     let straight = tail.cache::<F>(scaling);
     let other = Tail { by_head: !tail.by_head, ..tail }.cache::<F>(scaling);
@@ -229,7 +240,7 @@ fn in_every_layout<F: Reference>(tail: Tail, scaling: Scaling, block_len: usize)
 fn what_integers_cannot_multiply_is_multiplied_in_f32() {
     let sight = Sight { window: None, sinks: 0 };
     let heads = Heads { q: 2, kv: 1, dim: 32, v_dim: 32 };
-    let tail = Tail { heads, q_len: 1, kv_len: 50, sight, by_head: false };
+    let tail = Tail { heads, q_len: 1, kv_len: 50, sight, by_head: false, first: 1.0 };
     let alike = |tail: Tail, cache: &dyn Cached| {
         for level in Level::available() {
             let [a, b] = [Precision::F32, Precision::Int8Products]
@@ -258,7 +269,7 @@ fn what_integers_cannot_multiply_is_multiplied_in_f32() {
 fn what_is_hidden_has_no_influence_on_integers_and_nan_is_not_lost() {
     let heads = Heads { q: 4, kv: 1, dim: 32, v_dim: 32 };
     let sight = Sight { window: Some(20), sinks: 2 };
-    let tail = Tail { heads, q_len: 1, kv_len: 110, sight, by_head: false };
+    let tail = Tail { heads, q_len: 1, kv_len: 110, sight, by_head: false, first: 1.0 };
     let [k, v] = random_tokens(heads, tail.kv_len, 1);
     for level in Level::available() {
         let clean = tail.cache_of::<i8>(Scaling::ByToken, &[k.clone(), v.clone()]);
@@ -282,7 +293,7 @@ fn what_is_hidden_has_no_influence_on_integers_and_nan_is_not_lost() {
 fn an_empty_cache_gives_zeros() {
     let heads = Heads { q: 2, kv: 1, dim: 32, v_dim: 32 };
     let sight = Sight { window: None, sinks: 0 };
-    let tail = Tail { heads, q_len: 1, kv_len: 0, sight, by_head: true };
+    let tail = Tail { heads, q_len: 1, kv_len: 0, sight, by_head: true, first: 1.0 };
     let cache = tail.cache::<Q8_0>(Scaling::None);
     for level in Level::available() {
         assert_eq!(tail.attend(level, Precision::Int8Products, &cache), [0.0; 64]);
