@@ -21,8 +21,6 @@ mod blocks;
 mod codes;
 #[cfg(target_arch = "x86_64")]
 mod columns;
-#[cfg(target_arch = "x86_64")]
-mod eighths;
 mod hints;
 mod level;
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +28,8 @@ mod pairs;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod quads;
+#[cfg(target_arch = "x86_64")]
+mod quads_avx2;
 mod rows;
 mod scalar;
 mod scaled;
@@ -44,8 +44,6 @@ use half::{bf16, f16};
 pub use blocks::Block;
 pub(crate) use blocks::{DEEP, Patch};
 pub use codes::StoredCodes;
-#[cfg(target_arch = "x86_64")]
-pub use eighths::AvxVnni;
 pub(crate) use hints::{Hint, Hinting, Walk, prefetch, prefetch_row};
 pub use level::Level;
 pub(crate) use level::{has_avx_vnni, has_bf16_products, has_int8_products};
@@ -54,6 +52,8 @@ pub use pairs::Bf16Products;
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use quads::Int8Products;
+#[cfg(target_arch = "x86_64")]
+pub use quads_avx2::AvxVnni;
 pub(crate) use rows::{BlockLanes, CodedBlocks, Rows};
 pub use scalar::Scalar;
 pub(crate) use scaled::{RowScales, Unscaled};

@@ -245,10 +245,9 @@ impl Codes {
 }
 
 /// Rounds the weights of the rows from `first` on, each times the scale of its value. Keys that a row may not see have none,
-/// whatever their scale is; a factor is NaN if a weight is, or is negative where none may be.
+/// whatever their scale is; a factor is NaN if a weight is not finite, or is negative where none may be.
 #[inline(always)]
-pub(crate) fn round_weights<S: Simd, F: Coded>(
-    simd: S,
+pub(crate) fn round_weights<F: Coded>(
     weights: Weights<'_>,
     scales: &[f32; TILE_K],
     first: usize,
@@ -264,28 +263,17 @@ pub(crate) fn round_weights<S: Simd, F: Coded>(
         for (w, bits) in w.iter_mut().zip(weights.bits.unwrap_or(&[])) {
             *w = if bits >> r & 1 == 0 { 0.0 } else { *w };
         }
-        let (zero, mut sum) = (simd.splat(0.0), simd.splat(0.0));
-        let (mut most, mut least) = (zero, zero);
-        for w in w.chunks_exact(S::LANES) {
-            let w = simd.load(w);
-            most = simd.max(w, most);
-            least = simd.max(simd.sub(zero, w), least);
-            sum = simd.add(w, sum);
+        // Loops over arrays, of which the compiler makes vectors: magnitudes are in the order of their bits.
+        let (mut most, mut negative) = (0, false);
+        for w in &w {
+            most = w.abs().to_bits().max(most);
+            negative |= *w < 0.0;
         }
-        let mut lanes = [[0.0; MAX_LANES]; 3];
-        for (lanes, x) in lanes.iter_mut().zip([most, least, sum]) {
-            simd.store(x, lanes);
-        }
-        let [most, least, sum] = lanes;
-        let across = |x: [f32; MAX_LANES]| {
-            x.into_iter().fold(0.0_f32, |most, x| if x > most { x } else { most })
-        };
-        let (most, least) = (across(most), across(least));
-        if sum.iter().any(|x| x.is_nan()) || F::Codes::HALF_OFFSET == 0 && least > 0.0 {
+        if most >= f32::INFINITY.to_bits() || F::Codes::HALF_OFFSET == 0 && negative {
             *factor = f32::NAN;
             continue;
         }
-        let most = if least > most { least } else { most };
+        let most = f32::from_bits(most);
         *factor = most / F::WEIGHTS;
         let inverse = F::WEIGHTS / most;
         // So small that it has no inverse: nothing of it is left.

@@ -222,8 +222,8 @@ struct RoundOf<'a, F> {
 impl<F: Coded> Task for RoundOf<'_, F> {
     type Output = Codes;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Codes {
-        round_weights::<_, F>(simd, self.weights, self.scales, self.first)
+    fn run<S: Simd>(self, _: S) -> Codes {
+        round_weights::<F>(self.weights, self.scales, self.first)
     }
 }
 

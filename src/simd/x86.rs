@@ -20,7 +20,7 @@ pub struct Avx512(());
 impl Avx2 {
     /// The token, where the proof of more is at hand.
     #[inline(always)]
-    pub(super) fn vnni(_: super::AvxVnni) -> Self {
+    pub(super) fn proven(_: super::AvxVnni) -> Self {
         Avx2(())
     }
 

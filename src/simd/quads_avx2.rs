@@ -129,7 +129,7 @@ impl Integers<Avx2> for AvxVnni {
         walk: &mut Walk,
         mut to: [&mut [f32]; ROWS],
     ) {
-        let simd = Avx2::vnni(self);
+        let simd = Avx2::proven(self);
         let (mut words, mut sums) = ([[0.0; GROUPS]; ROWS], [0.0; ROWS]);
         for ((words, sum), codes) in words.iter_mut().zip(&mut sums).zip(codes) {
             for (word, codes) in words.iter_mut().zip(codes.chunks(4)) {
