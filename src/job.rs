@@ -159,8 +159,14 @@ impl Bound<'_> {
         self.changes.queries.is_some() || self.turn.is_some()
     }
 
-    /// Turned queries in f32, rows of `width` floats.
-    fn turn_queries(&self, tile: &QueryTile, rows: Range<usize>, to: &mut [f32], width: usize) {
+    /// Queries in f32, turned by a rope, if there is one, and then by `turn`: rows of `width` floats.
+    fn turn_queries(
+        &self,
+        turn: Option<RowTurn>,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        (to, width): (&mut [f32], usize),
+    ) {
         let (places, dim) = (&mut self.shape.heads.rows_of(tile.g, rows), self.shape.heads.dim);
         if let Some(rope) = self.changes.queries {
             let tokens = [self.shape.batch, self.longest];
@@ -173,7 +179,7 @@ impl Bound<'_> {
                 }
             });
         }
-        if let Some(turn) = self.turn {
+        if let Some(turn) = turn {
             let rows = to.chunks_exact_mut(width.max(1));
             rows.for_each(|row| turn(row.get_mut(..dim).unwrap_or(&mut [])));
         }
@@ -195,14 +201,14 @@ impl Bound<'_> {
             let mut row = [0.0; Heads::MAX_DIM];
             for (r, to) in rows.zip(room.chunks_exact_mut(steps)) {
                 let row = row.get_mut(..dim).unwrap_or(&mut []);
-                self.turn_queries(tile, r..r + 1, row, dim);
+                self.turn_queries(self.turn, tile, r..r + 1, (row, dim));
                 pairs.flat(Rows::one(row), to, steps);
             }
             let rows = room.chunks_exact(steps).take(count);
             return pairs.pack(&in_lanes(idle, rows), columns, width);
         }
         let (count, room) = (rows.len(), room.get_mut(..rows.len() * dim).unwrap_or(&mut []));
-        self.turn_queries(tile, rows, room, dim);
+        self.turn_queries(self.turn, tile, rows, (room, dim));
         let rows = room.chunks_exact(dim).take(count);
         mover.pack(&in_lanes(idle, rows), self.scale, columns, width);
     }
@@ -226,19 +232,35 @@ impl Bound<'_> {
         to: &mut [f32],
         width: usize,
     ) {
-        if self.turns_queries() {
-            self.flat_turned(tile, rows, to, width);
-        } else {
-            self.flat_rows(self.q, tile, rows, to, width);
-        }
+        self.flat_turned(self.turn, tile, rows, (to, width));
     }
 
-    /// As [`Bound::flat_queries`], of turned queries. Whoever multiplies pairs packs them.
+    /// The same before they are turned as the keys of a cache are: for what is multiplied with other keys.
+    pub(crate) fn flat_own(
+        &self,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        to: &mut [f32],
+        width: usize,
+    ) {
+        self.flat_turned(None, tile, rows, (to, width));
+    }
+
+    /// As [`Bound::flat_queries`]. Whoever multiplies pairs packs those that are turned.
     #[inline(never)]
-    fn flat_turned(&self, tile: &QueryTile, rows: Range<usize>, to: &mut [f32], width: usize) {
+    fn flat_turned(
+        &self,
+        turn: Option<RowTurn>,
+        tile: &QueryTile,
+        rows: Range<usize>,
+        (to, width): (&mut [f32], usize),
+    ) {
+        if turn.is_none() && self.changes.queries.is_none() {
+            return self.flat_rows(self.q, tile, rows, to, width);
+        }
         let to = to.get_mut(..rows.len() * width).unwrap_or(&mut []);
         to.fill(0.0);
-        self.turn_queries(tile, rows, to, width);
+        self.turn_queries(turn, tile, rows, (to, width));
         for x in to {
             *x *= self.scale;
         }

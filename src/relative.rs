@@ -228,7 +228,7 @@ impl KeyTerm for RelativeKeys<'_> {
             let of_queries = QueryTile { b: pairs.visible.sequence(), ..tile(pairs) };
             match self.queries {
                 Some(queries) => bound.flat_rows(queries, &of_queries, rows.clone(), q, k_dim),
-                None => bound.flat_queries(&of_queries, rows.clone(), q, k_dim),
+                None => bound.flat_own(&of_queries, rows.clone(), q, k_dim),
             }
             let (Some(q), Some(to)) =
                 (Rows::new(&*q, k_dim, rows.len(), k_dim), scores.get_mut(span.at..))

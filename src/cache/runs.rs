@@ -39,9 +39,13 @@ impl<F: Format> Store<'_, F> {
         for (slot, within) in runs(read.keys.clone(), run_at) {
             let rows = to.get_mut(within.start * width..within.end * width).unwrap_or(&mut []);
             match slot {
-                Some(slot) => {
-                    self.widen(level, (slot, within.len(), read.ahead), read.g, rows, width)
-                }
+                Some(slot) => self.widen(
+                    level,
+                    (slot, within.len(), read.ahead.after(within.start)),
+                    read.g,
+                    rows,
+                    width,
+                ),
                 None => rows.fill(0.0),
             }
         }
@@ -80,7 +84,7 @@ impl<F: Format> Store<'_, F> {
                     let s = s.get_mut(within.start..).unwrap_or(&mut []);
                     self.scores(
                         level,
-                        (slot, within.len(), read.ahead),
+                        (slot, within.len(), read.ahead.after(within.start)),
                         read.g,
                         queries,
                         (s, width),
@@ -128,7 +132,7 @@ impl<F: Format> Store<'_, F> {
             let to = to.each_mut().map(|to| &mut **to);
             self.weigh(
                 level,
-                (slot, within.len(), read.ahead),
+                (slot, within.len(), read.ahead.after(within.start)),
                 read.g,
                 codes,
                 (blocks.clone(), to),

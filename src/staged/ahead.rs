@@ -23,6 +23,14 @@ pub(crate) struct Way {
 const LONG: usize = 256;
 
 impl Ahead {
+    /// That of the rows behind the first ones: memory that is asked for as it lies goes on where they left off, a head being a row there.
+    pub(crate) fn after(self, rows: usize) -> Self {
+        let rows = rows as isize;
+        let stream =
+            self.stream.map(|Way { keys, heads }| Way { keys: keys - rows, heads: heads + rows });
+        Ahead { stream, ..self }
+    }
+
     /// The lines that come next after these rows, as many as they have, and `share` of the rows further. `elements` of a way are its length.
     #[inline(always)]
     pub(crate) fn walk<T: Copy>(

@@ -76,6 +76,7 @@ impl Staged<'_> {
         let mover = f32::MOVES.at(self.level);
         let mut first = 0;
         while first < range.len() {
+            let ahead = ahead.after(first);
             let mut read = Read { b, g, keys: range.start + first..range.end, ahead };
             let s = s.get_mut(first..).unwrap_or(&mut []);
             let loaded = cache.lane_scores(self.level, &read, queries, s, width);
@@ -112,6 +113,7 @@ impl Staged<'_> {
         let mover = f32::MOVES.at(self.level);
         let mut first = 0;
         while first < range.len() {
+            let ahead = ahead.after(first);
             let mut read = Read { b, g, keys: range.start + first..range.end, ahead };
             let rest = weights.of(&(first..range.len()));
             let loaded = cache.lane_sums(self.level, &read, rest, to, width);

@@ -5,8 +5,9 @@ use crate::cache_case::{
 };
 use crate::case::{assert_same_bits, normal};
 use flashlet::{
-    CacheShape, Cached, E4m3, E5m2, Error, Heads, KvCache, Overflow, PagedCache, Pages, Q4_0, Q8_0,
-    Scales, Side, View,
+    Attention, CacheShape, Cached, E4m3, E5m2, Error, Heads, Inputs, KvCache, Level, Mask, Offset,
+    Outputs, Overflow, PagedCache, Pages, Q4_0, Q8_0, RelativeKeys, Scales, Shape, Side, View,
+    ViewMut,
 };
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -365,5 +366,35 @@ fn codes_that_lanes_cannot_be_loaded_with_and_scales_that_are_too_large_are_not_
         let mut table = [0];
         let pages = cache.adopt(&mut table, 40).unwrap();
         assert_reads_what_it_keeps(&cache.read(&[&pages]), 40, "adopted");
+    }
+}
+
+#[test]
+fn relative_keys_are_multiplied_with_queries_that_are_not_rotated() {
+    let heads = heads();
+    // Keys of zeros stay zeros: all scores are those of relative keys.
+    let tokens = [vec![0.0; 50 * heads.kv * heads.dim], normal(50 * heads.kv * heads.v_dim, 1)];
+    let [k, v] = views(&tokens, 50);
+    let table = normal(60 * heads.kv * heads.dim, 2);
+    let table = View::packed(&table, [1, 60, heads.kv, heads.dim]).unwrap();
+    let relative = RelativeKeys::new(table, -55);
+    for (q_len, level) in [1, 40].into_iter().flat_map(|n| Level::available().map(move |l| (n, l)))
+    {
+        let run = |is_rotated: bool| {
+            let setting = Setting { scaling: Scaling::None, by_head: false, is_rotated, way: 0 };
+            let mut cache = setting.cache::<f32>(50);
+            cache.append(k, v).unwrap();
+            let shape = Shape { batch: 1, q_len, kv_len: 50, heads };
+            let plan = Attention::new(shape, Mask::causal(Offset::BOTTOM_RIGHT)).unwrap();
+            let plan = plan.level(level).unwrap().relative_keys(&relative).unwrap();
+            let q = normal(q_len * heads.q * heads.dim, 3);
+            let mut o = vec![f32::NAN; shape.o().iter().product()];
+            let mut scratch = vec![f32::NAN; plan.scratch_len()];
+            let outputs = Outputs::new(ViewMut::packed(&mut o, shape.o()).unwrap());
+            let inputs = Inputs::cached(View::packed(&q, shape.q()).unwrap(), &cache);
+            plan.bind(inputs, outputs, &mut scratch).unwrap().run();
+            o
+        };
+        assert_same_bits(&run(true), &run(false), format_args!("{q_len} {level}"));
     }
 }
