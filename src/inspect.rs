@@ -73,7 +73,9 @@ impl<'m> Attention<'m> {
         'm: 'a,
     {
         let (mut bound, given) = (self.bind_inputs(inputs, None, scratch.len())?, scratch.len());
+        bound.check_evicted(0..bound.shape.batch)?;
         // Scores in f32, of one row at a time.
+        (bound.k, bound.v) = (bound.k.in_f32(), bound.v.in_f32());
         let heads = bound.shape.heads;
         bound.entry = Entry::choose(bound.level(), Precision::F32, heads, 1);
         // A query, its scores, and a vector of keys.

@@ -89,10 +89,10 @@ impl Bound<'_> {
         self.mask.visible((self.only, hides), place, (q_len, visible), &self.keys)
     }
 
-    /// Whether the mask, without patterns, keeps every query from what a cache keeps no more.
-    pub(crate) fn check_evicted(&self) -> Result<(), Error> {
+    /// Whether the mask, without patterns, keeps every query of some sequences from what a cache keeps no more.
+    pub(crate) fn check_evicted(&self, sequences: Range<usize>) -> Result<(), Error> {
         let Some(cache) = self.lens.cache else { return Ok(()) };
-        for b in 0..self.shape.batch {
+        for b in sequences {
             let Range { start, end } = cache.evicted(b);
             if start < end && self.visible(b, 0).may_see(self.shape.q_len, &(start..end)) {
                 return Err(Error::Evicted { start, end });

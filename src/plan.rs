@@ -338,9 +338,11 @@ impl<'m> Attention<'m> {
         'm: 'a,
     {
         let bound = self.bind_inputs(inputs, sinks, scratch.len())?;
+        bound.check_evicted(0..bound.shape.batch)?;
         Ok(Call { bound, claim, scratch })
     }
 
+    /// All but what a cache keeps no more: [`Bound::check_evicted`].
     pub(crate) fn bind_inputs<'a>(
         &self,
         inputs: Inputs<'a>,
@@ -369,7 +371,7 @@ impl<'m> Attention<'m> {
         let scale = (self.scale * core::f64::consts::LOG2_E) as f32;
         let keys = self.keys.clone();
         let longest = shape.q_len;
-        let bound = Bound {
+        Ok(Bound {
             entry,
             shape,
             mask,
@@ -384,7 +386,6 @@ impl<'m> Attention<'m> {
             v,
             lens,
             sinks,
-        };
-        bound.check_evicted().map(|()| bound)
+        })
     }
 }

@@ -92,8 +92,9 @@ impl<'m> Attention<'m> {
             return Err(Error::Scratch { needed, given });
         }
         let sequences = Sequences { plan: self.clone(), inputs, starts, sinks };
-        for (_, tokens) in sequences.all() {
-            sequences.bound(&tokens, given)?;
+        for (b, tokens) in sequences.all() {
+            let (bound, _) = sequences.bound(&tokens, given)?;
+            bound.check_evicted(b..b + 1)?;
         }
         Ok(Varlen { sequences, claim, scratch })
     }

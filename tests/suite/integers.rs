@@ -299,3 +299,25 @@ fn an_empty_cache_gives_zeros() {
         assert_eq!(tail.attend(level, Precision::Int8Products, &cache), [0.0; 64]);
     }
 }
+
+#[test]
+fn an_inspector_sees_scores_in_f32_whatever_a_plan_may_multiply() {
+    let heads = Heads { q: 4, kv: 2, dim: 32, v_dim: 32 };
+    let sight = Sight { window: None, sinks: 0 };
+    let tail = Tail { heads, q_len: 1, kv_len: 50, sight, by_head: false, first: 1.0 };
+    let (cache, shape, q) = (tail.cache::<Q8_0>(Scaling::None), tail.shape(), tail.queries());
+    for level in Level::available() {
+        let weights = |precision: Precision| {
+            let plan = Attention::new(shape, sight.mask()).unwrap();
+            let plan = plan.level(level).unwrap().precision(precision);
+            let mut scratch = vec![0.0; plan.scratch_len()];
+            let inputs = Inputs::cached(View::packed(&q, shape.q()).unwrap(), &cache);
+            let mut inspector = plan.inspect(inputs, &mut scratch).unwrap();
+            let mut weights = vec![0.0; 50];
+            inspector.weights(0, 0, 3, &mut weights).unwrap();
+            weights
+        };
+        let [a, b] = [Precision::F32, Precision::Int8Products].map(weights);
+        assert_same_bits(&a, &b, format_args!("{level}"));
+    }
+}

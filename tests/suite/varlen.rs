@@ -236,3 +236,36 @@ fn starts_that_cannot_be_are_refused() {
         Err(Error::Length { tensor: Tensor::Lse, needed: 20, given: 19 })
     );
 }
+
+#[test]
+fn what_is_gone_of_one_sequence_is_not_asked_of_another() {
+    let shape = CacheShape::paged(HEADS, 40, 4);
+    let mut keys = vec![0.0_f32; shape.key_len::<f32>()];
+    let mut values = vec![0.0_f32; shape.value_len::<f32>()];
+    let mut counts = vec![0; 40];
+    let mut cache = PagedCache::new(shape, &mut keys, &mut values, &mut counts).unwrap();
+    let (k, v) = (normal(40 * 64, 1), normal(40 * 128, 2));
+    let k = View::packed(&k, [1, 40, 2, 32]).unwrap();
+    let v = View::packed(&v, [1, 40, 2, 64]).unwrap();
+    let mut tables = [[0; 10]; 2];
+    let [one, two] = &mut tables;
+    let (mut prompt, mut step) = (Pages::new(one), Pages::new(two));
+    cache.append(&mut prompt, k, v).unwrap();
+    cache.append(&mut step, k, v).unwrap();
+    // One query under a window of 8 keys needs none of the first 32; a prompt of 30 queries would.
+    cache.evict(&mut step, 0, 32).unwrap();
+    let plan = |q_len: usize| {
+        let shape = Shape { batch: 2, q_len, kv_len: 40, heads: HEADS };
+        Attention::new(shape, Mask::causal(Offset::BOTTOM_RIGHT) & Window::keys(8)).unwrap()
+    };
+    let (q, pages) = (normal(31 * 128, 3), [&prompt, &step]);
+    let (read, q) = (cache.read(&pages), View::packed(&q, [1, 31, 4, 32]).unwrap());
+    let bind = |starts: &[u32]| {
+        let (plan, mut o) = (plan(30), vec![0.0; 31 * 256]);
+        let mut scratch = vec![0.0; plan.varlen_scratch_len()];
+        let outputs = Outputs::new(ViewMut::packed(&mut o, [1, 31, 4, 64]).unwrap());
+        plan.bind_varlen(Inputs::cached(q, &read), starts, outputs, &mut scratch).map(|_| ())
+    };
+    assert_eq!(bind(&[0, 30, 31]), Ok(()));
+    assert_eq!(bind(&[0, 1, 31]), Err(Error::Evicted { start: 0, end: 32 }));
+}
