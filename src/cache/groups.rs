@@ -1,9 +1,9 @@
 //! Tokens that share scales: side by side, so many of them. Until there are as many they are kept as they are.
 //!
 //! ```text
-//! tokens      0 ..                    rounded                  len        groups of 4, room for the 7 newest
-//! codes       [0 1 2 3][4 5 6 7][8 9 10 11]
-//! newest                          8 9 10 11 12 13                         a ring: 13 is read from here
+//! tokens     0 1 2 3 | 4 5 6 7 | 8 9 10 11 | 12 13        groups of 4: twelve are rounded
+//! codes      0 1 2 3   4 5 6 7   8 9 10 11
+//! newest                     7   8 9 10 11   12 13        a ring of 7, from which 12 and 13 are read
 //! ```
 //! How many are rounded depends on the number of tokens alone. Tokens that are taken back out of a group leave the others as they were
 //! before it was rounded, if the ring still has them.
@@ -18,8 +18,8 @@ use core::ops::Range;
 /// (Keys of each channel, values of each token: KIVI, Liu et al., arXiv 2402.02750. One of each head: blocks of FP8 as in
 /// FlashAttention-3, arXiv 2407.08608.)
 ///
-/// The newest tokens are read in f32, out of a ring in which as many stay as there is room for: [`KvCache::truncate`](crate::KvCache::truncate)
-/// can always go back by the room less `len`, from the most tokens that there ever were.
+/// The tokens behind the last whole group are read in f32, out of a ring in which as many stay as there is room for:
+/// [`KvCache::truncate`](crate::KvCache::truncate) can always go back by the room less `len`, counted from the most tokens that there were.
 #[derive(Debug)]
 pub struct Groups<'a> {
     len: usize,
