@@ -9,6 +9,7 @@ use crate::sinks::Sinks;
 use crate::staged::Source;
 use crate::view::{AnyView, AnyViewMut};
 use core::num::NonZero;
+use core::slice::ChunksExactMut;
 
 /// What attention reads: tensors, or queries and a cache. Each tensor is stored as f32, `half::f16` or `half::bf16`, in any mix; the
 /// arithmetic is f32.
@@ -209,20 +210,26 @@ impl<'a> Call<'a> {
         parts: usize,
     ) -> Result<impl ExactSizeIterator<Item = Part<'a>> + Send, Error> {
         let Call { bound, claim, scratch } = self;
-        let each = bound.scratch_len();
-        let given = scratch.len();
-        let Some(count) = NonZero::new(parts) else {
-            return Err(Error::Part { index: 0, parts });
-        };
-        match each.checked_mul(parts) {
-            Some(needed) if needed <= given => {}
-            needed => {
-                return Err(Error::Scratch { needed: needed.unwrap_or(usize::MAX), given });
-            }
-        }
-        let scratches = scratch.chunks_exact_mut(each.max(1));
+        let (count, scratches) = cut_scratch(scratch, bound.scratch_len(), parts)?;
         let shares = claim.shares(count).zip(scratches);
         Ok(shares.map(move |(out, scratch)| Part(Job { bound: bound.clone(), out, scratch })))
+    }
+}
+
+/// As many scratches of `each` floats as there are parts.
+pub(crate) fn cut_scratch(
+    scratch: &mut [f32],
+    each: usize,
+    parts: usize,
+) -> Result<(NonZero<usize>, ChunksExactMut<'_, f32>), Error> {
+    let Some(count) = NonZero::new(parts) else {
+        return Err(Error::Part { index: 0, parts });
+    };
+    match (each.checked_mul(parts), scratch.len()) {
+        (Some(needed), given) if needed <= given => {
+            Ok((count, scratch.chunks_exact_mut(each.max(1))))
+        }
+        (needed, given) => Err(Error::Scratch { needed: needed.unwrap_or(usize::MAX), given }),
     }
 }
 

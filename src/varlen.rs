@@ -1,7 +1,7 @@
 //! Queries of several sequences one behind the other: prompts of any lengths and decoders' steps in one call, each sequence by the entry
 //! that its own length asks for.
 
-use crate::call::{Inputs, Outputs, Part};
+use crate::call::{Inputs, Outputs, Part, cut_scratch};
 use crate::dispatch::{Claim, Grid};
 use crate::error::{Error, List};
 use crate::job::{Bound, Job};
@@ -9,7 +9,6 @@ use crate::mask::ascending;
 use crate::plan::Attention;
 use crate::shape::Shape;
 use crate::sinks::Sinks;
-use core::num::NonZero;
 use core::ops::Range;
 
 /// A checked attention over sequences of different lengths. Running it cannot fail, panic or allocate.
@@ -184,18 +183,9 @@ impl<'a> Varlen<'a> {
         parts: usize,
     ) -> Result<impl ExactSizeIterator<Item = VarlenPart<'a>> + Send, Error> {
         let Varlen { sequences, claim, scratch } = self;
-        let (each, given) = (sequences.plan.varlen_scratch_len(), scratch.len());
-        let Some(count) = NonZero::new(parts) else {
-            return Err(Error::Part { index: 0, parts });
-        };
-        match each.checked_mul(parts) {
-            Some(needed) if needed <= given => {}
-            needed => {
-                return Err(Error::Scratch { needed: needed.unwrap_or(usize::MAX), given });
-            }
-        }
-        let shares = claim.shares(count).zip(scratch.chunks_exact_mut(each.max(1)));
-        Ok(shares.map(move |(claim, scratch)| {
+        let each = sequences.plan.varlen_scratch_len();
+        let (count, scratches) = cut_scratch(scratch, each, parts)?;
+        Ok(claim.shares(count).zip(scratches).map(move |(claim, scratch)| {
             VarlenPart(Varlen { sequences: sequences.clone(), claim, scratch })
         }))
     }

@@ -8,12 +8,12 @@ use super::inputs::LinearInputs;
 use super::normaliser::{Conditioning, Normaliser, divide};
 use super::plan::{Form, LinearAttention};
 use super::room::{Cuts, Room};
+use crate::call::cut_scratch;
 use crate::dispatch::{AnyFeatures, Head, Lent};
 use crate::elem::{Elem, Sealed};
 use crate::error::Error;
 use crate::simd::Scalar;
 use crate::view::{AnyView, Stored, of_any};
-use core::num::NonZero;
 use core::ops::Range;
 
 /// A checked linear attention. Running it cannot fail, panic or allocate.
@@ -58,19 +58,15 @@ impl<'a> LinearCall<'a> {
         self,
         parts: usize,
     ) -> Result<impl ExactSizeIterator<Item = LinearCall<'a>> + Send, Error> {
-        let (each, given) = (self.scratch_len(), self.scratch.len());
+        let each = self.scratch_len();
         let LinearCall { plan, inputs, lent, scratch } = self;
-        let Some(count) = NonZero::new(parts) else {
-            return Err(Error::Part { index: 0, parts });
-        };
-        match each.checked_mul(parts) {
-            Some(needed) if needed <= given => {}
-            needed => {
-                return Err(Error::Scratch { needed: needed.unwrap_or(usize::MAX), given });
-            }
-        }
-        let shares = lent.shares(count).zip(scratch.chunks_exact_mut(each.max(1)));
-        Ok(shares.map(move |(lent, scratch)| LinearCall { plan, inputs, lent, scratch }))
+        let (count, scratches) = cut_scratch(scratch, each, parts)?;
+        Ok(lent.shares(count).zip(scratches).map(move |(lent, scratch)| LinearCall {
+            plan,
+            inputs,
+            lent,
+            scratch,
+        }))
     }
 }
 
