@@ -30,6 +30,8 @@ mod portable;
 mod quads;
 #[cfg(target_arch = "x86_64")]
 mod quads_avx2;
+#[cfg(target_arch = "x86_64")]
+mod quads_values;
 mod rows;
 mod scalar;
 mod scaled;

@@ -209,8 +209,13 @@ impl<F: Format> Store<'_, F> {
                 }
             }
             Scales::ByToken(scales) | Scales::Affine(scales, _) => {
-                let own = scales.get(row..).unwrap_or(&[]).iter().step_by(step.max(1));
-                to.iter_mut().zip(own).for_each(|(to, scale)| *to = *scale);
+                let own = scales.get(row..).unwrap_or(&[]);
+                if step == 1 {
+                    to.iter_mut().zip(own).for_each(|(to, scale)| *to = *scale);
+                } else {
+                    let own = own.iter().step_by(step.max(1));
+                    to.iter_mut().zip(own).for_each(|(to, scale)| *to = *scale);
+                }
             }
         }
     }

@@ -27,13 +27,14 @@ pub(crate) const ROWS: usize = 4;
 pub(crate) trait Integers<S: Simd>: Copy {
     /// What sums of products of codes begin with.
     fn begin(self, simd: S, start: f32) -> S::F32;
-    /// Adds the products of 32 channels: a lane is a key.
+    /// Adds the products of 32 channels: a lane is a key. Meanwhile as many lines come nearer as `walk` goes over.
     fn add<F: Coded, const R: usize>(
         self,
         simd: S,
         keys: BlockLanes<'_, S, F::Block>,
         queries: Patch<'_, f32, R>,
         sums: &mut [S::F32; R],
+        walk: &mut Walk,
     );
     /// Sums as f32.
     fn finish(self, simd: S, sum: S::F32) -> S::F32;
@@ -64,6 +65,7 @@ impl<S: Simd> Integers<S> for Loops {
         keys: BlockLanes<'_, S, F::Block>,
         queries: Patch<'_, f32, R>,
         sums: &mut [S::F32; R],
+        _: &mut Walk,
     ) {
         let mut products = [[0.0; MAX_LANES]; R];
         let mut codes = [[0_i8; BLOCK]; R];
@@ -110,9 +112,42 @@ impl<S: Simd> Integers<S> for Loops {
     }
 }
 
+/// Codes of a tile's weights in words of four, as instructions for bytes want them.
+pub(crate) struct Words {
+    /// Those behind the last key are 0.
+    pub(crate) words: [[f32; QUADS]; ROWS],
+    /// The sum of the codes of each row where values are raised; 0 where they are not.
+    pub(crate) sums: [f32; ROWS],
+}
+
+/// Words of a row of codes.
+pub(crate) const QUADS: usize = TILE_K / QUAD;
+const _: () = assert!(TILE_K.is_multiple_of(2 * QUAD));
+
+impl Words {
+    #[inline(always)]
+    pub(crate) fn of<F: Coded>(codes: [&[u8]; ROWS]) -> Self {
+        let (mut words, mut sums) = ([[0.0; QUADS]; ROWS], [0.0; ROWS]);
+        for ((words, sum), codes) in words.iter_mut().zip(&mut sums).zip(codes) {
+            let (whole, rest) = codes.as_chunks::<QUAD>();
+            for (word, codes) in words.iter_mut().zip(whole) {
+                *word = f32::from_bits(u32::from_le_bytes(*codes));
+            }
+            let rest = rest.iter().rev().fold(0, |word, code| word << 8 | u32::from(*code));
+            if let (Some(word), true) = (words.get_mut(whole.len()), rest > 0) {
+                *word = f32::from_bits(rest);
+            }
+            if F::Codes::HALF_OFFSET != 0 {
+                *sum = codes.iter().map(|code| weight::<F>(*code)).sum::<i32>() as f32;
+            }
+        }
+        Words { words, sums }
+    }
+}
+
 /// The code of a weight.
 #[inline(always)]
-pub(crate) fn weight<F: Coded>(code: u8) -> i32 {
+fn weight<F: Coded>(code: u8) -> i32 {
     if F::Codes::HALF_OFFSET == 0 { i32::from(code) } else { i32::from(code as i8) }
 }
 
@@ -130,20 +165,13 @@ pub(crate) fn scores<S: Simd, I: Integers<S>, F: Coded>(
     width: usize,
 ) {
     let mut to = Scores { queries, rounding, keys, scales, walk, s, width };
-    for first in (0..keys.len()).step_by(S::LANES) {
-        let mut row = 0;
-        while row + 8 <= queries.len() {
-            to.block::<S, I, 8>(simd, integers, row, first);
-            row += 8;
-        }
-        while row + 4 <= queries.len() {
-            to.block::<S, I, 4>(simd, integers, row, first);
-            row += 4;
-        }
-        while row < queries.len() {
-            to.block::<S, I, 1>(simd, integers, row, first);
-            row += 1;
-        }
+    let whole = keys.len() - keys.len() % S::LANES;
+    for first in (0..whole).step_by(S::LANES) {
+        to.vector(simd, integers, first, keys.coded(first));
+    }
+    // Lanes behind the last key hold it again. By itself: the way to each lane costs as much as its products.
+    if whole < keys.len() {
+        to.vector(simd, integers, whole, keys.coded_few(whole));
     }
 }
 
@@ -159,54 +187,74 @@ struct Scores<'a, F> {
 }
 
 impl<F: Coded> Scores<'_, F> {
-    /// `R` rows and the keys of one vector; lanes behind the last key hold it again.
+    /// All rows and the keys of the vector that begins with key `first`.
     #[inline(always)]
-    fn block<S: Simd, I: Integers<S>, const R: usize>(
+    fn vector<S: Simd, I: Integers<S>>(
         &mut self,
         simd: S,
         integers: I,
-        row: usize,
         first: usize,
+        keys: CodedBlocks<'_, S, F::Block>,
     ) {
-        let count = (self.keys.len() - first).min(S::LANES);
-        // The first rows ask for all lines; outside of the inner loop, which is a single block of code.
-        if row == 0 && self.walk.moves() {
-            self.walk.fetch_rows(count, self.keys.width() * size_of::<F>());
+        let (mut row, mut walk) = (0, *self.walk);
+        while row + 8 <= self.queries.len() {
+            self.rows::<S, I, 8>(simd, integers, (row, first), keys, &mut walk);
+            row += 8;
         }
-        let s = if count == S::LANES {
-            self.sum::<S, I, R>(simd, integers, row, first, self.keys.coded(first))
-        } else {
-            self.sum::<S, I, R>(simd, integers, row, first, self.keys.coded_few(first))
-        };
+        while row + 4 <= self.queries.len() {
+            self.rows::<S, I, 4>(simd, integers, (row, first), keys, &mut walk);
+            row += 4;
+        }
+        while row < self.queries.len() {
+            self.rows::<S, I, 1>(simd, integers, (row, first), keys, &mut walk);
+            row += 1;
+        }
+    }
+
+    /// `R` rows of these.
+    #[inline(always)]
+    fn rows<S: Simd, I: Integers<S>, const R: usize>(
+        &mut self,
+        simd: S,
+        integers: I,
+        (row, first): (usize, usize),
+        keys: CodedBlocks<'_, S, F::Block>,
+        walk: &mut Walk,
+    ) {
+        let s = self.sum::<S, I, R>(simd, integers, (row, first), keys, walk);
+        if row == 0 {
+            // The first rows asked for all lines.
+            (*self.walk, *walk) = (*walk, self.keys.walk(0));
+        }
         for (r, s) in s.into_iter().enumerate() {
-            let to = self.s.get_mut((row + r) * self.width + first..).unwrap_or(&mut []);
-            put(simd, s, to.get_mut(..count).unwrap_or(&mut []));
+            let at = (row + r) * self.width + first;
+            let end = (at + self.keys.len() - first).min(at + S::LANES);
+            put(simd, s, self.s.get_mut(at..end).unwrap_or(&mut []));
         }
     }
 
     /// Scores of `R` rows and the keys of one vector.
     #[inline(always)]
     fn sum<S: Simd, I: Integers<S>, const R: usize>(
-        &mut self,
+        &self,
         simd: S,
         integers: I,
-        row: usize,
-        first: usize,
+        (row, first): (usize, usize),
         keys: CodedBlocks<'_, S, F::Block>,
+        walk: &mut Walk,
     ) -> [S::F32; R] {
         let Rounding { channels, .. } = self.rounding;
         let mut steps = self.queries.across_deep::<R>(row).and(keys);
         let mut s = [simd.splat(0.0); R];
-        for n in 0..self.rounding.scales {
+        for (factors, starts) in self.rounding.behind::<R>(self.queries, row) {
             let Some(keys) = steps.second().next() else { return s };
             let scale = self.scale(simd, keys, first);
-            let (mut sums, mut factors) = ([simd.splat(0.0); R], [0.0; R]);
-            for (r, (sum, d)) in sums.iter_mut().zip(&mut factors).enumerate() {
-                let [factor, start] = self.rounding.part(self.queries.row(row + r), n);
-                (*sum, *d) = (integers.begin(simd, start), factor);
+            let mut sums = [simd.splat(0.0); R];
+            for (sum, start) in sums.iter_mut().zip(starts) {
+                *sum = integers.begin(simd, start);
             }
             for (queries, keys) in steps.by_ref().take(channels / BLOCK) {
-                integers.add::<F, R>(simd, keys, queries, &mut sums);
+                integers.add::<F, R>(simd, keys, queries, &mut sums, walk);
             }
             for (s, (sum, d)) in s.iter_mut().zip(sums.into_iter().zip(factors)) {
                 let d = simd.mul(simd.splat(d), scale);

@@ -40,35 +40,35 @@ impl<T: Loaded, A: RowScales> Scores<'_, T, A> {
     /// All rows of the vector of keys from key `first` on.
     #[inline(always)]
     fn walk<S: Simd>(&mut self, simd: S, first: usize) {
-        // Rows of bytes are short: outside of the inner loop.
-        if size_of::<T>() == 1 && self.walk.moves() {
-            self.walk.fetch_rows(S::LANES, self.keys.width());
-        }
-        let mut row = 0;
+        let (mut row, mut walk) = (0, *self.walk);
         while row + 8 <= self.queries.len() {
-            self.block::<S, 8>(simd, row, first);
+            self.block::<S, 8>(simd, row, first, &mut walk);
             row += 8;
         }
         while row + 4 <= self.queries.len() {
-            self.block::<S, 4>(simd, row, first);
+            self.block::<S, 4>(simd, row, first, &mut walk);
             row += 4;
         }
         while row < self.queries.len() {
-            self.block::<S, 1>(simd, row, first);
+            self.block::<S, 1>(simd, row, first, &mut walk);
             row += 1;
         }
     }
 
     #[inline(always)]
-    fn block<S: Simd, const R: usize>(&mut self, simd: S, row: usize, first: usize) {
+    fn block<S: Simd, const R: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        first: usize,
+        walk: &mut Walk,
+    ) {
         let steps = self.queries.across_deep::<R>(row).and(self.keys.blocks::<S>(first));
         let scales = self.scales.lanes(simd, first);
-        // The first rows ask for all lines.
-        let is_asking = row == 0 && size_of::<T>() > 1;
-        let mut walk = if is_asking { *self.walk } else { self.keys.walk(0) };
-        let scores = outer_deep::<S, T, A, R>(simd, scales, steps, &mut walk);
-        if is_asking {
-            *self.walk = walk;
+        let scores = outer_deep::<S, T, A, R>(simd, scales, steps, walk);
+        if row == 0 {
+            // The first rows asked for all lines.
+            (*self.walk, *walk) = (*walk, self.keys.walk(0));
         }
         for (r, scores) in scores.iter().enumerate() {
             let to = self.s.get_mut((row + r) * self.width + first..).unwrap_or(&mut []);

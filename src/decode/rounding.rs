@@ -2,7 +2,7 @@
 
 use crate::elem::{BLOCK, Coded, away, largest};
 use crate::shape::Heads;
-use crate::simd::{DEEP, ROUND, Rows, Scalar, StoredCodes};
+use crate::simd::{DEEP, ROUND, Rows, Scalar, Steps, StoredCodes};
 
 /// Codes in a word.
 pub(super) const QUAD: usize = 4;
@@ -47,11 +47,16 @@ impl Rounding {
         Parts { words: self.dim / QUAD, each, parts: self.scales }
     }
 
-    /// The `n`-th scale of a rounded row, and its integer.
+    /// The scales of `R` rounded rows from row `first` on, one after the other, each with its integer.
     #[inline(always)]
-    pub(super) fn part(self, row: &[f32], n: usize) -> [f32; 2] {
-        let (words, scales) = (self.dim / QUAD, self.scales);
-        [n, scales + n].map(|i| row.get(words + i).copied().unwrap_or(f32::NAN))
+    pub(super) fn behind<const R: usize>(
+        self,
+        rows: Rows<'_>,
+        first: usize,
+    ) -> impl Iterator<Item = ([f32; R], [f32; R])> {
+        let scales = rows.behind(self.dim / QUAD).across::<R>(first, self.scales);
+        let starts = rows.behind(self.dim / QUAD + self.scales).across::<R>(first, self.scales);
+        scales.and(starts)
     }
 }
 

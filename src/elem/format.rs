@@ -211,7 +211,7 @@ pub(crate) fn decode<S: Simd, F: Format>(
         let (to, behind) = to.split_at_mut(channels.min(to.len()));
         F::decode(simd, rows.row(j), to);
         if walk.moves() {
-            walk.fetch_rows(1, rows.width() * size_of::<F>());
+            walk.fetch(rows.width() * size_of::<F>());
         }
         behind.fill(0.0);
         if let Some(Affine { scales, zeros }) = affine {

@@ -11,7 +11,7 @@ use core::arch::x86_64::{__m256, __m512};
 pub trait StoredCodes: Copy + 'static {
     /// What [`StoredCodes::quads`] adds to each.
     const OFFSET: i32;
-    /// What [`StoredCodes::half`] adds to each: codes are not negative then, and weights may be.
+    /// What [`StoredCodes::pair`] adds to each: codes are not negative then, and weights may be.
     const HALF_OFFSET: i32;
 
     /// Each by itself.
@@ -25,9 +25,9 @@ pub trait StoredCodes: Copy + 'static {
     /// All with [`StoredCodes::HALF_OFFSET`] added.
     #[cfg(target_arch = "x86_64")]
     fn halves(&self, products: AvxVnni) -> __m256;
-    /// Channels `16 h .. 16 h + 16` of 16 rows, less than 128 each: row `4 t + i` is quarter `t` of vector `i`.
+    /// The codes of two blocks, all with [`StoredCodes::HALF_OFFSET`] added.
     #[cfg(target_arch = "x86_64")]
-    fn half(products: Int8Products, rows: &[&Self; 16], h: usize) -> [__m512; 4];
+    fn pair(products: Int8Products, blocks: [&Self; 2]) -> __m512;
 }
 
 impl StoredCodes for [i8; 32] {
@@ -55,8 +55,8 @@ impl StoredCodes for [i8; 32] {
     }
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn half(products: Int8Products, rows: &[&Self; 16], h: usize) -> [__m512; 4] {
-        products.half_of_bytes(rows, h)
+    fn pair(products: Int8Products, blocks: [&Self; 2]) -> __m512 {
+        products.pair_of_bytes(blocks)
     }
 }
 
@@ -91,8 +91,8 @@ impl StoredCodes for [u8; 16] {
     }
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn half(products: Int8Products, rows: &[&Self; 16], h: usize) -> [__m512; 4] {
-        products.half_of_nibbles(rows, h)
+    fn pair(products: Int8Products, blocks: [&Self; 2]) -> __m512 {
+        products.pair_of_nibbles(blocks)
     }
 }
 

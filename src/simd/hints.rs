@@ -63,7 +63,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Bytes that are asked for without a look at where a row ends.
+    /// Bytes that are asked for without a look at where a row ends: of shorter rows some lines are left out.
     const RUN: usize = 4 * LINE;
 
     pub(super) fn new<T>(first: *const T, width: usize, stride: usize) -> Self {
@@ -83,35 +83,19 @@ impl Walk {
         self.width > 0
     }
 
-    /// Asks for so many bytes more.
+    /// Asks for so many bytes more, a few lines: between products, as a core has room for few lines on their way.
     #[inline(always)]
     pub(crate) fn fetch(&mut self, bytes: usize) {
-        for run in (0..bytes).step_by(Self::RUN) {
-            let run = Self::RUN.min(bytes - run);
-            for line in 0..run / LINE {
+        for first in (0..bytes).step_by(Self::RUN) {
+            let step = (bytes - first).min(Self::RUN);
+            for line in 0..step.div_ceil(LINE) {
                 prefetch_near(self.row.wrapping_add(self.at + line * LINE));
             }
-            self.at += run;
+            self.at += step;
             if self.at >= self.width {
                 self.at = 0;
                 self.row = self.row.wrapping_add(self.stride);
             }
-        }
-    }
-}
-
-impl Walk {
-    /// Asks for as many rows more, of so many bytes. Where rows are narrower than a run, [`Walk::fetch`] would go over half of them.
-    #[inline(always)]
-    pub(crate) fn fetch_rows(&mut self, rows: usize, bytes: usize) {
-        if self.width == usize::MAX {
-            return self.fetch(rows * bytes);
-        }
-        for _ in 0..rows {
-            for line in (0..bytes).step_by(LINE) {
-                prefetch_near(self.row.wrapping_add(line));
-            }
-            self.row = self.row.wrapping_add(self.stride);
         }
     }
 }

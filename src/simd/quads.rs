@@ -3,10 +3,9 @@
 use super::codes::{StoredCodes, codes_of};
 use super::columns::{quarters, turn_quarters};
 use super::{Avx512, BlockLanes, Patch, Rows, Simd, Walk};
-use crate::decode::integers::{Integers, ROWS, weight};
-use crate::elem::Coded;
+use crate::decode::integers::{Integers, ROWS, Words};
+use crate::elem::{BLOCK, Coded};
 use crate::products::ByteSums;
-use crate::tiling::TILE_K;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
@@ -29,7 +28,7 @@ impl Int8Products {
 
     /// In each lane `c + sum a_n b_n` over its four bytes: those of `a` are not negative, those of `b` have a sign.
     #[inline(always)]
-    fn dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+    pub(super) fn dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: `self` exists only where the processor has the instruction, which touches no memory.
         unsafe {
             let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
@@ -37,9 +36,19 @@ impl Int8Products {
         }
     }
 
+    /// Lanes of integers.
+    #[inline(always)]
+    pub(super) fn added(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as in `dot`.
+        unsafe {
+            let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
+            _mm512_castsi512_ps(_mm512_add_epi32(a, b))
+        }
+    }
+
     /// Lanes of integers as f32.
     #[inline(always)]
-    fn to_f32(self, x: __m512) -> __m512 {
+    pub(super) fn to_f32(self, x: __m512) -> __m512 {
         // SAFETY: as in `dot`.
         unsafe { _mm512_cvtepi32_ps(_mm512_castps_si512(x)) }
     }
@@ -47,23 +56,33 @@ impl Int8Products {
     /// Four bytes of each of 16 rows in each vector, from the first on, with 128 added to each.
     #[inline(always)]
     pub(crate) fn quads_of_bytes(self, rows: &[&[i8; 32]; 16]) -> [__m512; 8] {
-        let mut halves = [[&[0; 16]; 16]; 2];
-        for (half, halves) in halves.iter_mut().enumerate() {
-            for (to, row) in halves.iter_mut().zip(rows) {
-                *to = half_of(row, half);
-            }
-        }
-        let [a, b, c, d] = self.turned(&halves[0]);
-        let [e, f, g, h] = self.turned(&halves[1]);
-        let mut quads = [a, b, c, d, e, f, g, h];
-        for x in &mut quads {
+        let (first, second) = rows.split_at(8);
+        let (first, second) = (self.turned_pairs(first), self.turned_pairs(second));
+        let mut quads = [first[0]; 8];
+        for (i, (a, b)) in first.into_iter().zip(second).enumerate() {
             // SAFETY: as in `dot`.
             unsafe {
-                let sign = _mm512_set1_epi32(0x8080_8080_u32 as i32);
-                *x = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(*x), sign));
+                quads[i] = _mm512_shuffle_f32x4::<0x88>(a, b);
+                quads[i + 4] = _mm512_shuffle_f32x4::<0xdd>(a, b);
             }
         }
         quads
+    }
+
+    /// Words `i` and `i + 4` of rows 0 to 3 in the quarters of the lower half of vector `i`, those of rows 4 to 7 in the upper one; 128 is added to each byte.
+    #[inline(always)]
+    fn turned_pairs(self, rows: &[&[i8; 32]]) -> [__m512; 4] {
+        let mut pairs = [Avx512::proven(self).splat(0.0); 4];
+        for (i, pair) in pairs.iter_mut().enumerate() {
+            *pair = self.pair_of_bytes([rows[i], rows[i + 4]]);
+            // SAFETY: as in `dot`.
+            unsafe {
+                let sign = _mm512_set1_epi32(0x8080_8080_u32 as i32);
+                *pair = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(*pair), sign));
+            }
+        }
+        // SAFETY: as in `dot`.
+        unsafe { turn_quarters(pairs) }
     }
 
     /// The same of half bytes, of which all lower ones come first; they are what they are.
@@ -81,6 +100,19 @@ impl Int8Products {
             }
         }
         quads
+    }
+
+    /// The lower halves of 16 bytes, then their upper ones; then those of 16 others.
+    #[inline(always)]
+    pub(crate) fn pair_of_nibbles(self, [a, b]: [&[u8; 16]; 2]) -> __m512 {
+        // SAFETY: as in `dot`; both are 16 readable bytes.
+        unsafe {
+            let low = _mm512_broadcast_i32x4(_mm_loadu_si128(a.as_ptr().cast()));
+            let high = _mm_loadu_si128(b.as_ptr().cast());
+            let both = _mm512_mask_broadcast_i32x4(low, 0xff00, high);
+            let halves = _mm512_srlv_epi64(both, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4));
+            _mm512_castsi512_ps(_mm512_and_si512(halves, _mm512_set1_epi8(15)))
+        }
     }
 
     /// Word `c` of row `i` in lane `i` of vector `c`.
@@ -104,74 +136,16 @@ impl Int8Products {
         }
     }
 
-    /// One half of the bytes of each row: row `4 t + i` in quarter `t` of vector `i`.
+    /// 64 bytes in order.
     #[inline(always)]
-    pub(crate) fn half_of_bytes(self, rows: &[&[i8; 32]; 16], h: usize) -> [__m512; 4] {
-        let mut halves = [half_of(rows[0], h); 16];
-        for (to, row) in halves.iter_mut().zip(rows) {
-            *to = half_of(row, h);
-        }
-        self.quarters(&halves)
-    }
-
-    /// The lower or the upper halves of all bytes of each row.
-    #[inline(always)]
-    pub(crate) fn half_of_nibbles(self, rows: &[&[u8; 16]; 16], h: usize) -> [__m512; 4] {
-        let mut quarters = self.quarters(rows);
-        for x in &mut quarters {
-            // SAFETY: as in `dot`.
-            unsafe {
-                let bytes = _mm512_castps_si512(*x);
-                let half = if h == 0 { bytes } else { _mm512_srli_epi32::<4>(bytes) };
-                *x = _mm512_castsi512_ps(_mm512_and_si512(half, _mm512_set1_epi8(15)));
-            }
-        }
-        quarters
-    }
-
-    /// Bytes of four rows, a quarter each of 16 channels, as quads of the same channel: in vector `n` the channels `4 n .. 4 n + 4`.
-    #[inline(always)]
-    fn woven(self, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
-        // SAFETY: as in `dot`.
+    pub(crate) fn pair_of_bytes(self, [a, b]: [&[i8; 32]; 2]) -> __m512 {
+        // SAFETY: as in `dot`; both are 32 readable bytes.
         unsafe {
-            let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
-            let (c, d) = (_mm512_castps_si512(c), _mm512_castps_si512(d));
-            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
-            let (ab2, cd2) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
-            [
-                _mm512_castsi512_ps(_mm512_unpacklo_epi16(ab, cd)),
-                _mm512_castsi512_ps(_mm512_unpackhi_epi16(ab, cd)),
-                _mm512_castsi512_ps(_mm512_unpacklo_epi16(ab2, cd2)),
-                _mm512_castsi512_ps(_mm512_unpackhi_epi16(ab2, cd2)),
-            ]
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(a.as_ptr().cast()));
+            let high = _mm256_loadu_si256(b.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_inserti64x4::<1>(low, high))
         }
     }
-
-    /// The 16 channels of four vectors of sums in order, the quarters of each added, as integers.
-    #[inline(always)]
-    fn gathered(self, [a, b, c, d]: [__m512; 4]) -> __m512 {
-        // SAFETY: as in `dot`.
-        unsafe {
-            let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
-            let (ab2, cd2) =
-                (_mm512_shuffle_f32x4::<0xee>(a, b), _mm512_shuffle_f32x4::<0xee>(c, d));
-            macro_rules! of {
-                ($ab:expr, $cd:expr, $quarters:literal) => {
-                    _mm512_castps_si512(_mm512_shuffle_f32x4::<$quarters>($ab, $cd))
-                };
-            }
-            let low = _mm512_add_epi32(of!(ab, cd, 0x88), of!(ab, cd, 0xdd));
-            let high = _mm512_add_epi32(of!(ab2, cd2, 0x88), of!(ab2, cd2, 0xdd));
-            _mm512_castsi512_ps(_mm512_add_epi32(low, high))
-        }
-    }
-}
-
-/// One half of 32 bytes.
-#[inline(always)]
-fn half_of(row: &[i8; 32], half: usize) -> &[u8; 16] {
-    // SAFETY: `half` is 0 or 1: 16 of 32 bytes, and any byte is a u8.
-    unsafe { &*row.as_ptr().add(16 * half).cast::<[u8; 16]>() }
 }
 
 impl Integers<Avx512> for Int8Products {
@@ -186,12 +160,23 @@ impl Integers<Avx512> for Int8Products {
         keys: BlockLanes<'_, Avx512, F::Block>,
         queries: Patch<'_, f32, R>,
         sums: &mut [__m512; R],
+        walk: &mut Walk,
     ) {
         let quads = F::Codes::quads(self, &codes_of::<F>(keys));
-        for (t, quads) in quads.into_iter().enumerate() {
-            for (r, sum) in sums.iter_mut().enumerate() {
-                *sum = self.dot(quads, simd.splat(queries.at(t, r)), *sum);
+        // In two halves: a chain of all eight would wait for itself.
+        let mut others = [simd.splat(0.0); R];
+        for (t, [even, odd]) in quads.as_chunks::<2>().0.iter().enumerate() {
+            for (r, (sum, other)) in sums.iter_mut().zip(&mut others).enumerate() {
+                *sum = self.dot(*even, simd.splat(queries.at(2 * t, r)), *sum);
+                *other = self.dot(*odd, simd.splat(queries.at(2 * t + 1, r)), *other);
             }
+        }
+        // Rows of bytes may be short.
+        for _ in 0..4 {
+            walk.fetch(Avx512::LANES * size_of::<F::Block>() / 4);
+        }
+        for (sum, other) in sums.iter_mut().zip(others) {
+            *sum = self.added(*sum, other);
         }
     }
     #[inline(always)]
@@ -206,50 +191,21 @@ impl Integers<Avx512> for Int8Products {
         walk: &mut Walk,
         mut to: [&mut [f32]; ROWS],
     ) {
-        let simd = Avx512::proven(self);
-        // A word of four codes of keys fills a quarter, as their values do.
-        let mut words = [[simd.splat(0.0); GROUPS]; ROWS];
-        let mut sums = [0.0; ROWS];
-        for ((words, sum), codes) in words.iter_mut().zip(&mut sums).zip(codes) {
-            for (words, codes) in words.iter_mut().zip(codes.chunks(16)) {
-                *words = self.in_quarters(codes);
-            }
-            if F::Codes::HALF_OFFSET != 0 {
-                *sum = codes.iter().map(|code| weight::<F>(*code)).sum::<i32>() as f32;
-            }
+        let words = Words::of::<F>(codes);
+        let mut block = blocks.start;
+        // Where codes of blocks lie side by side, two at a time: so each line of memory is read once.
+        while F::CHANNELS < BLOCK && block + 2 <= blocks.end {
+            let first = (block - blocks.start) * BLOCK;
+            self.weigh_blocks::<F, 2>((values, block), &words, walk, (&mut to, first));
+            block += 2;
         }
-        for (b, h) in blocks.clone().flat_map(|b| [(b, 0), (b, 1)]) {
-            let mut totals = [[simd.splat(0.0); 4]; ROWS];
-            let whole = values.len().min(TILE_K) / 16;
-            for group in 0..whole {
-                let rows = values.coded::<Avx512>(group * 16).from(b);
-                let Some(rows) = rows.next() else { return };
-                self.add_group::<F>(rows, h, &words, group, &mut totals);
-            }
-            // Behind the last one nothing is added: its codes are 0.
-            let behind = values.coded_few::<Avx512>(whole * 16).from(b);
-            if let (Some(rows), true) = (behind.next(), whole < GROUPS) {
-                self.add_group::<F>(rows, h, &words, whole, &mut totals);
-            }
-            if walk.moves() {
-                // Each half of a block asks for its share of rows.
-                let bytes = values.width() * size_of::<F>();
-                let halves = 2 * (bytes / size_of::<F::Block>()).max(1);
-                walk.fetch_rows(values.len().div_ceil(halves), bytes);
-            }
-            let first = (b - blocks.start) * 32 + h * 16;
-            for ((totals, sum), to) in totals.into_iter().zip(sums).zip(&mut to) {
-                let to = to.get_mut(first..).unwrap_or(&mut []);
-                let raised = simd.splat(F::Codes::HALF_OFFSET as f32 * sum);
-                let total = simd.sub(self.to_f32(self.gathered(totals)), raised);
-                simd.store(simd.add(simd.load(to), total), to);
-            }
+        while block < blocks.end {
+            let first = (block - blocks.start) * BLOCK;
+            self.weigh_blocks::<F, 1>((values, block), &words, walk, (&mut to, first));
+            block += 1;
         }
     }
 }
-
-/// Keys of a tile, 16 at a time.
-const GROUPS: usize = TILE_K.div_ceil(16);
 
 impl ByteSums<Avx512> for Int8Products {
     #[inline(always)]
@@ -259,43 +215,5 @@ impl ByteSums<Avx512> for Int8Products {
     #[inline(always)]
     fn to_f32(self, x: __m512) -> __m512 {
         self.to_f32(x)
-    }
-}
-
-impl Int8Products {
-    /// Adds the products of 16 keys and 16 channels.
-    #[inline(always)]
-    fn add_group<F: Coded>(
-        self,
-        rows: BlockLanes<'_, Avx512, F::Block>,
-        h: usize,
-        words: &[[__m512; GROUPS]; ROWS],
-        group: usize,
-        totals: &mut [[__m512; 4]; ROWS],
-    ) {
-        let half = F::Codes::half(self, &codes_of::<F>(rows), h);
-        for (n, quads) in self.woven(half).into_iter().enumerate() {
-            for (totals, words) in totals.iter_mut().zip(words) {
-                // Of two factors one may be negative.
-                let [a, b] = match F::Codes::HALF_OFFSET {
-                    0 => [words[group], quads],
-                    _ => [quads, words[group]],
-                };
-                totals[n] = self.dot(a, b, totals[n]);
-            }
-        }
-    }
-
-    /// Up to 16 codes, four in each lane of a quarter: those of keys `4 t .. 4 t + 4` in quarter `t`.
-    #[inline(always)]
-    fn in_quarters(self, codes: &[u8]) -> __m512 {
-        let mut all = [0; 16];
-        all.iter_mut().zip(codes).for_each(|(to, code)| *to = *code);
-        // SAFETY: as in `dot`; `all` is 16 readable bytes.
-        unsafe {
-            let words = _mm512_castsi128_si512(_mm_loadu_si128(all.as_ptr().cast()));
-            let quarters = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-            _mm512_castsi512_ps(_mm512_permutexvar_epi32(quarters, words))
-        }
     }
 }

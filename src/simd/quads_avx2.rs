@@ -2,7 +2,7 @@
 
 use super::codes::StoredCodes;
 use super::{Avx2, BlockLanes, Patch, Rows, Simd, Walk};
-use crate::decode::integers::{Integers, ROWS, weight};
+use crate::decode::integers::{Integers, ROWS, Words};
 use crate::elem::Coded;
 use crate::products::ByteSums;
 use crate::tiling::TILE_K;
@@ -90,9 +90,6 @@ impl ByteSums<Avx2> for AvxVnni {
     }
 }
 
-/// Keys of a tile, 4 at a time.
-const GROUPS: usize = TILE_K.div_ceil(4);
-
 impl Integers<Avx2> for AvxVnni {
     #[inline(always)]
     fn begin(self, simd: Avx2, start: f32) -> __m256 {
@@ -105,7 +102,9 @@ impl Integers<Avx2> for AvxVnni {
         keys: BlockLanes<'_, Avx2, F::Block>,
         queries: Patch<'_, f32, R>,
         sums: &mut [__m256; R],
+        walk: &mut Walk,
     ) {
+        walk.fetch(Avx2::LANES * size_of::<F::Block>());
         let mut rows = simd.square();
         for (lane, row) in rows.as_mut().iter_mut().enumerate() {
             *row = F::codes(keys.at(lane)).raised(self);
@@ -130,17 +129,7 @@ impl Integers<Avx2> for AvxVnni {
         mut to: [&mut [f32]; ROWS],
     ) {
         let simd = Avx2::proven(self);
-        let (mut words, mut sums) = ([[0.0; GROUPS]; ROWS], [0.0; ROWS]);
-        for ((words, sum), codes) in words.iter_mut().zip(&mut sums).zip(codes) {
-            for (word, codes) in words.iter_mut().zip(codes.chunks(4)) {
-                let mut four = [0; 4];
-                four.iter_mut().zip(codes).for_each(|(to, code)| *to = *code);
-                *word = f32::from_bits(u32::from_le_bytes(four));
-            }
-            if F::Codes::HALF_OFFSET != 0 {
-                *sum = codes.iter().map(|code| weight::<F>(*code)).sum::<i32>() as f32;
-            }
-        }
+        let Words { words, sums } = Words::of::<F>(codes);
         for (b, h) in blocks.clone().flat_map(|b| [(b, 0), (b, 1)]) {
             let mut totals = [[simd.splat(0.0); 2]; ROWS];
             for group in 0..values.len().min(TILE_K).div_ceil(4) {
@@ -160,12 +149,8 @@ impl Integers<Avx2> for AvxVnni {
                         totals[n] = self.dot(a, b, totals[n]);
                     }
                 }
-            }
-            if walk.moves() {
-                // Each half of a block asks for its share of rows.
-                let bytes = values.width() * size_of::<F>();
-                let halves = 2 * (bytes / size_of::<F::Block>()).max(1);
-                walk.fetch_rows(values.len().div_ceil(halves), bytes);
+                // Each half of a block asks for its share.
+                walk.fetch(2 * size_of::<F::Block>());
             }
             for ((totals, sum), to) in totals.into_iter().zip(sums).zip(&mut to) {
                 let raised = simd.splat(F::Codes::HALF_OFFSET as f32 * sum);

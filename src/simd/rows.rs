@@ -330,7 +330,7 @@ impl<'a, S: Simd, B> BlockLanes<'a, S, B> {
 }
 
 /// [`BlockLanes`] at every step, each right of the one before. Made only where all of the `left` steps are inside the rows.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct CodedBlocks<'a, S, B> {
     block: BlockLanes<'a, S, B>,
     left: usize,
@@ -349,7 +349,17 @@ impl<'a, S: Copy, B: Copy> CodedBlocks<'a, S, B> {
     /// What the next step reads, if one is left.
     #[inline(always)]
     pub(crate) fn next(&self) -> Option<BlockLanes<'a, S, B>> {
-        (self.left > 0).then_some(self.block)
+        self.next_few::<1>().map(|[block]| block)
+    }
+
+    /// What the next steps read, if as many are left.
+    #[inline(always)]
+    pub(crate) fn next_few<const N: usize>(&self) -> Option<[BlockLanes<'a, S, B>; N]> {
+        let mut few = [self.block; N];
+        for (n, block) in few.iter_mut().enumerate() {
+            block.first = block.first.wrapping_add(n);
+        }
+        (self.left >= N).then_some(few)
     }
 }
 
