@@ -1,7 +1,6 @@
 //! The fuzzers' corpora, replayed: every input that ever found something, and those that reach far.
 
-#[path = "../fuzz/bodies/attend.rs"]
-mod attend;
+use hunt::{attend, state_merge};
 
 /// Hands every file of `fuzz/corpus/<target>` to `body`; returns how many there are.
 fn replay(target: &str, body: impl Fn(&[u8])) -> usize {

@@ -1,9 +1,7 @@
-//! Attention under any shape, mask and data: see `bodies/attend.rs`.
+//! Attention under any shape, mask and data: see `hunt/`.
 #![no_main]
 
-#[path = "../bodies/attend.rs"]
-mod attend;
+#[path = "target.rs"]
+mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    attend::run(data, false);
-});
+target::target!(data => hunt::attend::run(data, false));

@@ -1,9 +1,7 @@
-//! The same with patterns, modifiers of scores and sinks: see `bodies/attend.rs`.
+//! The same with patterns, modifiers and sinks: see `hunt/`.
 #![no_main]
 
-#[path = "../bodies/attend.rs"]
-mod attend;
+#[path = "target.rs"]
+mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    attend::run(data, true);
-});
+target::target!(data => hunt::attend::run(data, true));

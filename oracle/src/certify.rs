@@ -6,6 +6,7 @@ use crate::arithmetic::Arithmetic;
 use crate::attend::Row;
 use crate::bound::{Bound, Form, bound};
 use crate::problem::{Problem, Shape};
+use crate::rounding::U;
 
 /// What [`certify`] found. Its `Display` names the worst element and what is needed to find it again.
 #[derive(Clone, Debug)]
@@ -31,6 +32,9 @@ pub struct Verdict {
     pub uncertified: usize,
     /// Elements whose error exceeds their bound.
     pub violations: usize,
+    /// How ill conditioned the worst certified element was: its bound in roundings of the exact value, `bound / (u |exact|)`; 1 is an element
+    /// that is rounded once.
+    pub worst_condition: f64,
     shape: Shape,
     scale: f64,
     arithmetic: Arithmetic,
@@ -117,6 +121,7 @@ impl Verdict {
             elements: 0,
             uncertified: 0,
             violations: 0,
+            worst_condition: 0.0,
             shape: problem.shape,
             scale: problem.scale,
             arithmetic: *arithmetic,
@@ -171,6 +176,9 @@ impl Verdict {
         if bound == f64::INFINITY {
             self.uncertified += 1;
             return;
+        }
+        if exact != 0.0 && bound / exact.abs() > self.worst_condition * U {
+            self.worst_condition = bound / exact.abs() / U;
         }
         let error = (f64::from(got) - exact).abs();
         let ratio = if bound > 0.0 {

@@ -1,0 +1,66 @@
+//! Numbers by class: uniform bit patterns would waste most inputs on magnitudes that mean nothing.
+
+use arbitrary::{Result, Unstructured};
+
+/// Bytes of a number: its class, and a fraction in 64ths.
+const BYTES: usize = 2;
+
+/// A number. `spread` is the exponent of those that are scaled.
+pub(crate) fn float(u: &mut Unstructured<'_>, neighbour: Option<f32>, spread: i32) -> Result<f32> {
+    // An exhausted input gives zeros for ever: let it go on with small numbers instead.
+    if u.is_empty() {
+        return Ok(neighbour.map_or(0.5, |x| (x * 0.7 + 0.3).clamp(-2.0, 2.0)));
+    }
+    let class: u8 = u.arbitrary()?;
+    let fraction = f32::from(u.arbitrary::<i8>()?) / 64.0;
+    Ok(match class {
+        0..=199 => fraction,
+        200..=223 => fraction * 2.0_f32.powi(spread),
+        224..=239 => neighbour.unwrap_or(fraction),
+        240 => fraction * 1e30,
+        241 => fraction * 1e-30,
+        242 => fraction * 1e-41,
+        243 => f32::INFINITY,
+        244 => f32::NEG_INFINITY,
+        245 => f32::NAN,
+        246 => f32::from_bits(0x7fc0_0001),
+        247 => -0.0,
+        248 => f32::MAX,
+        _ => 0.0,
+    })
+}
+
+/// So many of them, each the neighbour of the next.
+pub(crate) fn floats(u: &mut Unstructured<'_>, count: usize, spread: i32) -> Result<Vec<f32>> {
+    let mut x: Vec<f32> = Vec::with_capacity(count);
+    for _ in 0..count {
+        x.push(float(u, x.last().copied(), spread)?);
+    }
+    Ok(x)
+}
+
+/// Changes some numbers of an input as numbers: by a little, in sign, in class, or to what stands elsewhere. Bytes that are
+/// none are changed just as well. `random` gives the bits of a choice.
+pub fn mutate(data: &mut [u8], mut random: impl FnMut() -> u32) {
+    // Where numbers begin is known to the decoder alone.
+    let Some(places) = data.len().checked_sub(BYTES - 1).filter(|places| *places > 0) else {
+        return;
+    };
+    for _ in 0..1 + random() % 4 {
+        let (at, from) = (random() as usize % places, random() as usize % places);
+        let step = (random() % 8) as u8;
+        let other = [data[from], data[from + 1]];
+        let number = &mut data[at..at + BYTES];
+        match random() % 8 {
+            0 => number[1] = number[1].wrapping_add(1 + step),
+            1 => number[1] = number[1].wrapping_sub(1 + step),
+            2 => number[1] = number[1].wrapping_neg(),
+            3 => number[1] ^= 1 << step,
+            4 => number.copy_from_slice(&other),
+            // The classes that are not ordinary numbers, one by one.
+            5 => number[0] = 200 + (random() % 56) as u8,
+            6 => number[0] = 0,
+            _ => number.copy_from_slice(&[0, if step < 4 { 64 } else { 192 }]),
+        }
+    }
+}

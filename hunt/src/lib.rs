@@ -1,0 +1,17 @@
+//! Hunts numeric instability: each module turns bytes into a case of one kind, runs it on every level, and judges it by
+//! the certified bound of the f64 oracle. A wrong result is a panic that names the case.
+//!
+//! The targets in `fuzz/` hand over what libFuzzer finds; `cargo test` replays the corpora and runs seeded random bytes.
+//!
+//! | module | what it decodes | what must hold |
+//! |---|---|---|
+//! | [`attend`] | shapes, masks, storage, data; with extras patterns, modifiers and sinks | the bound, on every level; the same bits on all levels of a class |
+//! | [`state_merge`] | a row cut into parts, in any order of merging | the bound of the whole; a merged empty part changes no bit |
+
+pub mod attend;
+mod extras;
+pub mod feedback;
+mod floats;
+pub mod state_merge;
+
+pub use floats::mutate;
