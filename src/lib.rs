@@ -84,6 +84,7 @@ mod cache;
 mod call;
 mod change;
 mod decode;
+mod defect;
 mod dispatch;
 mod elem;
 pub mod entry;

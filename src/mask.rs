@@ -19,6 +19,7 @@ pub(crate) use tokens::ascending;
 pub use tokens::{Chunks, Dilation, Globals, Prefix};
 pub(crate) use visible::Visible;
 
+use crate::defect::planted;
 use crate::dispatch::AnyLookup;
 use crate::error::Error;
 use band::Band;
@@ -191,11 +192,14 @@ impl Mask {
             .clamp(-2 * FAR, 2 * FAR);
         Band {
             offset,
-            left: self.left,
+            left: match self.left {
+                UNBOUNDED => UNBOUNDED,
+                left => left + i64::from(planted!("window_off_by_one")),
+            },
             right: self.right,
             sinks: self.sinks.min(visible_len),
             start: keys.start,
-            end: keys.end.min(visible_len),
+            end: keys.end.min(visible_len).saturating_sub(planted!("dropped_last_key").into()),
         }
     }
 }

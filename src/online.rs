@@ -22,6 +22,7 @@
 //!    stands in for it: every weight is `2^-inf = 0`.
 //! 4. NaN scores never enter `m` (see [`Simd::max`]), but their weight is NaN, so `l` and `o` are.
 
+use crate::defect::planted;
 use crate::math::exp2;
 use crate::outer::{RegisterTile, outer, outer_where};
 use crate::products::Products;
@@ -43,7 +44,8 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
     /// No key seen yet: the identity of [`Online::merge`].
     #[inline(always)]
     pub(crate) fn clear(&mut self, simd: S) {
-        *self.m = [simd.splat(f32::NEG_INFINITY); N];
+        let none = if planted!("max_from_zero") { 0.0 } else { f32::NEG_INFINITY };
+        *self.m = [simd.splat(none); N];
         *self.l = [simd.splat(0.0); N];
         self.o.fill([simd.splat(-0.0); N]);
     }
@@ -137,7 +139,8 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         let mine = self.raise(simd, &max);
         let mut theirs = mine;
         for n in 0..N {
-            theirs[n] = exp2(simd, simd.sub(m[n], finite(simd, max[n])));
+            let m_or_0 = if planted!("merge_of_empty") { max[n] } else { finite(simd, max[n]) };
+            theirs[n] = exp2(simd, simd.sub(m[n], m_or_0));
             self.l[n] = simd.mul_add(self.l[n], mine[n], simd.mul(l[n], theirs[n]));
         }
         for (mine_o, o) in self.o.iter_mut().zip(o) {
@@ -169,6 +172,14 @@ impl<S: Simd, const N: usize> Online<'_, S, N> {
         let mut correction = *max;
         for n in 0..N {
             correction[n] = exp2(simd, simd.sub(self.m[n], finite(simd, max[n])));
+            if planted!("missing_rescale") {
+                correction[n] = simd.splat(1.0);
+            }
+            if planted!("l_in_bf16") {
+                // Veltkamp's splitting: the upper 8 bits.
+                let high = simd.mul(self.l[n], simd.splat(65_537.0));
+                self.l[n] = simd.sub(high, simd.sub(high, self.l[n]));
+            }
         }
         *self.m = *max;
         correction
@@ -187,13 +198,20 @@ const fn is_live<S: Simd, const N: usize>(run: &Run, n: usize) -> bool {
     if live_vectors::<S, N>() == 1 { run.lo == 0 } else { run.lo <= n }
 }
 
-/// -inf wherever a row may not see the key.
+/// What hidden scores become.
+pub(crate) const HIDDEN: f32 = match planted!("mask_before_softcap") {
+    false => f32::NEG_INFINITY,
+    // A cap of 30 makes that of -inf.
+    true => -30.0 * core::f32::consts::LOG2_E,
+};
+
+/// [`HIDDEN`] wherever a row may not see the key.
 #[inline(always)]
 fn hide<S: Simd, const N: usize>(simd: S, s: &mut [[S::F32; N]], bits: &[u64]) {
     for (s, bits) in s.iter_mut().zip(bits) {
         for (n, s) in s.iter_mut().enumerate() {
             let mask = simd.mask(bits >> (n * S::LANES));
-            *s = simd.select(mask, *s, simd.splat(f32::NEG_INFINITY));
+            *s = simd.select(mask, *s, simd.splat(HIDDEN));
         }
     }
 }

@@ -21,23 +21,37 @@ fn the_corpus_of_attend_is_certified() {
 }
 
 #[test]
-fn a_thousand_random_inputs_with_extras_are_certified() {
-    let mut random = fastrand::Rng::with_seed(2);
+fn the_corpus_with_extras_is_certified() {
+    assert!(replay("extras", |data| attend::run(data, true)) > 0);
+}
+
+#[test]
+fn the_corpus_of_state_merge_is_certified() {
+    assert!(replay("state_merge", state_merge::run) > 0);
+}
+
+/// Hands a thousand inputs of random bytes to `body`.
+fn a_thousand(seed: u64, body: impl Fn(&[u8])) {
+    let mut random = fastrand::Rng::with_seed(seed);
     for number in 0..1000 {
         println!("input {number}");
-        let len = random.usize(60..3000);
+        let len = random.usize(20..3000);
         let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
-        attend::run(&data, true);
+        body(&data);
     }
 }
 
 #[test]
 fn a_thousand_random_inputs_of_attend_are_certified() {
-    let mut random = fastrand::Rng::with_seed(1);
-    for number in 0..1000 {
-        println!("input {number}");
-        let len = random.usize(20..3000);
-        let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
-        attend::run(&data, false);
-    }
+    a_thousand(1, |data| attend::run(data, false));
+}
+
+#[test]
+fn a_thousand_random_inputs_with_extras_are_certified() {
+    a_thousand(2, |data| attend::run(data, true));
+}
+
+#[test]
+fn a_thousand_random_inputs_of_state_merge_are_certified() {
+    a_thousand(3, state_merge::run);
 }

@@ -59,9 +59,17 @@ fn note(ratio: f64, condition: f64, checks: usize) {
     let _ = condition;
 }
 
+/// Whether errors are shown and the mutator knows numbers: unless the environment has `HUNT_UNGUIDED`, to compare.
+#[cfg(feature = "guided")]
+pub fn is_guided() -> bool {
+    static IS_GUIDED: std::sync::LazyLock<bool> =
+        std::sync::LazyLock::new(|| std::env::var_os("HUNT_UNGUIDED").is_none());
+    *IS_GUIDED
+}
+
 #[cfg(feature = "guided")]
 mod guided {
-    use super::seen;
+    use super::{is_guided, seen};
     use std::sync::Once;
     use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -81,6 +89,9 @@ mod guided {
             // SAFETY: `report` takes nothing and never unwinds.
             unsafe { libc::atexit(report) };
         });
+        if !is_guided() {
+            return;
+        }
         let (ratios, conditions) = COUNTERS.split_at(RATIOS);
         set(ratios, 16.0 * (ratio.log2() + 16.0));
         set(conditions, condition.log2());

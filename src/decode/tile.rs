@@ -4,10 +4,11 @@ use super::products::Weights;
 use super::{Keys, Workspace};
 use crate::attend::QueryTile;
 use crate::change::{At, Changing};
+use crate::defect::planted;
 use crate::entry::Job;
 use crate::mask::Visible;
 use crate::math::exp2;
-use crate::online::{Online, finite};
+use crate::online::{HIDDEN, Online, finite};
 use crate::simd::{Items, Rows, Simd, Steps};
 use crate::staged::Ahead;
 use crate::tiling::Lanes;
@@ -43,7 +44,8 @@ pub(super) fn absorb<S: Simd, C: Changing>(
     if let Some(p) = Rows::new(p, key_width, rows, range.len()) {
         sum_weights(simd, work.states, p);
         let (stage, sums) = (simd.floats_of(work.stage), simd.floats_of(work.sums));
-        let weights = Weights { p, bits: keys.bits };
+        let bits = keys.bits.filter(|_| !planted!("zero_times_nan"));
+        let weights = Weights { p, bits };
         job.v.sums(tile, range, ahead, weights, (sums, v_width), stage);
     }
     let sums = work.sums.chunks_exact(sizes.v_vectors);
@@ -139,11 +141,11 @@ fn sum_rows<S: Simd, const R: usize>(
     }
 }
 
-/// -inf for keys that the row may not see, and behind the last key.
+/// [`HIDDEN`] for keys that the row may not see; -inf behind the last key.
 #[inline(always)]
 fn hide(s: &mut [f32], keys: usize, bits: Option<&[u64]>, row: usize) {
     for (s, bits) in s.iter_mut().zip(bits.unwrap_or(&[])) {
-        *s = if bits >> row & 1 == 0 { f32::NEG_INFINITY } else { *s };
+        *s = if bits >> row & 1 == 0 { HIDDEN } else { *s };
     }
     s.get_mut(keys..).unwrap_or(&mut []).fill(f32::NEG_INFINITY);
 }

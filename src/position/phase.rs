@@ -1,5 +1,6 @@
 //! From positions to angles: exact fractions of a turn, or the f32 radians that models were trained with.
 
+use crate::defect::planted;
 use crate::math::{sin_cos, sin_cos_of_radians};
 use crate::simd::MAX_LANES;
 
@@ -169,6 +170,10 @@ fn vector(
 /// The fraction of a turn, to the nearest 2^-32.
 #[inline(always)]
 pub(crate) const fn phase(turns: u64, position: u64) -> u32 {
+    if planted!("f32_angles") {
+        let angle = turns as f32 * (position as f32 / 18_446_744_073_709_551_616.0);
+        return ((angle - (angle as i64) as f32) * 4_294_967_296.0) as u32;
+    }
     (position.wrapping_mul(turns).wrapping_add(1 << 31) >> 32) as u32
 }
 
