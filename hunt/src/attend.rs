@@ -3,7 +3,7 @@
 
 use crate::extras::Extras;
 use crate::feedback;
-use crate::floats::floats;
+use crate::floats::{floats, size};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use flashlet::{
     AnyView, AnyViewMut, Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape,
@@ -100,8 +100,8 @@ impl Case {
         };
         let shape = Shape {
             batch: u.int_in_range(1..=2)?,
-            q_len: u.int_in_range(0..=20)?,
-            kv_len: u.int_in_range(0..=230)?,
+            q_len: size(u, 0, 20)?,
+            kv_len: size(u, 0, 230)?,
             heads,
         };
         let rule = Rule {

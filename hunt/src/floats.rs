@@ -30,6 +30,16 @@ pub(crate) fn float(u: &mut Unstructured<'_>, neighbour: Option<f32>, spread: i3
     })
 }
 
+/// A size of at most `most`: small ones are tried most, since there a bound is tight and an input quick.
+pub(crate) fn size(u: &mut Unstructured<'_>, least: usize, most: usize) -> Result<usize> {
+    let most = match u.int_in_range(0..=7)? {
+        0..=3 => most.min(least + 6),
+        4..=6 => most.min(least + 40),
+        _ => most,
+    };
+    u.int_in_range(least..=most)
+}
+
 /// So many of them, each the neighbour of the next.
 pub(crate) fn floats(u: &mut Unstructured<'_>, count: usize, spread: i32) -> Result<Vec<f32>> {
     let mut x: Vec<f32> = Vec::with_capacity(count);

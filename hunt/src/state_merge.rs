@@ -1,7 +1,7 @@
 //! A row cut into parts, each reduced to a state, merged in any order: within the bound of the whole.
 
 use crate::feedback;
-use crate::floats::floats;
+use crate::floats::{floats, size};
 use arbitrary::{Result, Unstructured};
 use flashlet::{Attention, Heads, Inputs, Level, Mask, Offset, Shape, State, View, ViewMut};
 use oracle::{Arithmetic, Form, Pair, Problem};
@@ -34,7 +34,7 @@ impl Case {
         let q = kv * u.int_in_range(1..=3)?;
         let dim = *u.choose(&[1, 2, 4, 16, 33])?;
         let heads = Heads { q, kv, dim, v_dim: *u.choose(&[1, 3, 16, 20])? };
-        let (q_len, kv_len) = (u.int_in_range(1..=6)?, u.int_in_range(1..=240)?);
+        let (q_len, kv_len) = (size(u, 1, 6)?, size(u, 1, 240)?);
         let shape = Shape { batch: 1, q_len, kv_len, heads };
         let causal = u.arbitrary()?;
         let scale = *u.choose(&[1.0 / (dim as f64).sqrt(), 1.0, 16.0, -1.0])?;
