@@ -9,9 +9,11 @@
 //! | [`state_merge`] | a row cut into parts, in any order of merging | the bound of the whole; a merged empty part changes no bit |
 
 pub mod attend;
+pub mod climb;
 mod extras;
 pub mod feedback;
 mod floats;
 pub mod state_merge;
+pub mod subject;
 
 pub use floats::mutate;
