@@ -71,12 +71,11 @@ impl Arithmetic {
         Self { output, ..self }
     }
 
-    /// Largest relative error of the kernel's `exp2`, in units of [`U`](crate::rounding::U). An error of x ulp is at
-    /// most 2x u.
+    /// Largest relative error of the kernel's `exp2`, in units of u = 2^-24. An error of x ulp is at most 2x u.
     ///
-    /// Measured over every f32 in [-126, -0] (numerics.md, section 2): 0.7765 ulp fused, 1.0606 ulp unfused.
-    /// `tests/certified/model.rs` measures it again.
-    pub(crate) const fn exp2_error(&self) -> f64 {
+    /// `certify` measures it over every f32 in [-126, -0]: 0.7765 ulp fused, 1.0606 ulp unfused.
+    /// `tests/certified/model.rs` measures a model of it.
+    pub const fn exp2_error(&self) -> f64 {
         if self.fused { 2.0 * 0.7765 } else { 2.0 * 1.0606 }
     }
 
@@ -86,6 +85,10 @@ impl Arithmetic {
         assert!(self.fused || self.products == Products::F32, "{self:?}");
     }
 }
+
+/// Largest relative error of the cubic that computes a weight before it is rounded to bf16. `certify` measures it over
+/// every f32 in [-125, -0].
+pub const CUBIC_ERROR: f64 = 7.49e-5;
 
 impl Products {
     /// Whether these numbers can be operands. (A NaN can: its payload says nothing.)
@@ -101,11 +104,13 @@ impl Products {
     }
 
     /// Largest relative change of a weight before it is multiplied and summed: it is rounded to 8 significant bits,
-    /// and computed by a cubic before, within 7.49e-5 (`(1 + 2^-8) (1 + 7.49e-5) - 1` is less than this sum).
+    /// and computed by a cubic before, within [`CUBIC_ERROR`].
     pub(crate) const fn weight_error(self) -> f64 {
+        const SUM: f64 = 1.0 / 256.0 + 1.0 / 13_000.0;
+        const { assert!((1.0 + 1.0 / 256.0) * (1.0 + CUBIC_ERROR) - 1.0 < SUM) };
         match self {
             Products::F32 => 0.0,
-            Products::Bf16 => 1.0 / 256.0 + 1.0 / 13_000.0,
+            Products::Bf16 => SUM,
         }
     }
 }

@@ -51,9 +51,10 @@ mod problem;
 pub mod rope;
 mod rounding;
 
-pub use arithmetic::{Arithmetic, Format, Products};
+pub use arithmetic::{Arithmetic, CUBIC_ERROR, Format, Products};
 pub use attend::{Row, attend_row};
 pub use bound::{Bound, Form, bound_row, running_bound_row};
 pub use certify::{Place, Verdict, certify, certify_rows};
 pub use integers::{certify_integers, rounded_queries};
 pub use problem::{Modified, Pair, Problem, Shape};
+pub use rounding::LN_ERROR;
