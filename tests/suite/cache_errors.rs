@@ -278,3 +278,30 @@ fn what_is_not_finite_is_kept_refused_or_saturated_but_never_lost() {
         }
     }
 }
+
+#[test]
+fn numbers_whose_scale_is_subnormal_stay_finite_and_near() {
+    fn kept<F: flashlet::Format>(x: f32) -> f32 {
+        let heads = Heads { q: 1, kv: 1, dim: 1, v_dim: 1 };
+        let shape = CacheShape::new(heads, 1);
+        let (mut k, mut v) = ([F::default()], [F::default()]);
+        let (mut k_scale, mut v_scale) = ([0.0], [0.0]);
+        let cache = KvCache::new(shape, &mut k, &mut v).unwrap().overflow(Overflow::Special);
+        let (k_scale, v_scale) = (Scales::ByToken(&mut k_scale), Scales::ByToken(&mut v_scale));
+        let mut cache = cache.scales(k_scale, v_scale).unwrap();
+        let token = [x];
+        let view = View::packed(&token, [1, 1, 1, 1]).unwrap();
+        cache.append(view, view).unwrap();
+        let mut row = [0.0];
+        flashlet::Cached::load(&cache, flashlet::Side::Keys, [0, 0], 0..1, &mut row).unwrap();
+        row[0]
+    }
+    // Up to many times the least number: what is kept errs by half a scale at most, or by that of an eighth.
+    for n in (1..200_000).step_by(37) {
+        let x = f32::from_bits(n);
+        let errors = [kept::<i8>(x), kept::<E4m3>(x), kept::<E5m2>(x)].map(|y| (y - x).abs());
+        assert!(errors[0] <= x / 254.0 + f32::from_bits(1), "{n}: {errors:?}");
+        assert!(errors[1] <= x / 16.0 + f32::from_bits(1), "{n}: {errors:?}");
+        assert!(errors[2] <= x / 8.0 + f32::from_bits(1), "{n}: {errors:?}");
+    }
+}
