@@ -136,13 +136,13 @@ impl<'a, F: Poisoned, T: Iterator<Item = &'a mut [u32]>> Machine<'a, F, T> {
             let list = List::BlockTable;
             return Some(Error::ListLength { list, needed, given: blocks });
         }
-        // The last block, if it has room, may be another sequence's too, and is copied then.
+        // The last block, if it has room, may be another sequence's too, and is copied then; one that is gone is replaced.
         let tail =
             if list.len() % block_len == 0 || n == 0 { None } else { it.blocks(block_len).last() };
         let is_tail = |block: &&u32| tail == Some(block);
         let owners =
             self.sequences.iter().flat_map(|other| other.it.blocks(block_len)).filter(is_tail);
-        let needed = needed - before + usize::from(owners.count() > 1);
+        let needed = needed - before + usize::from(owners.count() > 1 || tail == Some(&u32::MAX));
         let given = self.paged.free_blocks();
         (needed > given).then_some(Error::Capacity { needed, given })
     }

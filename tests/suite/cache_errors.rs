@@ -305,3 +305,25 @@ fn numbers_whose_scale_is_subnormal_stay_finite_and_near() {
         assert!(errors[2] <= x / 8.0 + f32::from_bits(1), "{n}: {errors:?}");
     }
 }
+
+#[test]
+fn tokens_behind_evicted_ones_in_their_block_are_kept() {
+    let shape = CacheShape::paged(HEADS, 4, 2);
+    let (mut k, mut v, mut counts) = ([f32::NAN; 32], [f32::NAN; 16], [0; 4]);
+    let mut cache = PagedCache::new(shape, &mut k, &mut v, &mut counts).unwrap();
+    let (mut table, x) = ([0; 4], [3.5; 16]);
+    let mut pages = Pages::new(&mut table);
+    let view = |n, dim| View::packed(&x, [1, n, 1, dim]).unwrap();
+    cache.append(&mut pages, view(4, 4), view(4, 2)).unwrap();
+    assert_eq!(cache.evict(&mut pages, 0, 4), Ok(2));
+    cache.truncate(&mut pages, 1).unwrap();
+    cache.append(&mut pages, view(1, 4), view(1, 2)).unwrap();
+    assert_eq!((pages.len(), cache.free_blocks()), (4, 3));
+    let (sequences, mut row) = ([&pages], [0.0; 4]);
+    let read = cache.read(&sequences);
+    flashlet::Cached::load(&read, flashlet::Side::Keys, [0, 0], 3..4, &mut row).unwrap();
+    assert_eq!(row, [3.5; 4]);
+    let causal = Mask::causal(Offset::BOTTOM_RIGHT);
+    assert_eq!(attend(&read, causal), Err(Error::Evicted { start: 0, end: 3 }));
+    assert_eq!(attend(&read, causal & flashlet::Window::keys(1)), Ok([3.5; 4]));
+}
