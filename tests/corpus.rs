@@ -1,6 +1,6 @@
 //! The fuzzers' corpora, replayed: every input that ever found something, and those that reach far.
 
-use hunt::{attend, state_merge};
+use hunt::{attend, cache, formats};
 
 /// Hands every file of `fuzz/corpus/<target>` to `body`; returns how many there are.
 fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
@@ -54,4 +54,26 @@ fn a_thousand_random_inputs_with_extras_are_certified() {
 #[test]
 fn a_thousand_random_inputs_of_state_merge_are_certified() {
     a_thousand(3, state_merge::run);
+}
+
+#[test]
+fn a_thousand_random_inputs_of_formats_are_certified() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for number in 0..1000 {
+        println!("input {number}");
+        let len = random.usize(20..800);
+        let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+        formats::run(&data);
+    }
+}
+
+#[test]
+fn a_thousand_random_inputs_of_cache_are_certified() {
+    let mut random = fastrand::Rng::with_seed(4);
+    for number in 0..1000 {
+        println!("input {number}");
+        let len = random.usize(20..1200);
+        let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+        cache::run(&data);
+    }
 }

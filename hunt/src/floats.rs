@@ -74,3 +74,42 @@ pub fn mutate(data: &mut [u8], mut random: impl FnMut() -> u32) {
         }
     }
 }
+
+/// Rows of numbers that follow from a seed, each row of a class: ordinary, scaled, zeros, subnormal, huge, tiny, or near the
+/// largest. A few numbers are then put in their places one by one.
+pub(crate) fn rows(
+    u: &mut Unstructured<'_>,
+    (count, width): (usize, usize),
+    spread: i32,
+) -> Result<Vec<f32>> {
+    let mut seed: u32 = u.arbitrary()?;
+    let mut random = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from((seed >> 16) as i16) / 16_384.0
+    };
+    let specials = u.int_in_range(0..=6)?;
+    let specials = (0..specials)
+        .map(|_| Ok((usize::from(u.arbitrary::<u16>()?), float(u, None, spread)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut x = Vec::with_capacity(count * width);
+    for _ in 0..count {
+        let factor = match u.arbitrary::<u8>()? {
+            0..=199 => 1.0,
+            200..=221 => 2.0_f32.powi(spread),
+            222..=227 => 0.0,
+            228..=233 => 1e-41,
+            234..=239 => 1e-43,
+            240..=243 => 1e30,
+            244..=249 => 1e-30,
+            250..=251 => f32::MAX / 2.0,
+            _ => f32::MIN_POSITIVE,
+        };
+        x.extend(std::iter::repeat_with(|| random() * factor).take(width));
+    }
+    for (at, special) in specials {
+        if let Some(len) = std::num::NonZero::new(x.len()) {
+            x[at % len] = special;
+        }
+    }
+    Ok(x)
+}

@@ -6,13 +6,21 @@
 //! | module | what it decodes | what must hold |
 //! |---|---|---|
 //! | [`attend`] | shapes, masks, storage, data; with extras patterns, modifiers and sinks | the bound, on every level; the same bits on all levels of a class |
+//! | [`formats`] | a format, its scales, rows of any class | numbers within half a step of what they were; the bound of what is kept, in integers too |
+//! | [`cache`] | what is done to caches, step by step | one block, a ring and shared blocks have the bits of a list of tokens |
 //! | [`state_merge`] | a row cut into parts, in any order of merging | the bound of the whole; a merged empty part changes no bit |
 
 pub mod attend;
+pub mod cache;
+mod calls;
 pub mod climb;
+mod dues;
 mod extras;
 pub mod feedback;
 mod floats;
+pub mod formats;
+mod machine;
+mod memory;
 pub mod state_merge;
 pub mod subject;
 

@@ -10,6 +10,8 @@
 //! ```text
 //! |o^ - o| <= ... + sum over tiles of 0.501 max_j |w_j sv_j| / n sum_j |v_j / sv_j|
 //! ```
+//! Where `max |p sv|` is so small that `n / max |p sv|` overflows, nothing is left of a tile: at most `n / f32::MAX sum_j |v_j / sv_j|`. That much also
+//! covers what a subnormal d is rounded by, and is charged of every tile; weights are not divided by less than 1, nearly.
 //! The sum of weights that outputs are divided by is that of the weights themselves.
 
 use crate::arithmetic::Arithmetic;
@@ -45,6 +47,9 @@ pub fn certify_integers(
     Verdict::of_rows(problem, arithmetic, Form::Gamma, rows, &of_row, o)
 }
 
+/// Below so much times `n` a weight has no inverse: `1 / f32::MAX`, and what weights may be divided by.
+const NO_INVERSE: f64 = 1.01 / f32::MAX as f64;
+
 fn integer_bound(
     problem: &Problem,
     arithmetic: &Arithmetic,
@@ -71,7 +76,10 @@ fn integer_bound(
                 0.0 => 0.0,
                 scale => f64::from(problem.v_row(b, j, h)[c]).abs() / scale,
             };
-            *bound += 0.501 * largest / most * of_tile().map(|(&j, _)| code(j)).sum::<f64>();
+            // Where there is no bound there is nothing to add to: a special value is due.
+            let no_inverse = if *bound > 0.0 { NO_INVERSE * most } else { 0.0 };
+            let lost = 0.501 * largest / most + no_inverse;
+            *bound += lost * of_tile().map(|(&j, _)| code(j)).sum::<f64>();
         }
         first += count;
     }

@@ -167,7 +167,7 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
     }
 
     /// Keeps tokens behind those that a sequence has: keys `[1, n, kv_heads, head_dim]` and values `[1, n, kv_heads, v_dim]`, each rounded
-    /// once. A block that other sequences have too is copied first.
+    /// once. A last block that other sequences have too is copied first, and one that was evicted is replaced.
     ///
     /// # Errors
     /// [`Error::Shape`]; [`Error::ListLength`] if the table is too short; [`Error::Capacity`] if too few blocks are free;
@@ -187,16 +187,16 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
             let (list, given) = (List::BlockTable, pages.table.len());
             return Err(Error::ListLength { list, needed: after, given });
         }
-        let shared = if n == 0 { None } else { self.shared_tail(pages) };
-        let needed = after - before + usize::from(shared.is_some());
+        let foreign = if n == 0 { None } else { self.foreign_tail(pages) };
+        let needed = after - before + usize::from(foreign.is_some());
         let given = if needed == 0 { 0 } else { self.free_blocks() };
         if given < needed {
             return Err(Error::Capacity { needed, given });
         }
         self.k.check(&keys, Tensor::K)?;
         self.v.check(&values, Tensor::V)?;
-        if let Some(index) = shared {
-            self.unshare(pages, index);
+        if let Some(index) = foreign {
+            self.own_tail(pages, index);
         }
         self.take(pages.table.iter_mut().take(after).skip(before));
         for i in 0..n {
@@ -209,25 +209,27 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
         Ok(())
     }
 
-    /// The index of the last block, if it has room and other sequences have it too.
-    fn shared_tail(&self, pages: &Pages<'_>) -> Option<usize> {
+    /// The index of the last block, if it has room that is not the sequence's own: other sequences have it too, or it was evicted.
+    fn foreign_tail(&self, pages: &Pages<'_>) -> Option<usize> {
         let index = pages.len / self.shape.block_len.max(1);
         let block = *pages.table.get(index)?;
         let is_begun = !pages.len.is_multiple_of(self.shape.block_len.max(1));
         let count = self.counts.get(block as usize).copied();
-        (is_begun && count.is_some_and(|count| count > 1)).then_some(index)
+        (is_begun && count.is_none_or(|count| count > 1)).then_some(index)
     }
 
-    /// Gives a sequence a copy of its own of its last block.
-    fn unshare(&mut self, pages: &mut Pages<'_>, index: usize) {
+    /// Gives a sequence a last block of its own: a copy, unless its tokens are gone.
+    fn own_tail(&mut self, pages: &mut Pages<'_>, index: usize) {
         let mut own = NONE;
         self.take(core::iter::once(&mut own));
         let tokens = pages.len % self.shape.block_len.max(1);
         if let Some(slot) = pages.table.get_mut(index) {
-            let (from, to) = (*slot as usize, own as usize);
-            self.k.copy_block(from, to, tokens);
-            self.v.copy_block(from, to, tokens);
-            self.drop(*slot);
+            if *slot != NONE {
+                let (from, to) = (*slot as usize, own as usize);
+                self.k.copy_block(from, to, tokens);
+                self.v.copy_block(from, to, tokens);
+                self.drop(*slot);
+            }
             *slot = own;
         }
     }

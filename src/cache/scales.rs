@@ -127,7 +127,14 @@ impl Extent {
     #[inline]
     pub(super) fn symmetric(self, code: f32) -> f32 {
         let most = if -self.least > self.most { -self.least } else { self.most };
-        if self.is_finite { most / code } else { f32::NAN }
+        let scale = most / code;
+        // A subnormal one may be rounded by half of itself: upwards, or the largest number would be beyond the largest code.
+        let is_short = scale < f32::MIN_POSITIVE && scale * code < most;
+        match self.is_finite {
+            true if is_short => scale.next_up(),
+            true => scale,
+            false => f32::NAN,
+        }
     }
 
     /// Scale and zero point with which the smallest and the largest number, or 0, become -128 and 127.

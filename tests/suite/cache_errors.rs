@@ -278,3 +278,52 @@ fn what_is_not_finite_is_kept_refused_or_saturated_but_never_lost() {
         }
     }
 }
+
+#[test]
+fn numbers_whose_scale_is_subnormal_stay_finite_and_near() {
+    fn kept<F: flashlet::Format>(x: f32) -> f32 {
+        let heads = Heads { q: 1, kv: 1, dim: 1, v_dim: 1 };
+        let shape = CacheShape::new(heads, 1);
+        let (mut k, mut v) = ([F::default()], [F::default()]);
+        let (mut k_scale, mut v_scale) = ([0.0], [0.0]);
+        let cache = KvCache::new(shape, &mut k, &mut v).unwrap().overflow(Overflow::Special);
+        let (k_scale, v_scale) = (Scales::ByToken(&mut k_scale), Scales::ByToken(&mut v_scale));
+        let mut cache = cache.scales(k_scale, v_scale).unwrap();
+        let token = [x];
+        let view = View::packed(&token, [1, 1, 1, 1]).unwrap();
+        cache.append(view, view).unwrap();
+        let mut row = [0.0];
+        flashlet::Cached::load(&cache, flashlet::Side::Keys, [0, 0], 0..1, &mut row).unwrap();
+        row[0]
+    }
+    // Up to many times the least number: what is kept errs by half a scale at most, or by that of an eighth.
+    for n in (1..200_000).step_by(37) {
+        let x = f32::from_bits(n);
+        let errors = [kept::<i8>(x), kept::<E4m3>(x), kept::<E5m2>(x)].map(|y| (y - x).abs());
+        assert!(errors[0] <= x / 254.0 + f32::from_bits(1), "{n}: {errors:?}");
+        assert!(errors[1] <= x / 16.0 + f32::from_bits(1), "{n}: {errors:?}");
+        assert!(errors[2] <= x / 8.0 + f32::from_bits(1), "{n}: {errors:?}");
+    }
+}
+
+#[test]
+fn tokens_behind_evicted_ones_in_their_block_are_kept() {
+    let shape = CacheShape::paged(HEADS, 4, 2);
+    let (mut k, mut v, mut counts) = ([f32::NAN; 32], [f32::NAN; 16], [0; 4]);
+    let mut cache = PagedCache::new(shape, &mut k, &mut v, &mut counts).unwrap();
+    let (mut table, x) = ([0; 4], [3.5; 16]);
+    let mut pages = Pages::new(&mut table);
+    let view = |n, dim| View::packed(&x, [1, n, 1, dim]).unwrap();
+    cache.append(&mut pages, view(4, 4), view(4, 2)).unwrap();
+    assert_eq!(cache.evict(&mut pages, 0, 4), Ok(2));
+    cache.truncate(&mut pages, 1).unwrap();
+    cache.append(&mut pages, view(1, 4), view(1, 2)).unwrap();
+    assert_eq!((pages.len(), cache.free_blocks()), (4, 3));
+    let (sequences, mut row) = ([&pages], [0.0; 4]);
+    let read = cache.read(&sequences);
+    flashlet::Cached::load(&read, flashlet::Side::Keys, [0, 0], 3..4, &mut row).unwrap();
+    assert_eq!(row, [3.5; 4]);
+    let causal = Mask::causal(Offset::BOTTOM_RIGHT);
+    assert_eq!(attend(&read, causal), Err(Error::Evicted { start: 0, end: 3 }));
+    assert_eq!(attend(&read, causal & flashlet::Window::keys(1)), Ok([3.5; 4]));
+}
