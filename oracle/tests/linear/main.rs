@@ -129,12 +129,34 @@ fn what_overflows_or_underflows_on_its_way_is_in_the_bound() {
         Case { eps: Some(0.0), ..narrow(0, 1e-3, 1.5e38, 1e-10) },
         Case { eps: Some(0.0), ..narrow(0, 1e-25, 1e-25, 1e20) },
         Case { l2: Some(0.0), ..narrow(0, 1e-30, 1e20, 1.0) },
+        // Sums of keys that are infinite before a query of 0, by a factor of nothing, or for a while.
+        Case { features: Features::SquaredRelu, eps: Some(0.0), ..narrow(0, -1.0, 1e30, 1.0) },
+        Case { eps: Some(0.0), gate: 2, gates: vec![100.0, 0.0, 0.0], ..narrow(0, 1.0, 1.0, 1.0) },
+        Case {
+            eps: Some(0.0),
+            gate: 2,
+            gates: vec![0.0, 80.0, -90.0],
+            ..narrow(0, 1.0, 1e10, 1.0)
+        },
     ];
     for (n, case) in cases.into_iter().enumerate() {
         for (chunk, fused) in [(1, true), (1, false), (2, true), (3, false)] {
             let share = share(&case, fused, chunk);
             assert!(share <= 1.0, "{n} {chunk} {fused}: {share}");
         }
+    }
+}
+
+#[test]
+fn features_of_nan_are_nan() {
+    use Features::{EluPlusOne, Exp, Identity, Relu, SquaredRelu};
+    for features in [Identity, EluPlusOne, Relu, SquaredRelu, Exp] {
+        let (nan, ones) = ([1.0, f32::NAN, 1.0], [1.0; 3]);
+        let case = Case { features, ..Case::narrow(0, [&nan, &ones, &ones]) };
+        let certificate = certify(&case.problem(), EXACT);
+        let is_certified: Vec<bool> = certificate.o_bound.iter().map(|b| b.is_finite()).collect();
+        assert!(certificate.o[1].is_nan(), "{features:?}");
+        assert_eq!(is_certified, [true, false, true], "{features:?}");
     }
 }
 
