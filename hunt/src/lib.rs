@@ -13,5 +13,6 @@ mod extras;
 pub mod feedback;
 mod floats;
 pub mod state_merge;
+mod tensor;
 
 pub use floats::mutate;
