@@ -1,6 +1,6 @@
 //! The fuzzers' corpora, replayed: every input that ever found something, and those that reach far.
 
-use hunt::{attend, state_merge};
+use hunt::{attend, linear};
 
 /// Hands every file of `fuzz/corpus/<target>` to `body`; returns how many there are.
 fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
@@ -39,5 +39,16 @@ fn a_thousand_random_inputs_of_attend_are_certified() {
         let len = random.usize(20..3000);
         let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
         attend::run(&data, false);
+    }
+}
+
+#[test]
+fn a_thousand_random_inputs_of_linear_are_certified() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for number in 0..1000 {
+        println!("input {number}");
+        let len = random.usize(40..3000);
+        let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+        linear::run(&data);
     }
 }

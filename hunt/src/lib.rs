@@ -6,12 +6,14 @@
 //! | module | what it decodes | what must hold |
 //! |---|---|---|
 //! | [`attend`] | shapes, masks, storage, data; with extras patterns, modifiers and sinks | the bound, on every level; the same bits on all levels of a class |
+//! | [`linear`] | every gate with every rule, heads, features, storage; a stream cut into calls of either form | the bound of each call, from the state that it was given; the same bits on all levels of a class, in parts, and in one call where cuts are those of chunks |
 //! | [`state_merge`] | a row cut into parts, in any order of merging | the bound of the whole; a merged empty part changes no bit |
 
 pub mod attend;
 mod extras;
 pub mod feedback;
 mod floats;
+pub mod linear;
 pub mod state_merge;
 mod tensor;
 
