@@ -147,6 +147,15 @@ fn what_overflows_or_underflows_on_its_way_is_in_the_bound() {
     }
 }
 
+/// A kernel may look with a key times what is left, at a state that is nothing.
+#[test]
+fn a_look_that_may_be_infinite_is_not_certified() {
+    let (q, k, v) = ([1.0; 3], [1e3; 3], [0.0; 3]);
+    let case = Case { gate: 2, gates: vec![0.0, 0.0, 86.0], ..Case::narrow(2, [&q, &k, &v]) };
+    let bounds = certify(&case.problem(), EXACT).o_bound;
+    assert!(bounds[1].is_finite() && bounds[2] == f64::INFINITY, "{bounds:?}");
+}
+
 #[test]
 fn features_of_nan_are_nan() {
     use Features::{EluPlusOne, Exp, Identity, Relu, SquaredRelu};
