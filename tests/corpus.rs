@@ -1,6 +1,6 @@
 //! The fuzzers' corpora, replayed: every input that ever found something, and those that reach far.
 
-use hunt::{attend, linear};
+use hunt::{attend, linear, rope};
 
 /// Hands every file of `fuzz/corpus/<target>` to `body`; returns how many there are.
 fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
@@ -50,5 +50,16 @@ fn a_thousand_random_inputs_of_linear_are_certified() {
         let len = random.usize(40..3000);
         let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
         linear::run(&data);
+    }
+}
+
+#[test]
+fn a_thousand_random_inputs_of_rope_are_certified() {
+    let mut random = fastrand::Rng::with_seed(4);
+    for number in 0..1000 {
+        println!("input {number}");
+        let len = random.usize(40..2000);
+        let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+        rope::run(&data);
     }
 }
