@@ -1,4 +1,5 @@
-//! A call by the oracle, head by head: outputs, states and sums of keys within their certified bounds.
+//! A call by the oracle, head by head: outputs, states and sums of keys within their certified bounds, and NaN where the
+//! definition says NaN.
 
 use super::call::{Kept, Tokens, turned};
 use crate::feedback;
@@ -22,18 +23,21 @@ struct Judgement {
     worst: f64,
     at: String,
     checks: usize,
+    /// NaN by the definition is no finite number; but a divisor of nothing gives zeros, whatever is divided.
+    keeps_nan: bool,
 }
 
 impl Judgement {
     fn compare(&mut self, name: &str, found: &[f32], exact: &[f64], bound: &[f64]) {
         assert!(found.len() == exact.len() && found.len() == bound.len(), "{name}");
         for (i, ((found, exact), bound)) in found.iter().zip(exact).zip(bound).enumerate() {
-            if bound.is_infinite() {
+            if bound.is_infinite() && !(exact.is_nan() && self.keeps_nan) {
                 continue;
             }
             self.checks += 1;
             let error = (f64::from(*found) - exact).abs();
             let ratio = match error {
+                _ if bound.is_infinite() && !found.is_finite() => 0.0,
                 0.0 => 0.0,
                 error if error.is_nan() => f64::INFINITY,
                 error => error / bound,
@@ -64,7 +68,9 @@ impl Tokens<'_> {
     /// Panics unless a call's outputs and what it leaves are within their bounds, from what there was before.
     pub(super) fn judge(&self, level: Level, before: &Kept, o: &[f32], after: &Kept) {
         let heads = self.shape.heads;
-        let (mut judgement, outputs) = (Judgement::default(), heads.outputs());
+        let keeps_nan = self.case.eps.is_none();
+        let (mut judgement, outputs) =
+            (Judgement { keeps_nan, ..Judgement::default() }, heads.outputs());
         for (b, h) in (0..self.shape.batch).flat_map(|b| (0..outputs).map(move |h| (b, h))) {
             let s = serves(&heads, h, outputs, heads.states());
             let (head, end) = (self.head(before, b, h), self.left(after, b, s));
@@ -77,7 +83,7 @@ impl Tokens<'_> {
                 judgement.compare(&name("z"), &end.1[0], &exact.z, &exact.z_bound);
             }
         }
-        let Judgement { worst, at, checks } = judgement;
+        let Judgement { worst, at, checks, .. } = judgement;
         feedback::judged_ratio(worst, checks, || {
             format!("{level} {:?} {:?}: {at}\n{:?}", self.form, self.shape, self.case)
         });
