@@ -45,7 +45,8 @@ impl Extremes {
         for (c, (x, error)) in row.x.iter().zip(&row.error).enumerate() {
             let x = x.abs() + error;
             score += x * self.keys[c];
-            reached = worse(reached, x * self.growth[c]);
+            // A key that grew beyond the range is infinite to a query of 0 too.
+            reached = worse(worse(reached, x * self.growth[c]), self.keys[c]);
             grown = worse(grown, self.growth[c]);
         }
         let sizes: f64 = row.x.iter().zip(&row.error).map(|(x, e)| 1.0 + x.abs() + e).sum();

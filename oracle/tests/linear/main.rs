@@ -156,6 +156,16 @@ fn a_look_that_may_be_infinite_is_not_certified() {
     assert!(bounds[1].is_finite() && bounds[2] == f64::INFINITY, "{bounds:?}");
 }
 
+/// A kernel may let keys grow on their way to a query of 0, with values of nothing.
+#[test]
+fn a_key_that_grows_beyond_the_range_is_not_certified() {
+    let (q, k, v) = ([-1.0; 3], [1e38, 1.0, 1.0], [0.0; 3]);
+    let case = Case { gate: 2, gates: vec![0.0, 1.0, 1.0], ..Case::narrow(0, [&q, &k, &v]) };
+    let case = Case { features: Features::Relu, ..case };
+    let bounds = certify(&case.problem(), Arithmetic { chunk: 3, ..EXACT }).o_bound;
+    assert!(bounds[0].is_finite() && bounds[2] == f64::INFINITY, "{bounds:?}");
+}
+
 #[test]
 fn features_of_nan_are_nan() {
     use Features::{EluPlusOne, Exp, Identity, Relu, SquaredRelu};
