@@ -4,12 +4,9 @@
 use crate::extras::Extras;
 use crate::feedback;
 use crate::floats::{floats, size};
+use crate::tensor::{Tensor, canonical};
 use arbitrary::{Arbitrary, Result, Unstructured};
-use flashlet::{
-    AnyView, AnyViewMut, Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape,
-    View, ViewMut, Window,
-};
-use half::{bf16, f16};
+use flashlet::{Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape, Window};
 use oracle::{Arithmetic, Form, Format, Pair, Problem};
 
 /// A mask, as the oracle reads it.
@@ -37,24 +34,12 @@ struct Case {
     extras: Extras,
 }
 
-/// Numbers, as they are stored.
-enum Tensor {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
-}
-
 /// Judges one input. Input that is too short or too plain is completed with zeros.
 /// With `extras`, a pattern, a modifier of scores and sinks come in front of the tensors.
 pub fn run(data: &[u8], extras: bool) {
     if let Ok(case) = Case::decode(&mut Unstructured::new(data), extras) {
         case.run();
     }
-}
-
-/// Bits, all NaNs alike: which NaN comes out is not promised.
-fn canonical(x: f32) -> u32 {
-    if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }
 }
 
 impl Case {
@@ -218,52 +203,5 @@ impl Case {
         let arithmetic = arithmetic.stored_as(self.output);
         let verdict = oracle::certify(&problem, &arithmetic, Form::Running, o, Some(lse));
         feedback::judged(&verdict, || format!("{}\n{self:?}", entry.name()));
-    }
-}
-
-impl Tensor {
-    fn rounded(x: &[f32], format: Format) -> Self {
-        let x = x.iter().copied();
-        match format {
-            Format::F32 => Tensor::F32(x.collect()),
-            Format::F16 => Tensor::F16(x.map(f16::from_f32).collect()),
-            Format::Bf16 => Tensor::Bf16(x.map(bf16::from_f32).collect()),
-        }
-    }
-
-    fn widened(&self) -> Vec<f32> {
-        match self {
-            Tensor::F32(x) => x.clone(),
-            Tensor::F16(x) => x.iter().map(|x| x.to_f32()).collect(),
-            Tensor::Bf16(x) => x.iter().map(|x| x.to_f32()).collect(),
-        }
-    }
-
-    fn view(&self, dims: [usize; 4]) -> AnyView<'_> {
-        match self {
-            Tensor::F32(x) => View::packed(x, dims).expect("packed").into(),
-            Tensor::F16(x) => View::packed(x, dims).expect("packed").into(),
-            Tensor::Bf16(x) => View::packed(x, dims).expect("packed").into(),
-        }
-    }
-
-    fn view_mut(&mut self, dims: [usize; 4]) -> AnyViewMut<'_> {
-        match self {
-            Tensor::F32(x) => ViewMut::packed(x, dims).expect("packed").into(),
-            Tensor::F16(x) => ViewMut::packed(x, dims).expect("packed").into(),
-            Tensor::Bf16(x) => ViewMut::packed(x, dims).expect("packed").into(),
-        }
-    }
-}
-
-/// The format alone: the input that a replay needs is the file.
-impl std::fmt::Debug for Tensor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (name, len) = match self {
-            Tensor::F32(x) => ("f32", x.len()),
-            Tensor::F16(x) => ("f16", x.len()),
-            Tensor::Bf16(x) => ("bf16", x.len()),
-        };
-        write!(f, "{len} x {name}")
     }
 }

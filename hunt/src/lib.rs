@@ -6,9 +6,14 @@
 //! | module | what it decodes | what must hold |
 //! |---|---|---|
 //! | [`attend`] | shapes, masks, storage, data; with extras patterns, modifiers and sinks | the bound, on every level; the same bits on all levels of a class |
+//! | [`state_merge`] | a row cut into parts, in any order of merging | the bound of the whole; a merged empty part changes no bit |
+//! | [`linear`] | every gate with every rule, heads, features, storage; a stream cut into calls of either form | the bound of each call, from the state that it was given; the same bits on all levels of a class, in parts, and in one call where cuts are those of chunks |
+//! | [`rope`] | bases, scalings, pairings, positions, axes, tables, storage, and parameters that cannot be | the turns of the formula to the last bit, the bound, the same bits on all levels of a class and with a table; errors that leave all as it is |
 //! | [`formats`] | a format, its scales, rows of any class | numbers within half a step of what they were; the bound of what is kept, in integers too |
 //! | [`cache`] | what is done to caches, step by step | one block, a ring and shared blocks have the bits of a list of tokens |
-//! | [`state_merge`] | a row cut into parts, in any order of merging | the bound of the whole; a merged empty part changes no bit |
+//!
+//! Beside libFuzzer, [`climb`] looks for the largest error there is, and [`subject`] is what it climbs on: this crate's kernels, or
+//! any other implementation.
 
 pub mod attend;
 pub mod cache;
@@ -19,9 +24,12 @@ mod extras;
 pub mod feedback;
 mod floats;
 pub mod formats;
+pub mod linear;
 mod machine;
 mod memory;
+pub mod rope;
 pub mod state_merge;
 pub mod subject;
+mod tensor;
 
 pub use floats::mutate;

@@ -78,15 +78,14 @@ impl Features {
     /// A feature, and how far the kernel's may be from it.
     pub(super) fn of(self, x: f64, fused: bool) -> (f64, f64) {
         let exp = |x: f64| (x.exp(), x.exp() * exp_error(x, fused) + FLUSH);
+        // Not `max`, which would turn NaN into 0.
+        let rectified = if x < 0.0 { 0.0 } else { x };
         match self {
             Features::Identity => (x, 0.0),
             Features::EluPlusOne if x > 0.0 => (x + 1.0, U * (x + 1.0)),
             Features::EluPlusOne | Features::Exp => exp(x),
-            Features::Relu => (x.max(0.0), 0.0),
-            Features::SquaredRelu => {
-                let x = x.max(0.0);
-                (x * x, U * x * x + UNDERFLOW)
-            }
+            Features::Relu => (rectified, 0.0),
+            Features::SquaredRelu => (rectified * rectified, U * rectified * rectified + UNDERFLOW),
         }
     }
 }

@@ -45,15 +45,16 @@ impl Extremes {
         for (c, (x, error)) in row.x.iter().zip(&row.error).enumerate() {
             let x = x.abs() + error;
             score += x * self.keys[c];
-            reached = worse(reached, x * self.growth[c]);
+            // A key that grew beyond the range is infinite to a query of 0 too.
+            reached = worse(worse(reached, x * self.growth[c]), self.keys[c]);
             grown = worse(grown, self.growth[c]);
         }
         let sizes: f64 = row.x.iter().zip(&row.error).map(|(x, e)| 1.0 + x.abs() + e).sum();
         let learnt = self.learnt[j];
-        // A step multiplies no row with a key, but reads a state that has just lost something.
+        // A step multiplies no row with a key, but a look with its factors, and reads a state that has just lost something.
         let is_step = chunk == 1;
         let by = if is_step { 1.0 } else { 1.0 + learnt };
-        let most = if is_step { 0.0 } else { worse(score, reached) };
+        let most = if is_step { reached } else { worse(score, reached) };
         let most = [most, grown, learnt].into_iter().fold(0.0, worse);
         // Products of each channel, and the decay of each token of either side.
         let lost = LOST * grown * (2 * chunk + 2) as f64 * sizes * by;

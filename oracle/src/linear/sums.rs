@@ -19,7 +19,11 @@ impl Sums {
             self.z[c] = a * self.z[c] + k.x[c];
             self.magnitudes[c] = a * self.magnitudes[c] + k.x[c].abs();
             let decayed = a * (self.error[c] + (eps + U) * before) + 2.0 * FLUSH * before;
-            self.error[c] = (decayed + k.error[c] + LOST + U * self.z[c].abs()) * (1.0 + 4.0 * U);
+            let error = (decayed + k.error[c] + LOST + U * self.z[c].abs()) * (1.0 + 4.0 * U);
+            // Once beyond the range, what comes back is not known; nor is what an infinite factor makes of nothing.
+            let reached = a * before + k.x[c].abs() + error;
+            let is_within = *a <= OVERFLOW && reached <= OVERFLOW;
+            self.error[c] = if is_within { error } else { f64::INFINITY };
         }
     }
 
@@ -39,7 +43,8 @@ impl Sums {
         error = if most <= OVERFLOW { error } else { f64::INFINITY };
         let is_nothing = divisor.abs() < f64::from(f32::MIN_POSITIVE);
         for (o, bound) in read {
-            if magnitude == 0.0 && divisor == 0.0 {
+            // Keys beyond the range are infinite, and not nothing to a query of zeros.
+            if magnitude == 0.0 && divisor == 0.0 && error.is_finite() {
                 (*o, *bound) = (0.0, 0.0);
                 continue;
             }

@@ -23,12 +23,14 @@ fn fma(is_fused: bool, [a, b, c]: [f32; 3]) -> f32 {
 
 /// A row of queries or keys as it is learnt.
 fn mapped(case: &Case, rows: &[f32], i: usize) -> Vec<f32> {
+    // Not `max`, which would turn NaN into 0.
+    let rectified = |x: f32| if x < 0.0 { 0.0 } else { x };
     let of = |x: f32| match case.features {
         Features::Identity => x,
         Features::EluPlusOne if x > 0.0 => x + 1.0,
         Features::EluPlusOne | Features::Exp => x.exp(),
-        Features::Relu => x.max(0.0),
-        Features::SquaredRelu => x.max(0.0) * x.max(0.0),
+        Features::Relu => rectified(x),
+        Features::SquaredRelu => rectified(x) * rectified(x),
     };
     let row: Vec<f32> = rows[i * case.d_k..][..case.d_k].iter().map(|x| of(*x)).collect();
     let Some(eps) = case.l2 else { return row };

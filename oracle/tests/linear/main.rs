@@ -129,12 +129,53 @@ fn what_overflows_or_underflows_on_its_way_is_in_the_bound() {
         Case { eps: Some(0.0), ..narrow(0, 1e-3, 1.5e38, 1e-10) },
         Case { eps: Some(0.0), ..narrow(0, 1e-25, 1e-25, 1e20) },
         Case { l2: Some(0.0), ..narrow(0, 1e-30, 1e20, 1.0) },
+        // Sums of keys that are infinite before a query of 0, by a factor of nothing, or for a while.
+        Case { features: Features::SquaredRelu, eps: Some(0.0), ..narrow(0, -1.0, 1e30, 1.0) },
+        Case { eps: Some(0.0), gate: 2, gates: vec![100.0, 0.0, 0.0], ..narrow(0, 1.0, 1.0, 1.0) },
+        Case {
+            eps: Some(0.0),
+            gate: 2,
+            gates: vec![0.0, 80.0, -90.0],
+            ..narrow(0, 1.0, 1e10, 1.0)
+        },
     ];
     for (n, case) in cases.into_iter().enumerate() {
         for (chunk, fused) in [(1, true), (1, false), (2, true), (3, false)] {
             let share = share(&case, fused, chunk);
             assert!(share <= 1.0, "{n} {chunk} {fused}: {share}");
         }
+    }
+}
+
+/// A kernel may look with a key times what is left, at a state that is nothing.
+#[test]
+fn a_look_that_may_be_infinite_is_not_certified() {
+    let (q, k, v) = ([1.0; 3], [1e3; 3], [0.0; 3]);
+    let case = Case { gate: 2, gates: vec![0.0, 0.0, 86.0], ..Case::narrow(2, [&q, &k, &v]) };
+    let bounds = certify(&case.problem(), EXACT).o_bound;
+    assert!(bounds[1].is_finite() && bounds[2] == f64::INFINITY, "{bounds:?}");
+}
+
+/// A kernel may let keys grow on their way to a query of 0, with values of nothing.
+#[test]
+fn a_key_that_grows_beyond_the_range_is_not_certified() {
+    let (q, k, v) = ([-1.0; 3], [1e38, 1.0, 1.0], [0.0; 3]);
+    let case = Case { gate: 2, gates: vec![0.0, 1.0, 1.0], ..Case::narrow(0, [&q, &k, &v]) };
+    let case = Case { features: Features::Relu, ..case };
+    let bounds = certify(&case.problem(), Arithmetic { chunk: 3, ..EXACT }).o_bound;
+    assert!(bounds[0].is_finite() && bounds[2] == f64::INFINITY, "{bounds:?}");
+}
+
+#[test]
+fn features_of_nan_are_nan() {
+    use Features::{EluPlusOne, Exp, Identity, Relu, SquaredRelu};
+    for features in [Identity, EluPlusOne, Relu, SquaredRelu, Exp] {
+        let (nan, ones) = ([1.0, f32::NAN, 1.0], [1.0; 3]);
+        let case = Case { features, ..Case::narrow(0, [&nan, &ones, &ones]) };
+        let certificate = certify(&case.problem(), EXACT);
+        let is_certified: Vec<bool> = certificate.o_bound.iter().map(|b| b.is_finite()).collect();
+        assert!(certificate.o[1].is_nan(), "{features:?}");
+        assert_eq!(is_certified, [true, false, true], "{features:?}");
     }
 }
 

@@ -1,0 +1,76 @@
+//! Numbers as they are stored, whatever in.
+
+use flashlet::{AnyView, AnyViewMut, View, ViewMut};
+use half::{bf16, f16};
+use oracle::Format;
+
+/// What a tensor may be stored in.
+pub(crate) const FORMATS: [Format; 3] = [Format::F32, Format::F16, Format::Bf16];
+
+/// Numbers, as they are stored.
+#[derive(Clone)]
+pub(crate) enum Tensor {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+}
+
+/// Bits, all NaNs alike: which NaN comes out is not promised.
+pub(crate) fn canonical(x: f32) -> u32 {
+    if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }
+}
+
+impl Tensor {
+    pub(crate) fn rounded(x: &[f32], format: Format) -> Self {
+        let x = x.iter().copied();
+        match format {
+            Format::F32 => Tensor::F32(x.collect()),
+            Format::F16 => Tensor::F16(x.map(f16::from_f32).collect()),
+            Format::Bf16 => Tensor::Bf16(x.map(bf16::from_f32).collect()),
+        }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        match self {
+            Tensor::F32(_) => Format::F32,
+            Tensor::F16(_) => Format::F16,
+            Tensor::Bf16(_) => Format::Bf16,
+        }
+    }
+
+    pub(crate) fn widened(&self) -> Vec<f32> {
+        match self {
+            Tensor::F32(x) => x.clone(),
+            Tensor::F16(x) => x.iter().map(|x| x.to_f32()).collect(),
+            Tensor::Bf16(x) => x.iter().map(|x| x.to_f32()).collect(),
+        }
+    }
+
+    pub(crate) fn view(&self, dims: [usize; 4]) -> AnyView<'_> {
+        match self {
+            Tensor::F32(x) => View::packed(x, dims).expect("packed").into(),
+            Tensor::F16(x) => View::packed(x, dims).expect("packed").into(),
+            Tensor::Bf16(x) => View::packed(x, dims).expect("packed").into(),
+        }
+    }
+
+    pub(crate) fn view_mut(&mut self, dims: [usize; 4]) -> AnyViewMut<'_> {
+        match self {
+            Tensor::F32(x) => ViewMut::packed(x, dims).expect("packed").into(),
+            Tensor::F16(x) => ViewMut::packed(x, dims).expect("packed").into(),
+            Tensor::Bf16(x) => ViewMut::packed(x, dims).expect("packed").into(),
+        }
+    }
+}
+
+/// The format alone: the input that a replay needs is the file.
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, len) = match self {
+            Tensor::F32(x) => ("f32", x.len()),
+            Tensor::F16(x) => ("f16", x.len()),
+            Tensor::Bf16(x) => ("bf16", x.len()),
+        };
+        write!(f, "{len} x {name}")
+    }
+}
