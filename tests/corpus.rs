@@ -1,7 +1,6 @@
 //! The fuzzers' corpora, replayed: every input that ever found something, and those that reach far. And a thousand inputs of
 //! random bytes for each target.
 
-
 /// Hands every file of `fuzz/corpus/<target>` to `body`.
 fn replay(target: &str, body: impl Fn(&[u8])) {
     let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
