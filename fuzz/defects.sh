@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Plants each classic bug of src/defect.rs and hunts for it from no corpus: executions and seconds until it is found, with guidance by errors and without. Fails if one is not found with guidance.
+# Plants each classic bug of src/defect.rs and hunts for it from no corpus: executions and seconds until it is found, with
+# guidance by errors and without. Fails if one is not found with guidance.
 #
 #   fuzz/defects.sh [SECONDS]    at most so many for each; 120 unless said
 set -euo pipefail
@@ -8,7 +9,7 @@ source lib.sh
 
 limit=${1:-120}
 if ! [[ $limit =~ ^[1-9][0-9]*$ ]]; then
-    sed -n '4s/^# \{0,3\}//p' "$0" >&2
+    sed -n '6s/^# \{0,3\}//p' "$0" >&2
     exit 2
 fi
 
@@ -41,7 +42,7 @@ need_fuzz
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 log=$work/log
-# Builds with a bug must not take the place of others.
+# Builds with a bug must not take the place of others; none of them is one of memory.
 built=target/defects
 binaries=$built/$(rustc -vV | sed -n 's/^host: //p')/release
 
@@ -50,7 +51,7 @@ printf '%-20s %-12s %19s %19s\n' '' '' guided 'by coverage alone'
 printf '%-20s %-12s %10s %8s %10s %8s\n' defect target executions seconds executions seconds
 while read -r defect target; do
     [[ -n $defect ]] || continue
-    RUSTFLAGS="--cfg flashlet_defect=\"$defect\"" cargo +nightly fuzz build --target-dir "$built" "$target" >"$log" 2>&1 ||
+    RUSTFLAGS="--cfg flashlet_defect=\"$defect\"" cargo +nightly fuzz build --sanitizer none --target-dir "$built" "$target" >"$log" 2>&1 ||
         { tail -n 20 "$log" >&2; exit 1; }
     printf '%-20s %-12s' "$defect" "$target"
     hunt "$target" || { missed=$((missed + 1)); printf ' missed'; }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Hunts for numeric instability: every target for so many seconds, from its corpus on, which is then minimised. One line a target; fails if one found something.
+# Hunts for numeric instability: every target for so many seconds, from its corpus on, which is then minimised. One line
+# a target; fails if one found something: once that is mended, its input goes to found/TARGET, where `cargo test` replays it.
 #
 #   fuzz/run.sh SECONDS [TARGET...]
 set -euo pipefail
@@ -8,7 +9,7 @@ source lib.sh
 
 seconds=${1:-}
 if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
-    sed -n '4s/^# \{0,3\}//p' "$0" >&2
+    sed -n '5s/^# \{0,3\}//p' "$0" >&2
     exit 2
 fi
 shift
@@ -33,7 +34,7 @@ for target; do
     fi
     executions=$(stat "$log" number_of_executed_units)
     seen=$(sed -n 's/^hunt: [0-9]* verdicts, \([0-9]*\) checks, worst error\/bound \(.*\)$/\1 \2/p' "$log" | tail -n 1)
-    cargo +nightly fuzz cmin "$target" -- -max_len=4096 >"$log" 2>&1 || { failed=1; tail -n 5 "$log" >&2; }
+    cargo +nightly fuzz cmin "$target" -- -max_len=4096 -use_counters=0 >"$log" 2>&1 || { failed=1; tail -n 5 "$log" >&2; }
     files=$(find "corpus/$target" -type f | wc -l)
     printf '%-12s %12s %8s %14s %12s  %s\n' "$target" "${executions:-?}" "$files" \
         "${seen% *}" "${seen#* }" "${findings:-?}"

@@ -1,17 +1,17 @@
 //! The fuzzers' corpora, replayed: every input that ever found something, and those that reach far. And a thousand inputs of
 //! random bytes for each target.
 
-/// Hands every file of `fuzz/corpus/<target>` to `body`.
+/// Hands every file of `fuzz/corpus/<target>`, and of `fuzz/found/<target>` if something was found, to `body`.
 fn replay(target: &str, body: impl Fn(&[u8])) {
-    let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
-    let mut count = 0;
-    for path in files.map(|file| file.unwrap().path()) {
+    let files = |kind: &str| {
+        let folder = format!("{}/fuzz/{kind}/{target}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path())
+    };
+    assert!(files("corpus").next().is_some(), "{target} has no corpus");
+    for path in files("corpus").chain(files("found")) {
         println!("{}", path.display());
         body(&std::fs::read(&path).unwrap());
-        count += 1;
     }
-    assert!(count > 0, "{folder} is empty");
 }
 
 /// Hands a thousand inputs of at most `most` random bytes to `body`.
