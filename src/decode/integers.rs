@@ -274,8 +274,15 @@ impl<F: Coded> Scores<'_, F> {
         for (lane, scale) in scales.iter_mut().enumerate().take(S::LANES) {
             *scale = F::scale(keys.at(lane)).unwrap_or(f16::ONE);
         }
-        simd.load_f16(&scales)
+        factor(simd, simd.load_f16(&scales))
     }
+}
+
+/// A scale that codes are multiplied by: NaN if it is not finite, since a code of 0 times it is. An infinite one could make -inf of a score, and
+/// hide the key.
+#[inline(always)]
+fn factor<S: Simd>(simd: S, scale: S::F32) -> S::F32 {
+    simd.add(scale, simd.sub(scale, scale))
 }
 
 /// Weights of a few rows in 8 bits.
@@ -350,6 +357,6 @@ pub(crate) fn block_scales<S: Simd, F: Coded>(
             let Some(own) = F::scale(blocks.at(lane)) else { return };
             *scale = own;
         }
-        put(simd, simd.load_f16(&scales), to);
+        put(simd, factor(simd, simd.load_f16(&scales)), to);
     }
 }

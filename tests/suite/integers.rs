@@ -321,3 +321,22 @@ fn an_inspector_sees_scores_in_f32_whatever_a_plan_may_multiply() {
         assert_same_bits(&a, &b, format_args!("{level}"));
     }
 }
+
+#[test]
+fn a_scale_beyond_the_range_of_f16_gives_nan_and_hides_no_key() {
+    let heads = Heads { q: 4, kv: 1, dim: 32, v_dim: 32 };
+    let sight = Sight { window: None, sinks: 0 };
+    let tail = Tail { heads, q_len: 1, kv_len: 48, sight, by_head: true, first: 1.0 };
+    for side in 0..2 {
+        let mut tokens = random_tokens(heads, tail.kv_len, 1);
+        tokens[side][7 * 32 + 3] = 1e7;
+        tokens[side][7 * 32 + 4] = 0.0;
+        let cache = tail.cache_of::<Q8_0>(Scaling::None, &tokens);
+        for level in Level::available() {
+            let o = tail.attend(level, Precision::Int8Products, &cache);
+            // Where nothing is multiplied in integers, one value is infinite.
+            let is_due = |x: &f32| x.is_nan() || side == 1 && x.is_infinite();
+            assert!(o.iter().all(is_due), "{level} {side}: {o:?}");
+        }
+    }
+}
