@@ -29,7 +29,8 @@ pub struct Case {
 /// use hunt::subject::{Naive, Subject};
 ///
 /// // Without a maximum taken off, large scores overflow: a climb sees it soon.
-/// let found = climb(&Naive, &Limits { evaluations: 20_000, ..Limits::default() }, 1);
+/// let limits = Limits { evaluations: 20_000, patience: 500, ..Limits::default() };
+/// let found = climb(&Naive, &limits, 1);
 /// assert!(!found.verdict.holds());
 /// ```
 pub trait Subject {
