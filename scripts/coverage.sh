@@ -3,6 +3,7 @@
 #
 #   scripts/coverage.sh               the table
 #   scripts/coverage.sh shape cache   and every branch of these modules that goes but one way, or none
+#   ONLY='masks:: errors::' scripts/coverage.sh mask    by some tests alone: all of them take half an hour of a core
 #
 # Needs a nightly toolchain, for branches, and llvm-profdata and llvm-cov of its LLVM or a later one: on Debian
 # apt-get install llvm-22, or name their suffix by LLVM=-22.
@@ -31,9 +32,11 @@ RUSTFLAGS='-Cinstrument-coverage -Zcoverage-options=branch' LLVM_PROFILE_FILE=/d
     "${build[@]}" --message-format json >"$out/messages"
 mapfile -t programs < <(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$out/messages")
 
-# One profile a program: instrumented code counts in memory that all its threads share.
+read -ra only <<<"${ONLY:-}"
+# One profile a program.
 for n in "${!programs[@]}"; do
-    if ! LLVM_PROFILE_FILE="$out/$n.profraw" "${programs[n]}" --quiet >"$out/log" 2>&1 </dev/null; then
+    if ! LLVM_PROFILE_FILE="$out/$n.profraw" "${programs[n]}" --quiet "${only[@]}" \
+        >"$out/log" 2>&1 </dev/null; then
         tail -n 40 "$out/log" >&2
         echo "coverage.sh: ${programs[n]} failed" >&2
         exit 1
