@@ -9,13 +9,7 @@ macro_rules! target {
             if seed % 2 == 0 || size == 0 || !hunt::feedback::is_guided() {
                 return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
             }
-            let mut state = seed | 1;
-            hunt::mutate(&mut data[..size], || {
-                state ^= state << 13;
-                state ^= state >> 17;
-                state ^= state << 5;
-                state
-            });
+            hunt::mutate(&mut data[..size], seed.into());
             size
         });
     };

@@ -5,9 +5,10 @@ use crate::extras::Extras;
 use crate::feedback;
 use crate::floats::{floats, size};
 use crate::tensor::{Tensor, canonical};
+use crate::told;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use flashlet::{Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape, Window};
-use oracle::{Arithmetic, Form, Format, Pair, Problem};
+use oracle::{Form, Format, Pair, Problem};
 
 /// A mask, as the oracle reads it.
 #[derive(Clone, Copy, Debug)]
@@ -161,28 +162,14 @@ impl Case {
     }
 
     fn judge(&self, plan: &Attention, o: &[f32], lse: &[f32]) {
-        let Shape { batch, q_len, kv_len, heads } = self.shape;
-        let shape = oracle::Shape {
-            batch,
-            q_len,
-            kv_len,
-            q_heads: heads.q,
-            kv_heads: heads.kv,
-            head_dim: heads.dim,
-            v_dim: heads.v_dim,
-        };
         let visible = |pair| self.sees(pair);
         let modify = |Pair { b, i, j }: Pair, h: usize, score: f64| {
             let offset =
                 self.rule.offset.unwrap_or(self.kv_lens[b] as i64 - self.shape.q_len as i64);
             self.extras.exact(i as i64 + offset - j as i64, h, score)
         };
-        let (entry, tile_k) = (plan.entry(), plan.entry().tile_k());
-        let arithmetic = match (entry.precision(), entry.level().is_fused()) {
-            (Precision::Bf16Products, _) => Arithmetic::bf16_products(tile_k),
-            (_, true) => Arithmetic::fused(tile_k),
-            (_, false) => Arithmetic::unfused(tile_k),
-        };
+        let entry = plan.entry();
+        let arithmetic = told::arithmetic(entry.precision(), entry.level());
         // Pairs are made of what is stored, rounded to bf16.
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|tensor| match entry.precision() {
             Precision::Bf16Products => Tensor::rounded(&tensor.widened(), Format::Bf16).widened(),
@@ -190,7 +177,7 @@ impl Case {
         });
         let (q, k, v) = (&q[..], &k[..], &v[..]);
         let problem = Problem {
-            shape,
+            shape: told::shape(self.shape),
             scale: self.scale,
             q,
             k,

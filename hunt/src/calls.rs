@@ -1,6 +1,8 @@
 //! Attention of the last queries of sequences over caches, and its judgement.
 
 use crate::feedback;
+use crate::tensor::canonical;
+use crate::told;
 use arbitrary::{Result, Unstructured};
 use flashlet::{
     Attention, Cached, Error, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, Shape, View,
@@ -51,11 +53,6 @@ pub(crate) type Output = (Vec<f32>, Vec<f32>);
 
 /// What an output holds before it is written.
 pub(crate) const UNWRITTEN: f32 = 12345.5;
-
-/// Bits, all NaNs alike: which NaN comes out is not promised.
-pub(crate) fn canonical(x: f32) -> u32 {
-    if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }
-}
 
 /// The first number whose bits differ, NaNs being alike, and both.
 pub(crate) fn difference(a: &[f32], b: &[f32]) -> Option<(usize, f32, f32)> {
@@ -111,10 +108,7 @@ impl Call {
 
     /// Which roundings there are, of products in f32.
     pub(crate) fn arithmetic(&self) -> Arithmetic {
-        match self.level.is_fused() {
-            true => Arithmetic::fused(flashlet::TILE_K),
-            false => Arithmetic::unfused(flashlet::TILE_K),
-        }
+        told::arithmetic(Precision::F32, self.level)
     }
 
     /// The problem of one sequence, as the oracle reads it.
@@ -124,9 +118,7 @@ impl Call {
         visible: &'a dyn Fn(Pair) -> bool,
         [q, k, v]: [&'a [f32]; 3],
     ) -> Problem<'a> {
-        let Heads { q: q_heads, kv: kv_heads, dim: head_dim, v_dim } = self.heads;
-        let q_len = self.q_len;
-        let shape = oracle::Shape { batch: 1, q_len, kv_len, q_heads, kv_heads, head_dim, v_dim };
+        let shape = told::shape(self.shape(1, kv_len));
         let (scale, sinks) = (self.scale, &[][..]);
         Problem { shape, scale, q, k, v, visible, sinks, modify: None, beside: None }
     }
@@ -140,10 +132,8 @@ impl Call {
         case: impl Fn() -> String,
     ) {
         let is_bf16 = self.multiplies_bf16(kv_len);
-        let arithmetic = match is_bf16 {
-            true => Arithmetic::bf16_products(flashlet::TILE_K),
-            false => self.arithmetic(),
-        };
+        let precision = if is_bf16 { Precision::Bf16Products } else { Precision::F32 };
+        let arithmetic = told::arithmetic(precision, self.level);
         let read = |x: &f32| if is_bf16 { bf16::from_f32(*x).to_f32() } else { *x };
         let [q, k, v] = numbers.map(|x| x.iter().map(read).collect::<Vec<f32>>());
         let visible = |Pair { i, j, .. }: Pair| self.sight.sees((i, self.q_len), j, kv_len);

@@ -2,6 +2,7 @@
 //! kept. How near it comes says how tight a bound is; beyond it is a bug, of a kernel or of the bound.
 
 use crate::subject::{Case, Subject};
+use fastrand::Rng;
 use oracle::{Shape, Verdict};
 
 /// What a climb may do.
@@ -37,7 +38,7 @@ pub struct Top {
 
 /// Climbs from seeded random cases. It ends early where a bound is exceeded.
 pub fn climb(subject: &dyn Subject, limits: &Limits, seed: u64) -> Top {
-    let mut random = Random(seed.wrapping_mul(2) | 1);
+    let mut random = Rng::with_seed(seed);
     let mut top: Option<Top> = None;
     let mut evaluations = 0;
     while evaluations < limits.evaluations {
@@ -69,26 +70,26 @@ pub fn climb(subject: &dyn Subject, limits: &Limits, seed: u64) -> Top {
 }
 
 /// Ordinary numbers, queries perhaps large.
-fn start(random: &mut Random, shape: Shape) -> Case {
+fn start(random: &mut Rng, shape: Shape) -> Case {
     let Shape { batch, q_len, kv_len, q_heads, kv_heads, head_dim, v_dim } = shape;
     let mut numbers = |count: usize, spread: f32| -> Vec<f32> {
-        (0..count).map(|_| random.normal() * spread).collect()
+        (0..count).map(|_| normal(random) * spread).collect()
     };
     let q = numbers(batch * q_len * q_heads * head_dim, 1.0);
     let k = numbers(batch * kv_len * kv_heads * head_dim, 1.0);
     let v = numbers(batch * kv_len * kv_heads * v_dim, 1.0);
-    let causal = random.below(2) == 0;
+    let causal = random.bool();
     let mut case = Case { shape, scale: 1.0 / (head_dim as f64).sqrt(), causal, q, k, v };
-    let spread = [1.0, 1.0, 8.0, 64.0][random.below(4)];
+    let spread = [1.0, 1.0, 8.0, 64.0][random.usize(..4)];
     case.q.iter_mut().for_each(|q| *q *= spread);
     case
 }
 
 /// Changes one to three numbers, or all of a tensor by a factor.
-fn step(random: &mut Random, mut case: Case) -> Case {
-    if random.below(16) == 0 {
-        let factor = [0.5, 2.0, 0.97, 1.03, -1.0][random.below(5)];
-        let tensor = match random.below(3) {
+fn step(random: &mut Rng, mut case: Case) -> Case {
+    if random.u8(..16) == 0 {
+        let factor = [0.5, 2.0, 0.97, 1.03, -1.0][random.usize(..5)];
+        let tensor = match random.usize(..3) {
             0 => &mut case.q,
             1 => &mut case.k,
             _ => &mut case.v,
@@ -97,45 +98,28 @@ fn step(random: &mut Random, mut case: Case) -> Case {
         return case;
     }
     let mut all: Vec<&mut f32> = case.q.iter_mut().chain(&mut case.k).chain(&mut case.v).collect();
-    for _ in 0..1 + random.below(3) {
-        let from = *all[random.below(all.len())];
-        let at = random.below(all.len());
+    for _ in 0..1 + random.usize(..3) {
+        let from = *all[random.usize(..all.len())];
+        let at = random.usize(..all.len());
         let x = &mut *all[at];
-        *x = match random.below(8) {
+        *x = match random.usize(..8) {
             0 => -*x,
             1 => from,
-            2 => random.normal(),
-            3 => *x * [0.5, 2.0][random.below(2)],
+            2 => normal(random),
+            3 => *x * [0.5, 2.0][random.usize(..2)],
             // Some units in the last place; far from zero and from infinity, where bits are in order.
             4 | 5 if (1e-30..1e30).contains(&x.abs()) => {
-                let most = 1 << (1 + random.below(20));
-                let ulps = random.below(most) as u32;
+                let most = 1 << random.u32(1..=20);
+                let ulps = random.u32(0..most);
                 f32::from_bits(x.to_bits().wrapping_add(ulps).wrapping_sub(ulps / 2))
             }
-            _ => *x + random.normal() * [1e-6, 1e-3, 0.1][random.below(3)] * x.abs().max(1e-3),
+            _ => *x + normal(random) * [1e-6, 1e-3, 0.1][random.usize(..3)] * x.abs().max(1e-3),
         };
     }
     case
 }
 
-/// Numbers that a seed determines: xorshift, whose low bits are left out.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub(crate) fn below(&mut self, count: usize) -> usize {
-        (((self.next() >> 32) * count as u64) >> 32) as usize
-    }
-
-    /// The sum of twelve uniform numbers: near enough to normal.
-    pub(crate) fn normal(&mut self) -> f32 {
-        let sum: f64 = (0..12).map(|_| (self.next() >> 11) as f64 / (1_u64 << 53) as f64).sum();
-        (sum - 6.0) as f32
-    }
+/// The sum of twelve uniform numbers: near enough to normal.
+fn normal(random: &mut Rng) -> f32 {
+    (0..12).map(|_| random.f32()).sum::<f32>() - 6.0
 }

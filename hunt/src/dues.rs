@@ -1,7 +1,7 @@
 //! What a format must keep of a number: the format's own promise, worked out in f64.
 
-use crate::calls::canonical;
 use crate::memory::{Kind, Scaling, Setting};
+use crate::tensor::canonical;
 use flashlet::{BLOCK, E4m3, E5m2, Overflow};
 
 /// What must be kept.

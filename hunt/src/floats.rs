@@ -51,25 +51,26 @@ pub(crate) fn floats(u: &mut Unstructured<'_>, count: usize, spread: i32) -> Res
 }
 
 /// Changes some numbers of an input as numbers: by a little, in sign, in class, or to what stands elsewhere. Bytes that are
-/// none are changed just as well. `random` gives the bits of a choice.
-pub fn mutate(data: &mut [u8], mut random: impl FnMut() -> u32) {
+/// none are changed just as well.
+pub fn mutate(data: &mut [u8], seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
     // Where numbers begin is known to the decoder alone.
     let Some(places) = data.len().checked_sub(BYTES - 1).filter(|places| *places > 0) else {
         return;
     };
-    for _ in 0..1 + random() % 4 {
-        let (at, from) = (random() as usize % places, random() as usize % places);
-        let step = (random() % 8) as u8;
+    for _ in 0..random.u8(1..=4) {
+        let (at, from) = (random.usize(..places), random.usize(..places));
+        let step = random.u8(..8);
         let other = [data[from], data[from + 1]];
         let number = &mut data[at..at + BYTES];
-        match random() % 8 {
+        match random.u8(..8) {
             0 => number[1] = number[1].wrapping_add(1 + step),
             1 => number[1] = number[1].wrapping_sub(1 + step),
             2 => number[1] = number[1].wrapping_neg(),
             3 => number[1] ^= 1 << step,
             4 => number.copy_from_slice(&other),
             // The classes that are not ordinary numbers, one by one.
-            5 => number[0] = 200 + (random() % 56) as u8,
+            5 => number[0] = random.u8(200..),
             6 => number[0] = 0,
             _ => number.copy_from_slice(&[0, if step < 4 { 64 } else { 192 }]),
         }

@@ -31,5 +31,6 @@ pub mod rope;
 pub mod state_merge;
 pub mod subject;
 mod tensor;
+mod told;
 
 pub use floats::mutate;

@@ -2,9 +2,12 @@
 
 use crate::feedback;
 use crate::floats::{floats, size};
+use crate::told;
 use arbitrary::{Result, Unstructured};
-use flashlet::{Attention, Heads, Inputs, Level, Mask, Offset, Shape, State, View, ViewMut};
-use oracle::{Arithmetic, Form, Pair, Problem};
+use flashlet::{
+    Attention, Heads, Inputs, Level, Mask, Offset, Precision, Shape, State, View, ViewMut,
+};
+use oracle::{Form, Pair, Problem};
 use std::ops::Range;
 
 #[derive(Debug)]
@@ -93,24 +96,15 @@ impl Case {
     }
 
     fn judge_whole(&self, plan: &Attention, storage: &mut [f32]) {
-        let Shape { batch, q_len, kv_len, heads } = self.shape;
+        let Shape { q_len, kv_len, .. } = self.shape;
         let mut o = vec![f32::NAN; self.shape.o().iter().product()];
         let mut lse = vec![f32::NAN; self.shape.rows()];
         let view = ViewMut::packed(&mut o, self.shape.o()).expect("packed");
         self.state(storage).finish(view, Some(&mut lse)).expect("an output of its shape");
-        let shape = oracle::Shape {
-            batch,
-            q_len,
-            kv_len,
-            q_heads: heads.q,
-            kv_heads: heads.kv,
-            head_dim: heads.dim,
-            v_dim: heads.v_dim,
-        };
         let offset = kv_len as i64 - q_len as i64;
         let visible = |Pair { i, j, .. }: Pair| !self.causal || j as i64 <= i as i64 + offset;
         let problem = Problem {
-            shape,
+            shape: told::shape(self.shape),
             scale: self.scale,
             q: &self.q,
             k: &self.k,
@@ -120,12 +114,8 @@ impl Case {
             modify: None,
             beside: None,
         };
-        let (level, tile_k) = (plan.entry().level(), plan.entry().tile_k());
-        let arithmetic = match level.is_fused() {
-            true => Arithmetic::fused(tile_k),
-            false => Arithmetic::unfused(tile_k),
-        };
-        let arithmetic = arithmetic.split(self.ends.len());
+        let level = plan.entry().level();
+        let arithmetic = told::arithmetic(Precision::F32, level).split(self.ends.len());
         let verdict = oracle::certify(&problem, &arithmetic, Form::Running, &o, Some(&lse));
         feedback::judged(&verdict, || format!("{level}\n{self:?}"));
     }

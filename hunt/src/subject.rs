@@ -1,5 +1,6 @@
 //! What can be judged beside flashlet: any implementation of attention, by a trait of two functions.
 
+use crate::told;
 use flashlet::{Attention, Heads, Inputs, Level, Mask, Offset, Outputs, Precision, View, ViewMut};
 use half::{bf16, f16};
 use oracle::{Arithmetic, Form, Format, Pair, Problem, Shape, Verdict};
@@ -112,13 +113,7 @@ impl Subject for Flashlet {
     }
 
     fn arithmetic(&self) -> Arithmetic {
-        let tile_k = flashlet::TILE_K;
-        let arithmetic = match (self.precision, self.level.is_fused()) {
-            (Precision::Bf16Products, _) => Arithmetic::bf16_products(tile_k),
-            (_, true) => Arithmetic::fused(tile_k),
-            (_, false) => Arithmetic::unfused(tile_k),
-        };
-        arithmetic.stored_as(self.stored)
+        told::arithmetic(self.precision, self.level).stored_as(self.stored)
     }
 
     fn stored(&self) -> Format {
