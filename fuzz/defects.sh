@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Plants each classic bug of src/defect.rs and hunts for it from no corpus: executions and seconds until it is found, with
-# guidance by errors and without. Fails if one is not found with guidance.
+# guidance by errors and without; and whether a replay of the corpus finds it, which is what `cargo test` does. Fails if
+# one is not found with guidance.
 #
 #   fuzz/defects.sh [SECONDS]    at most so many for each; 120 unless said
 set -euo pipefail
@@ -9,7 +10,7 @@ source lib.sh
 
 limit=${1:-120}
 if ! [[ $limit =~ ^[1-9][0-9]*$ ]]; then
-    sed -n '6s/^# \{0,3\}//p' "$0" >&2
+    sed -n '6s/^# \{0,3\}//p' "${0##*/}" >&2
     exit 2
 fi
 
@@ -26,15 +27,15 @@ window_off_by_one    attend
 f32_angles           rope
 '
 
-# hunt TARGET: prints executions and seconds until a finding, or fails.
+# hunt DEFECT TARGET ARGUMENTS: prints executions and seconds until a finding, or fails.
 hunt() {
-    local start=$EPOCHREALTIME found=true
-    "$binaries/$1" -max_total_time="$limit" -max_len=4096 -print_final_stats=1 \
-        -seed=1 -artifact_prefix="$work/" >"$log" 2>&1 && found=false
-    local executions
+    local start=$EPOCHREALTIME found=true executions
+    FLASHLET_DEFECT=$1 "$binaries/$2" -max_len=4096 -print_final_stats=1 \
+        -artifact_prefix="$work/" "${@:3}" >"$log" 2>&1 && found=false
     executions=$(stat "$log" number_of_executed_units)
-    printf '%10s %8.1f' "${executions:-?}" \
+    printf ' %10s %8.1f' "${executions:-?}" \
         "$(awk "BEGIN { print $EPOCHREALTIME - $start }")"
+    $found || printf ' missed'
     $found
 }
 
@@ -42,20 +43,24 @@ need_fuzz
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 log=$work/log
-# Builds with a bug must not take the place of others; none of them is one of memory.
+# A build with bugs must not take the place of another. None of them is one of memory.
 built=target/defects
 binaries=$built/$(rustc -vV | sed -n 's/^host: //p')/release
+echo 'building the targets ...' >&2
+RUSTFLAGS='--cfg flashlet_defect' cargo +nightly fuzz build --sanitizer none \
+    --target-dir "$built" >&2
 
 missed=0
-printf '%-20s %-12s %19s %19s\n' '' '' guided 'by coverage alone'
-printf '%-20s %-12s %10s %8s %10s %8s\n' defect target executions seconds executions seconds
+printf '%-32s %19s %19s %19s\n' '' guided 'by coverage alone' corpus
+printf '%-20s %-11s' defect target
+printf ' %10s %8s' executions seconds executions seconds executions seconds
+echo
 while read -r defect target; do
     [[ -n $defect ]] || continue
-    RUSTFLAGS="--cfg flashlet_defect=\"$defect\"" cargo +nightly fuzz build --sanitizer none --target-dir "$built" "$target" >"$log" 2>&1 ||
-        { tail -n 20 "$log" >&2; exit 1; }
-    printf '%-20s %-12s' "$defect" "$target"
-    hunt "$target" || { missed=$((missed + 1)); printf ' missed'; }
-    HUNT_UNGUIDED=1 hunt "$target" || printf ' missed'
+    printf '%-20s %-11s' "$defect" "$target"
+    hunt "$defect" "$target" -seed=1 -max_total_time="$limit" || missed=$((missed + 1))
+    HUNT_UNGUIDED=1 hunt "$defect" "$target" -seed=1 -max_total_time="$limit" || true
+    hunt "$defect" "$target" -runs=0 "corpus/$target" || true
     echo
 done <<<"$defects"
 exit $((missed > 0))

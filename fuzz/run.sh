@@ -9,7 +9,7 @@ source lib.sh
 
 seconds=${1:-}
 if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
-    sed -n '5s/^# \{0,3\}//p' "$0" >&2
+    sed -n '5s/^# \{0,3\}//p' "${0##*/}" >&2
     exit 2
 fi
 shift

@@ -199,19 +199,23 @@ const fn is_live<S: Simd, const N: usize>(run: &Run, n: usize) -> bool {
 }
 
 /// What hidden scores become.
-pub(crate) const HIDDEN: f32 = match planted!("mask_before_softcap") {
-    false => f32::NEG_INFINITY,
+#[inline(always)]
+pub(crate) fn hidden() -> f32 {
     // A cap of 30 makes that of -inf.
-    true => -30.0 * core::f32::consts::LOG2_E,
-};
+    if planted!("mask_before_softcap") {
+        -30.0 * core::f32::consts::LOG2_E
+    } else {
+        f32::NEG_INFINITY
+    }
+}
 
-/// [`HIDDEN`] wherever a row may not see the key.
+/// [`hidden`] wherever a row may not see the key.
 #[inline(always)]
 fn hide<S: Simd, const N: usize>(simd: S, s: &mut [[S::F32; N]], bits: &[u64]) {
     for (s, bits) in s.iter_mut().zip(bits) {
         for (n, s) in s.iter_mut().enumerate() {
             let mask = simd.mask(bits >> (n * S::LANES));
-            *s = simd.select(mask, *s, simd.splat(HIDDEN));
+            *s = simd.select(mask, *s, simd.splat(hidden()));
         }
     }
 }

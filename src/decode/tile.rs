@@ -8,7 +8,7 @@ use crate::defect::planted;
 use crate::entry::Job;
 use crate::mask::Visible;
 use crate::math::exp2;
-use crate::online::{HIDDEN, Online, finite};
+use crate::online::{Online, finite, hidden};
 use crate::simd::{Items, Rows, Simd, Steps};
 use crate::staged::Ahead;
 use crate::tiling::Lanes;
@@ -141,11 +141,11 @@ fn sum_rows<S: Simd, const R: usize>(
     }
 }
 
-/// [`HIDDEN`] for keys that the row may not see; -inf behind the last key.
+/// [`hidden`] for keys that the row may not see; -inf behind the last key.
 #[inline(always)]
 fn hide(s: &mut [f32], keys: usize, bits: Option<&[u64]>, row: usize) {
     for (s, bits) in s.iter_mut().zip(bits.unwrap_or(&[])) {
-        *s = if bits >> row & 1 == 0 { HIDDEN } else { *s };
+        *s = if bits >> row & 1 == 0 { hidden() } else { *s };
     }
     s.get_mut(keys..).unwrap_or(&mut []).fill(f32::NEG_INFINITY);
 }

@@ -159,7 +159,12 @@ fn vector(
 ) {
     let mut phases = [0; MAX_LANES];
     for n in 0..MAX_LANES {
-        phases[n] = phase(turns[n], positions[n]);
+        phases[n] = if planted!("f32_angles") {
+            let angle = turns[n] as f32 / 18_446_744_073_709_551_616.0 * positions[n] as f32;
+            ((angle - (angle as i64) as f32) * 4_294_967_296.0) as u32
+        } else {
+            phase(turns[n], positions[n])
+        };
     }
     for n in 0..MAX_LANES {
         let [s, c] = sin_cos(phases[n]);
@@ -170,10 +175,6 @@ fn vector(
 /// The fraction of a turn, to the nearest 2^-32.
 #[inline(always)]
 pub(crate) const fn phase(turns: u64, position: u64) -> u32 {
-    if planted!("f32_angles") {
-        let angle = turns as f32 * (position as f32 / 18_446_744_073_709_551_616.0);
-        return ((angle - (angle as i64) as f32) * 4_294_967_296.0) as u32;
-    }
     (position.wrapping_mul(turns).wrapping_add(1 << 31) >> 32) as u32
 }
 
