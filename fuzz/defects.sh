@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plants each classic bug of src/defect.rs and hunts for it from no corpus: executions and seconds until it is found, with
-# guidance by errors and without; and whether a replay of the corpus finds it, which is what `cargo test` does. Fails if
-# one is not found with guidance.
+# guidance by errors and without; and whether a replay of corpus and found does, which is what `cargo test` runs: if not,
+# what was found goes to found/TARGET. Fails if one is not found with guidance.
 #
 #   fuzz/defects.sh [SECONDS]    at most so many for each; 120 unless said
 set -euo pipefail
@@ -51,7 +51,7 @@ RUSTFLAGS='--cfg flashlet_defect' cargo +nightly fuzz build --sanitizer none \
     --target-dir "$built" >&2
 
 missed=0
-printf '%-32s %19s %19s %19s\n' '' guided 'by coverage alone' corpus
+printf '%-32s %19s %19s %19s\n' '' guided 'by coverage alone' replay
 printf '%-20s %-11s' defect target
 printf ' %10s %8s' executions seconds executions seconds executions seconds
 echo
@@ -59,8 +59,12 @@ while read -r defect target; do
     [[ -n $defect ]] || continue
     printf '%-20s %-11s' "$defect" "$target"
     hunt "$defect" "$target" -seed=1 -max_total_time="$limit" || missed=$((missed + 1))
+    input=$(find "$work" -name 'crash-*' | head -n 1)
     HUNT_UNGUIDED=1 hunt "$defect" "$target" -seed=1 -max_total_time="$limit" || true
-    hunt "$defect" "$target" -runs=0 "corpus/$target" || true
+    mkdir -p "found/$target"
+    hunt "$defect" "$target" -runs=0 "corpus/$target" "found/$target" ||
+        { [[ -z $input ]] || cp "$input" "found/$target/$defect"; }
+    rm -f "$work"/crash-*
     echo
 done <<<"$defects"
 exit $((missed > 0))

@@ -1,6 +1,7 @@
 //! A hill climb in process: numbers of a case are changed a few at a time, and what brings an error nearer to its bound is
 //! kept. How near it comes says how tight a bound is; beyond it is a bug, of a kernel or of the bound.
 
+use crate::stress::normal;
 use crate::subject::{Case, Subject};
 use fastrand::Rng;
 use oracle::{Shape, Verdict};
@@ -117,9 +118,4 @@ fn step(random: &mut Rng, mut case: Case) -> Case {
         };
     }
     case
-}
-
-/// The sum of twelve uniform numbers: near enough to normal.
-fn normal(random: &mut Rng) -> f32 {
-    (0..12).map(|_| random.f32()).sum::<f32>() - 6.0
 }

@@ -34,8 +34,8 @@ pub(crate) fn float(u: &mut Unstructured<'_>, neighbour: Option<f32>, spread: i3
 /// A size of at most `most`: small ones are tried most, since there a bound is tight and an input quick.
 pub(crate) fn size(u: &mut Unstructured<'_>, least: usize, most: usize) -> Result<usize> {
     let most = match u.int_in_range(0..=7)? {
-        0..=3 => most.min(least + 6),
-        4..=6 => most.min(least + 40),
+        0..=2 => most.min(least + 6),
+        3..=5 => most.min(least + 40),
         _ => most,
     };
     u.int_in_range(least..=most)

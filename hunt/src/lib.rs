@@ -12,8 +12,8 @@
 //! | [`formats`] | a format, its scales, rows of any class | numbers within half a step of what they were; the bound of what is kept, in integers too |
 //! | [`cache`] | what is done to caches, step by step | one block, a ring and shared blocks have the bits of a list of tokens |
 //!
-//! Beside libFuzzer, [`climb`] looks for the largest error there is, and [`subject`] is what it climbs on: this crate's kernels, or
-//! any other implementation.
+//! Beside libFuzzer, [`climb`] looks for the largest error there is, and [`stress`] for what makes attention lose digits;
+//! [`subject`] is what they judge: this crate's kernels, or any other implementation.
 
 pub mod attend;
 pub mod cache;
@@ -29,6 +29,7 @@ mod machine;
 mod memory;
 pub mod rope;
 pub mod state_merge;
+pub mod stress;
 pub mod subject;
 mod tensor;
 mod told;

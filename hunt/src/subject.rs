@@ -109,7 +109,8 @@ impl Subject for Flashlet {
             Precision::F32 => String::new(),
             other => format!(", {other:?}"),
         };
-        format!("flashlet {} {:?}{products}", self.level, self.stored)
+        let stored = format!("{:?}", self.stored).to_lowercase();
+        format!("flashlet {} {stored}{products}", self.level)
     }
 
     fn arithmetic(&self) -> Arithmetic {

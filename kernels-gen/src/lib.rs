@@ -14,6 +14,7 @@
 //! table      what was measured; tables for people, and JSON lines
 //! map        a picture of where one head looks
 //! angles     how far cosines and sines of rotary positions are off, and a picture of it
+//! stress     what makes attention lose digits, and a picture of it
 //! build      all of it in turn for one preset
 //! tune       which tiles are the fastest here
 //! ```
@@ -29,6 +30,7 @@ pub mod package;
 pub mod plan;
 pub mod render;
 pub mod spec;
+pub mod stress;
 pub mod table;
 pub mod text;
 pub mod tiles;

@@ -6,8 +6,9 @@ use kernels_gen::plan::{Op, width};
 use kernels_gen::spec::{REFERENCE, Spec};
 use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{self, Fault};
-use kernels_gen::{angles, build, list, package, render, table, tune};
+use kernels_gen::{angles, build, list, package, render, stress, table, tune};
 use miette::IntoDiagnostic;
+use oracle::Format;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Command {
     Build(Build),
     /// Draw how far cosines and sines of rotary positions are off, by position.
     Angles(Angles),
+    /// Try what makes attention lose digits on one query head of a model: inputs, condition, error, bound.
+    Stress(Stress),
 }
 
 #[derive(Args)]
@@ -100,6 +103,33 @@ struct Angles {
     out: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Stress {
+    /// A preset, such as presets/smollm2-135m.toml.
+    spec: PathBuf,
+    /// How tensors are stored: f32, f16 or bf16.
+    #[arg(long, default_value = "f32", value_parser = format)]
+    format: Format,
+    /// A level [default: the widest of this processor].
+    #[arg(long, value_parser = level)]
+    level: Option<Level>,
+    /// Most keys that the query sees: fewer if its mask says so.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..=65536))]
+    keys: u32,
+    /// Cases of each trouble.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    cases: u32,
+    /// Of all numbers.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Where errors.svg and worst.json go [default: out/NAME].
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
 fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
@@ -109,6 +139,7 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::Tune(arguments)) => tune(&arguments),
         Some(Command::Build(arguments)) => build(&arguments),
         Some(Command::Angles(arguments)) => angles(arguments),
+        Some(Command::Stress(arguments)) => stress(arguments),
     }
 }
 
@@ -183,6 +214,15 @@ fn level(name: &str) -> Result<Level, String> {
     level.ok_or_else(|| format!("this processor has {}", names()))
 }
 
+fn format(name: &str) -> Result<Format, String> {
+    match name {
+        "f32" => Ok(Format::F32),
+        "f16" => Ok(Format::F16),
+        "bf16" => Ok(Format::Bf16),
+        _ => Err("there are f32, f16 and bf16".to_owned()),
+    }
+}
+
 fn op(name: &str) -> Result<Op, String> {
     let op = tune::OPS.into_iter().find(|op| op.to_string() == name);
     op.ok_or_else(|| "there are attend and decode".to_owned())
@@ -240,6 +280,28 @@ fn angles(arguments: Angles) -> miette::Result<ExitCode> {
     let out = arguments.out.unwrap_or_else(|| build::workspace().join("docs/angles.svg"));
     tree::write(&out, &angles.svg(&angles.curve(angles::SAMPLES)?)?)?;
     eprintln!("drew {}", out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stress(arguments: Stress) -> miette::Result<ExitCode> {
+    let spec = Spec::parse(&arguments.spec.to_string_lossy(), &tree::text(&arguments.spec)?)?;
+    let wish = stress::Wish {
+        level: arguments.level.unwrap_or_else(Level::detect),
+        stored: arguments.format,
+        keys: arguments.keys as usize,
+        cases: arguments.cases as usize,
+        seed: arguments.seed,
+    };
+    let stress = stress::run(&spec, &wish);
+    let out = arguments.out.unwrap_or_else(|| build::workspace().join("out").join(&spec.name));
+    tree::write(&out.join("errors.svg"), &stress.svg()?)?;
+    tree::write(&out.join("worst.json"), &stress.replay().into_diagnostic()?)?;
+    print(&if arguments.json { stress.json().into_diagnostic()? } else { stress.table() })?;
+    eprintln!("drew {}; the worst case is in worst.json", out.join("errors.svg").display());
+    if stress.exceeded() > 0 {
+        eprintln!("{} cases exceed their certified bound", stress.exceeded());
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -69,3 +69,13 @@ pub fn thousands(number: u64) -> String {
     }
     text
 }
+
+/// `10⁻⁷` of `-7`.
+pub(crate) fn power_of_10(exponent: &str) -> String {
+    if exponent == "0" {
+        return "1".to_owned();
+    }
+    let pairs = "-0123456789".chars().zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹".chars());
+    let raised = |digit| pairs.clone().find(|(from, _)| *from == digit).map(|(_, to)| to);
+    format!("10{}", exponent.chars().filter_map(raised).collect::<String>())
+}

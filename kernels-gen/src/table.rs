@@ -58,7 +58,7 @@ pub fn known(bytes: Option<u64>) -> String {
 }
 
 /// A share of a bound; how far one that is exceeded is, hardly matters.
-fn ratio(share: f64) -> String {
+pub(crate) fn ratio(share: f64) -> String {
     if share < 100.0 { format!("{share:.3}") } else { format!("{share:.0e}") }
 }
 

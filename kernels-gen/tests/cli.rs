@@ -73,3 +73,21 @@ fn tune_refuses_what_it_cannot_measure_and_says_what_it_can() {
         assert!(report.contains(help), "{report}");
     }
 }
+
+#[test]
+fn stress_draws_prints_and_names_what_it_does_not_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let preset = format!("{}/../presets/minilm-l6.toml", env!("CARGO_MANIFEST_DIR"));
+    let out = path("out");
+    let output = kernels(&["stress", &preset, "--cases", "3", "--keys", "8", "--out", &out]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{table}");
+    assert!(table.contains("close race") && table.contains("8 keys"), "{table}");
+    for name in ["errors.svg", "worst.json"] {
+        assert!(directory.path().join("out").join(name).exists(), "{name}");
+    }
+    let output = kernels(&["stress", &preset, "--format", "f64"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there are f32, f16 and bf16"));
+}

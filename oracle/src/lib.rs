@@ -50,6 +50,7 @@ pub mod linear;
 mod problem;
 pub mod rope;
 mod rounding;
+mod sensitivity;
 
 pub use arithmetic::{Arithmetic, CUBIC_ERROR, Format, Products};
 pub use attend::{Row, attend_row};
@@ -58,3 +59,4 @@ pub use certify::{Place, Verdict, certify, certify_rows};
 pub use integers::{certify_integers, rounded_queries};
 pub use problem::{Modified, Pair, Problem, Shape};
 pub use rounding::LN_ERROR;
+pub use sensitivity::sensitivity_row;

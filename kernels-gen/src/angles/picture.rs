@@ -2,6 +2,7 @@
 
 use super::{Angles, AnglesError, Method, Point};
 use crate::map::{Canvas, SCALE, TEXT};
+use crate::render::power_of_10;
 use flashlet::math::SIN_COS_ERROR;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -184,15 +185,6 @@ fn decimal(x: f64) -> String {
         Some((digits, exponent)) => format!("{digits} × {}", power_of_10(exponent)),
         None => shown,
     }
-}
-
-fn power_of_10(exponent: &str) -> String {
-    if exponent == "0" {
-        return "1".to_owned();
-    }
-    let pairs = "-0123456789".chars().zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹".chars());
-    let raised = |digit| pairs.clone().find(|(from, _)| *from == digit).map(|(_, to)| to);
-    format!("10{}", exponent.chars().filter_map(raised).collect::<String>())
 }
 
 fn failed(error: impl std::fmt::Display) -> AnglesError {
