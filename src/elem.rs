@@ -9,7 +9,7 @@ mod format;
 mod fp8;
 
 pub use blocks::{BLOCK, Q4_0, Q8_0};
-pub(crate) use blocks::{away, largest};
+pub(crate) use blocks::{away, largest, scale_of};
 pub(crate) use coded::Coded;
 pub use format::Format;
 pub(crate) use format::{Affine, decode};

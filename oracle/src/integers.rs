@@ -28,7 +28,12 @@ pub fn rounded_queries(q: &[f32], dim: usize, channels: usize, scale: f64) -> Ve
     let mut rounded = Vec::with_capacity(q.len());
     for run in q.chunks(channels) {
         let run: Vec<f32> = run.iter().map(|x| x * factor).collect();
-        let d = run.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0;
+        let most = run.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let d = match most / 127.0 {
+            // A subnormal scale is rounded upwards: no number is beyond 127 of it.
+            d if d < f32::MIN_POSITIVE && d * 127.0 < most => d.next_up(),
+            d => d,
+        };
         rounded.extend(run.iter().map(|x| if d > 0.0 { (x / d).round() * d } else { 0.0 }));
     }
     rounded

@@ -2,7 +2,7 @@
 
 use super::groups::Groups;
 use crate::dispatch::check_len;
-use crate::elem::away;
+use crate::elem::{away, scale_of};
 use crate::error::{Error, Tensor};
 use core::ops::Range;
 
@@ -127,14 +127,7 @@ impl Extent {
     #[inline]
     pub(super) fn symmetric(self, code: f32) -> f32 {
         let most = if -self.least > self.most { -self.least } else { self.most };
-        let scale = most / code;
-        // A subnormal one may be rounded by half of itself: upwards, or the largest number would be beyond the largest code.
-        let is_short = scale < f32::MIN_POSITIVE && scale * code < most;
-        match self.is_finite {
-            true if is_short => scale.next_up(),
-            true => scale,
-            false => f32::NAN,
-        }
+        if self.is_finite { scale_of(most, code) } else { f32::NAN }
     }
 
     /// Scale and zero point with which the smallest and the largest number, or 0, become -128 and 127.

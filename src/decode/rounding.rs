@@ -1,6 +1,6 @@
 //! Rows in 8 bits: queries as they are rounded, keys as words of codes.
 
-use crate::elem::{BLOCK, Coded, away, largest};
+use crate::elem::{BLOCK, Coded, away, largest, scale_of};
 use crate::shape::Heads;
 use crate::simd::{DEEP, ROUND, Rows, Scalar, Steps, StoredCodes};
 
@@ -29,7 +29,7 @@ impl Rounding {
         let (mut rounded, mut behind) = ([0.0; ROW], [[0.0; 2]; SCALES]);
         let of_scale = row.chunks(self.channels.max(1)).take(parts).zip(&mut behind);
         for ((x, [scale, start]), codes) in of_scale.zip(rounded.chunks_mut(each.max(1))) {
-            let d = largest(x) / 127.0;
+            let d = scale_of(largest(x), 127.0);
             let (x, codes) = (x.as_chunks::<BLOCK>().0, codes.as_chunks_mut::<DEEP>().0);
             let sums = x.iter().zip(codes).map(|(x, codes)| round_block(x, d, codes));
             (*scale, *start) = (d, f32::from_bits((-self.offset * sums.sum::<i32>()) as u32));
@@ -109,3 +109,33 @@ pub(crate) fn words<F: Coded>(rows: Rows<'_, F>, to: &mut [f32], width: usize) {
 /// Most words and scales of a row: heads have 576 channels at most.
 const ROW: usize = Heads::MAX_DIM / QUAD;
 const SCALES: usize = Heads::MAX_DIM / BLOCK;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The codes and the scale of a row of 32 channels.
+    fn rounded(x: [f32; BLOCK]) -> ([i8; BLOCK], f32) {
+        let mut row = x;
+        Rounding { dim: BLOCK, channels: BLOCK, scales: 1, offset: 0 }.round(&mut row);
+        let codes = row.map(|word| word.to_bits().to_le_bytes().map(|code| code as i8));
+        let mut all = [0; BLOCK];
+        all.iter_mut().zip(codes.as_flattened()).for_each(|(to, code)| *to = *code);
+        (all, row[BLOCK / QUAD])
+    }
+
+    #[test]
+    fn rows_are_within_half_a_unit_of_what_they_were_however_small() {
+        let least = f32::from_bits(1);
+        for largest in [1.0, f32::MAX, f32::MIN_POSITIVE, 127.0 * least, 190.0 * least, least] {
+            let x = core::array::from_fn(|c| largest * ((c as f32 - 16.0) / 16.0));
+            let (codes, d) = rounded(x);
+            for (x, code) in x.iter().zip(codes) {
+                let (x, d) = (f64::from(*x), f64::from(d));
+                let error = (x - f64::from(code) * d).abs();
+                assert!(error <= 0.500_001 * d, "{largest:e}: {x:e} became {code} of {d:e}");
+            }
+        }
+        assert_eq!(rounded([0.0; BLOCK]), ([0; BLOCK], 0.0));
+    }
+}

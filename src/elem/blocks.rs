@@ -104,6 +104,15 @@ pub(crate) fn largest(x: &[f32]) -> f32 {
     if most < INFINITY { f32::from_bits(most) } else { f32::NAN }
 }
 
+/// The scale with which the largest magnitude becomes `code`. A subnormal one may be rounded by half of itself: upwards, or that
+/// magnitude would be beyond the code.
+#[inline(always)]
+pub(crate) fn scale_of(most: f32, code: f32) -> f32 {
+    let scale = most / code;
+    let is_short = scale < f32::MIN_POSITIVE && scale * code < most;
+    if is_short { scale.next_up() } else { scale }
+}
+
 /// Where the scale is so small that this is infinite, numbers become 0, as the scale does.
 #[inline]
 fn inverse(d: f32) -> f32 {
