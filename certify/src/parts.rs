@@ -1,8 +1,9 @@
-//! The parts: all that the bound takes for granted.
+//! The parts: all that the bound takes for granted, and the functions of gates.
 
 mod angles;
 mod formats;
 mod functions;
+mod gates;
 
 use crate::part::AnyPart;
 use flashlet::{E4m3, E5m2};
@@ -17,6 +18,9 @@ pub const PARTS: &[&dyn AnyPart] = &[
     &functions::Tanh,
     &functions::Ln,
     &functions::Reciprocal,
+    &gates::Scalar::<gates::Softplus>(PhantomData),
+    &gates::Scalar::<gates::Sigmoid>(PhantomData),
+    &gates::Scalar::<gates::Silu>(PhantomData),
     &angles::Phase,
     &angles::Radians,
     &formats::Narrow::<f16>(PhantomData),

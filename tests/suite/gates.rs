@@ -19,57 +19,6 @@ mod exact {
     }
 }
 
-/// Distance from the exact number in units in the last place of it, as f32 has them.
-fn ulps(got: f32, exact: f64) -> f64 {
-    let ulp = 2.0_f64.powi((exact.abs().log2().floor() as i32).max(-126) - 23);
-    (f64::from(got) - exact).abs() / ulp
-}
-
-/// The largest error over some of all finite f32, and where it is.
-fn worst(step: usize, f: fn(f32) -> f32, exact: fn(f64) -> f64) -> (f64, f32) {
-    let finite = (0..=u32::MAX).step_by(step).map(f32::from_bits).filter(|x| x.is_finite());
-    finite.fold((0.0, 0.0), |worst, x| {
-        let exact = exact(f64::from(x));
-        let error = if exact == 0.0 { f64::from(f(x)).abs() } else { ulps(f(x), exact) };
-        assert!(!error.is_nan(), "{x:e}");
-        if error > worst.0 { (error, x) } else { worst }
-    })
-}
-
-type Function = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f64);
-
-/// Each with its error at worst, over every number.
-const FUNCTIONS: [Function; 4] = [
-    ("softplus", softplus, exact::softplus, 1.62),
-    ("log_sigmoid", log_sigmoid, |x| -exact::softplus(-x), 1.62),
-    ("sigmoid", sigmoid, exact::sigmoid, 2.41),
-    ("silu", silu, |x| x * exact::sigmoid(x), 3.32),
-];
-
-#[test]
-fn functions_are_within_their_ulps_over_all_numbers() {
-    for (name, f, exact, most) in FUNCTIONS {
-        let (error, x) = worst(397, f, exact);
-        println!("{name}: {error:.4} ulp at {x:e}");
-        assert!((0.85 * most..=most).contains(&error), "{name}: {error} ulp at {x:e}");
-    }
-}
-
-/// `cargo test --release --test suite every_number -- --ignored`: five minutes.
-#[test]
-#[ignore = "all 2^32 numbers take minutes"]
-fn functions_are_within_their_ulps_of_every_number() {
-    std::thread::scope(|scope| {
-        for (name, f, exact, most) in FUNCTIONS {
-            scope.spawn(move || {
-                let (error, x) = worst(1, f, exact);
-                println!("{name}: {error:.4} ulp at {x:e}");
-                assert!((most - 0.01..=most).contains(&error), "{name}: {error} ulp at {x:e}");
-            });
-        }
-    });
-}
-
 #[test]
 fn functions_end_where_their_limits_are() {
     let infinity = f32::INFINITY;

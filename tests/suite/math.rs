@@ -296,27 +296,6 @@ fn sine_and_cosine_are_within_their_error_of_every_97th_phase() {
     };
 }
 
-/// `cargo test --release --test suite every_phase -- --ignored`: two minutes.
-#[test]
-#[ignore = "all 2^32 phases take minutes"]
-fn sine_and_cosine_are_within_their_error_of_every_phase() {
-    let shares = (0..64_u32).map(|share| share << 26..=(share << 26 | 0x3ff_ffff));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let shares: Vec<_> = shares.collect();
-    let worst = std::thread::scope(|scope| {
-        let workers: Vec<_> = shares
-            .chunks(shares.len().div_ceil(threads))
-            .map(|shares| scope.spawn(|| worst_of_phases(shares.iter().cloned().flatten())))
-            .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap())
-            .fold((0.0, 0), |a, b| if a.0 > b.0 { a } else { b })
-    });
-    println!("{:.5e} at {:#010x}", worst.0, worst.1);
-    assert!((3.83e-8..=SIN_COS_ALONE).contains(&worst.0), "{worst:?}");
-}
-
 #[test]
 fn sines_of_radians_are_the_nearest_f32() {
     // All exponents, and angles near multiples of a quarter turn, where a reduction cancels.

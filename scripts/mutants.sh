@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Changes src/ in one place at a time, and says which changes no test notices: by cargo-mutants, which is installed if it is
+# missing. Intrinsics, what is generated and what is planted on purpose are left out. Lists stay in target/mutants.out.
+#
+#   scripts/mutants.sh 'src/mask/**' src/view.rs     of these files
+#   SHARD=0/12 scripts/mutants.sh 'src/**'           every twelfth change: all of them take days
+#
+# TESTS are prefixes of the tests that judge: those of shapes, masks and caches unless said. Built without optimisation,
+# which is what makes a change quick to build; of tests that compute for minutes then, the corpora stand in.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if (($# == 0)); then
+    sed -n '5,6s/^# \{0,3\}//p' "scripts/${BASH_SOURCE[0]##*/}" >&2
+    exit 2
+fi
+command -v cargo-mutants >/dev/null || cargo install --locked cargo-mutants
+
+default='mask:: shape:: view:: plan:: cache:: tiling:: sight:: attend:: extras:: state_merge::
+    errors:: masks:: patterns:: varlen:: states:: inspect:: caches:: cache_errors:: cache_groups::'
+read -ra tests -d '' <<<"${TESTS:-$default}" || true
+
+export CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=1
+exec cargo mutants --package flashlet --no-default-features --features std --output target \
+    --exclude 'src/simd/**' --exclude 'src/generated*' --exclude 'src/generated/**' \
+    --exclude src/defect.rs "${@/#/--file=}" --shard "${SHARD:-0/1}" --sharding round-robin \
+    --timeout 300 --colors never -- --lib --test corpus --test suite \
+    -- "${tests[@]}" --skip compositions_are
