@@ -4,6 +4,7 @@
 use crate::extras::Extras;
 use crate::feedback;
 use crate::floats::{floats, size};
+use crate::layout::Layout;
 use crate::tensor::{Tensor, canonical};
 use crate::told;
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -32,6 +33,8 @@ struct Case {
     k: Tensor,
     v: Tensor,
     output: Format,
+    /// Of queries, keys, values and outputs.
+    layouts: [Layout; 4],
     extras: Extras,
 }
 
@@ -109,13 +112,17 @@ impl Case {
         };
         let [q_format, k_format, v_format, output] = [format()?, format()?, format()?, format()?];
         let precision = *u.choose(&[Precision::F32, Precision::Bf16Products])?;
+        let mut layouts = [Layout::default(); 4];
+        for layout in &mut layouts {
+            *layout = Layout::decode(u)?;
+        }
         let extras = if extras { Extras::decode(u, shape)? } else { Extras::default() };
         let mut tensor = |dims: [usize; 4], format| -> Result<Tensor> {
             Ok(Tensor::rounded(&floats(u, dims.iter().product(), spread)?, format))
         };
         let q = tensor(shape.q(), q_format)?;
         let (k, v) = (tensor(shape.k(), k_format)?, tensor(shape.v(), v_format)?);
-        Ok(Case { shape, rule, kv_lens, scale, precision, q, k, v, output, extras })
+        Ok(Case { shape, rule, kv_lens, scale, precision, q, k, v, output, layouts, extras })
     }
 
     fn mask(&self) -> Mask {
@@ -147,18 +154,22 @@ impl Case {
 
     fn attend(&self, plan: &Attention) -> (Vec<f32>, Vec<f32>) {
         let shape = self.shape;
-        let mut o = Tensor::rounded(&vec![f32::NAN; shape.o().iter().product()], self.output);
+        let [q_layout, k_layout, v_layout, o_layout] = self.layouts;
+        let q = self.q.spread(shape.q(), q_layout);
+        let k = self.k.spread(shape.k(), k_layout);
+        let v = self.v.spread(shape.v(), v_layout);
+        let o = Tensor::rounded(&vec![f32::NAN; shape.o().iter().product()], self.output);
+        let mut o = o.spread(shape.o(), o_layout);
         let mut lse = vec![f32::NAN; shape.rows()];
         let mut scratch = vec![f32::NAN; plan.scratch_len()];
-        let (q, k, v) = (&self.q, &self.k, &self.v);
-        let inputs = Inputs::new(q.view(shape.q()), k.view(shape.k()), v.view(shape.v()));
-        let inputs = inputs.kv_lens(&self.kv_lens[..]);
-        let mut outputs = Outputs::new(o.view_mut(shape.o())).lse(&mut lse[..]);
+        let (q, k) = (q.view(shape.q(), q_layout), k.view(shape.k(), k_layout));
+        let inputs = Inputs::new(q, k, v.view(shape.v(), v_layout)).kv_lens(&self.kv_lens[..]);
+        let mut outputs = Outputs::new(o.view_mut(shape.o(), o_layout)).lse(&mut lse[..]);
         if !self.extras.sinks.is_empty() {
             outputs = outputs.sinks(&self.extras.sinks);
         }
         plan.bind(inputs, outputs, &mut scratch).expect("views of the plan's shape").run();
-        (o.widened(), lse)
+        (o.gathered(shape.o(), o_layout).widened(), lse)
     }
 
     fn judge(&self, plan: &Attention, o: &[f32], lse: &[f32]) {

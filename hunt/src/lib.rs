@@ -5,7 +5,7 @@
 //!
 //! | module | what it decodes | what must hold |
 //! |---|---|---|
-//! | [`attend`] | shapes, masks, storage, data; with extras patterns, modifiers and sinks | the bound, on every level; the same bits on all levels of a class |
+//! | [`attend`] | shapes, masks, strides, storage, data; with extras patterns, modifiers and sinks | the bound, on every level; the same bits on all levels of a class |
 //! | [`state_merge`] | a row cut into parts, in any order of merging | the bound of the whole; a merged empty part changes no bit |
 //! | [`linear`] | every gate with every rule, heads, features, storage; a stream cut into calls of either form | the bound of each call, from the state that it was given; the same bits on all levels of a class, in parts, and in one call where cuts are those of chunks |
 //! | [`rope`] | bases, scalings, pairings, positions, axes, tables, storage, and parameters that cannot be | the turns of the formula to the last bit, the bound, the same bits on all levels of a class and with a table; errors that leave all as it is |
@@ -24,6 +24,7 @@ mod extras;
 pub mod feedback;
 mod floats;
 pub mod formats;
+mod layout;
 pub mod linear;
 mod machine;
 mod memory;

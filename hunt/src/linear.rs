@@ -6,6 +6,7 @@ mod call;
 mod judge;
 
 use crate::floats::floats;
+use crate::layout::Layout;
 use crate::tensor::{FORMATS, Tensor, canonical};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use call::{Kept, Tokens};
@@ -40,6 +41,8 @@ struct Case {
     bonus: Vec<f32>,
     /// q, k, v, gates, beta, and a and b of the low rank.
     tensors: [Tensor; 7],
+    /// Of these, and of outputs.
+    layouts: [Layout; 8],
 }
 
 /// How strong gates are.
@@ -119,6 +122,10 @@ impl Case {
         for to in &mut formats {
             *to = format()?;
         }
+        let mut layouts = [Layout::default(); 8];
+        for layout in &mut layouts {
+            *layout = Layout::decode(u)?;
+        }
         let is_transposed = u.arbitrary()?;
         let (strength, is_tame): (Strength, bool) = (u.arbitrary()?, u.ratio(3, 4)?);
         let spread = u.int_in_range(0..=40)? - 20;
@@ -157,6 +164,7 @@ impl Case {
             decay,
             bonus,
             tensors,
+            layouts,
         })
     }
 

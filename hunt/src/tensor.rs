@@ -1,5 +1,6 @@
 //! Numbers as they are stored, whatever in.
 
+use crate::layout::Layout;
 use flashlet::{AnyView, AnyViewMut, View, ViewMut};
 use half::{bf16, f16};
 use oracle::Format;
@@ -46,19 +47,53 @@ impl Tensor {
         }
     }
 
-    pub(crate) fn view(&self, dims: [usize; 4]) -> AnyView<'_> {
+    /// A packed tensor, laid out: NaN in all gaps.
+    pub(crate) fn spread(&self, dims: [usize; 4], layout: Layout) -> Self {
         match self {
-            Tensor::F32(x) => View::packed(x, dims).expect("packed").into(),
-            Tensor::F16(x) => View::packed(x, dims).expect("packed").into(),
-            Tensor::Bf16(x) => View::packed(x, dims).expect("packed").into(),
+            Tensor::F32(x) => Tensor::F32(layout.spread(dims, x, f32::NAN)),
+            Tensor::F16(x) => Tensor::F16(layout.spread(dims, x, f16::NAN)),
+            Tensor::Bf16(x) => Tensor::Bf16(layout.spread(dims, x, bf16::NAN)),
         }
     }
 
-    pub(crate) fn view_mut(&mut self, dims: [usize; 4]) -> AnyViewMut<'_> {
+    /// The other way.
+    ///
+    /// # Panics
+    /// If something was written between the rows.
+    pub(crate) fn gathered(&self, dims: [usize; 4], layout: Layout) -> Self {
+        let packed = match self {
+            Tensor::F32(x) => Tensor::F32(layout.gather(dims, x)),
+            Tensor::F16(x) => Tensor::F16(layout.gather(dims, x)),
+            Tensor::Bf16(x) => Tensor::Bf16(layout.gather(dims, x)),
+        };
+        let is_whole = packed.spread(dims, layout).bits() == self.bits();
+        assert!(is_whole, "written between the rows of {dims:?}, {layout:?}");
+        packed
+    }
+
+    fn bits(&self) -> Vec<u32> {
         match self {
-            Tensor::F32(x) => ViewMut::packed(x, dims).expect("packed").into(),
-            Tensor::F16(x) => ViewMut::packed(x, dims).expect("packed").into(),
-            Tensor::Bf16(x) => ViewMut::packed(x, dims).expect("packed").into(),
+            Tensor::F32(x) => x.iter().map(|x| x.to_bits()).collect(),
+            Tensor::F16(x) => x.iter().map(|x| x.to_bits().into()).collect(),
+            Tensor::Bf16(x) => x.iter().map(|x| x.to_bits().into()).collect(),
+        }
+    }
+
+    pub(crate) fn view(&self, dims: [usize; 4], layout: Layout) -> AnyView<'_> {
+        let strides = layout.strides(dims);
+        match self {
+            Tensor::F32(x) => View::strided(x, dims, strides).expect("long enough").into(),
+            Tensor::F16(x) => View::strided(x, dims, strides).expect("long enough").into(),
+            Tensor::Bf16(x) => View::strided(x, dims, strides).expect("long enough").into(),
+        }
+    }
+
+    pub(crate) fn view_mut(&mut self, dims: [usize; 4], layout: Layout) -> AnyViewMut<'_> {
+        let strides = layout.strides(dims);
+        match self {
+            Tensor::F32(x) => ViewMut::strided(x, dims, strides).expect("rows apart").into(),
+            Tensor::F16(x) => ViewMut::strided(x, dims, strides).expect("rows apart").into(),
+            Tensor::Bf16(x) => ViewMut::strided(x, dims, strides).expect("rows apart").into(),
         }
     }
 }

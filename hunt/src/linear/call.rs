@@ -22,7 +22,10 @@ pub(super) struct Tokens<'c> {
     pub(super) case: &'c Case,
     pub(super) shape: LinearShape,
     pub(super) form: Form,
+    /// Packed, for the judge.
     pub(super) tensors: [Tensor; 7],
+    /// As the call gets them.
+    laid_out: [Tensor; 7],
 }
 
 impl Kept {
@@ -80,7 +83,10 @@ impl<'c> Tokens<'c> {
             Tensor::rounded(&cut.copied().collect::<Vec<f32>>(), x.format())
         });
         let shape = LinearShape { len: tokens.len(), ..case.shape };
-        Tokens { case, shape, form, tensors }
+        let dims = dims_of(shape, case.family);
+        let tensors: [Tensor; 7] = tensors;
+        let laid_out = std::array::from_fn(|t| tensors[t].spread(dims[t], case.layouts[t]));
+        Tokens { case, shape, form, tensors, laid_out }
     }
 
     pub(super) fn dims(&self) -> [[usize; 4]; 7] {
@@ -89,7 +95,7 @@ impl<'c> Tokens<'c> {
 
     fn views(&self) -> [AnyView<'_>; 7] {
         let dims = self.dims();
-        std::array::from_fn(|t| self.tensors[t].view(dims[t]))
+        std::array::from_fn(|t| self.laid_out[t].view(dims[t], self.case.layouts[t]))
     }
 
     /// With the tensors that the family learns from.
@@ -115,13 +121,15 @@ impl<'c> Tokens<'c> {
     /// Outputs in so many parts; what is not written stays NaN.
     pub(super) fn run(&self, level: Level, parts: usize, kept: &mut Kept) -> Vec<f32> {
         let (plan, case, dims) = (self.plan(level), self.case, self.shape.o());
-        let mut o = Tensor::rounded(&vec![f32::NAN; dims.iter().product()], case.output);
+        let [.., layout] = case.layouts;
+        let o = Tensor::rounded(&vec![f32::NAN; dims.iter().product()], case.output);
+        let mut o = o.spread(dims, layout);
         let rows = dims[0] * dims[1] * dims[2];
         let mut condition = vec![1.0; rows];
         let mut scratch = vec![f32::NAN; parts * (plan.scratch_len() + plan.staging_len())];
         let [q, k, v, ..] = self.views();
         let inputs = self.with(LinearInputs::new(q, k, v));
-        let outputs = LinearOutputs::new(o.view_mut(dims));
+        let outputs = LinearOutputs::new(o.view_mut(dims, layout));
         let outputs = match case.eps {
             Some(_) => outputs.condition(&mut condition),
             None => outputs,
@@ -134,7 +142,7 @@ impl<'c> Tokens<'c> {
         let worst = condition.iter().fold(1.0, worse);
         let is_told = canonical(found.worst()) == canonical(worst);
         assert!(is_told, "{level}: condition {worst} is told as {found:?}: {case:?}");
-        o.widened()
+        o.gathered(dims, layout).widened()
     }
 
     /// Panics unless tokens that are learnt and not read leave the same memory.
