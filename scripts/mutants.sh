@@ -24,5 +24,5 @@ export CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL
 exec cargo mutants --package flashlet --no-default-features --features std --output target \
     --exclude 'src/simd/**' --exclude 'src/generated*' --exclude 'src/generated/**' \
     --exclude src/defect.rs "${@/#/--file=}" --shard "${SHARD:-0/1}" --sharding round-robin \
-    --timeout 300 --colors never -- --lib --test corpus --test suite \
-    -- "${tests[@]}" --skip compositions_are --skip linear_errors
+    --timeout 300 --colors never --cargo-arg=--lib --cargo-arg=--test=corpus \
+    --cargo-arg=--test=suite -- -- "${tests[@]}" --skip compositions_are --skip linear_errors

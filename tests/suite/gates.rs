@@ -1,6 +1,7 @@
 //! What models store becomes what linear attention reads, by each family's formula.
 
 use crate::case::normal;
+use crate::math::ulps;
 use crate::rope::Number;
 use flashlet::{
     Error, GatedDelta, Gla, Hgrn2, KimiDelta, Knob, Lightning, Mamba2, Strides, Tensor, View,

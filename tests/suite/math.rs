@@ -79,8 +79,8 @@ impl OnSimd for Tanh<'_> {
 }
 
 /// Distance from the exact value in units in the last place of it.
-fn ulps(got: f32, exact: f64) -> f64 {
-    let ulp = 2.0_f64.powi((exact.log2().floor() as i32).max(-126) - 23);
+pub(crate) fn ulps(got: f32, exact: f64) -> f64 {
+    let ulp = 2.0_f64.powi((exact.abs().log2().floor() as i32).max(-126) - 23);
     (f64::from(got) - exact).abs() / ulp
 }
 
