@@ -223,3 +223,43 @@ impl Heads {
         Entry::most_scratch(level, self, Room::InPlace)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_takes_the_most_rows_whose_scratch_is_small_but_a_block_at_least() {
+        for level in Level::ALL {
+            for dim in [1, 16, 64, 128, 192, 256, 576] {
+                let tiling = Tiling::attend(level, dim, dim);
+                let block = tiling.vectors * level.lanes();
+                assert!(tiling.is_sound(level) && tiling.rows >= block, "{level} {dim}");
+                let most = Tiling::attend(level, 1, 1).rows;
+                let twice = Tiling { rows: 2 * tiling.rows, ..tiling };
+                let is_least = tiling.rows == block;
+                assert!(is_least || tiling.is_small(level, dim, dim), "{level} {dim}");
+                assert!(tiling.rows == most || !twice.is_small(level, dim, dim), "{level} {dim}");
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_without_rows_or_registers_or_a_bit_for_each_row_are_not_sound() {
+        let level = Level::Portable;
+        let good = Tiling { lanes: Lanes::Queries, vectors: 4, scalars: 4, rows: 64 };
+        assert!(good.is_sound(level) && Tiling { rows: 16, ..good }.is_sound(level));
+        let wrong = [
+            Tiling { vectors: 0, ..good },
+            Tiling { scalars: 0, ..good },
+            Tiling { rows: 0, ..good },
+            Tiling { rows: 40, ..good },
+            Tiling { vectors: 17, rows: 68, ..good },
+            Tiling { lanes: Lanes::Keys, rows: 65, ..good },
+            Tiling { lanes: Lanes::Keys, rows: 0, ..good },
+        ];
+        assert!(wrong.iter().all(|tiling| !tiling.is_sound(level)));
+        let most = Tiling { lanes: Lanes::Keys, rows: 64, ..good };
+        assert!(most.is_sound(level) && Tiling { vectors: 16, ..good }.is_sound(level));
+    }
+}
