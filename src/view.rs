@@ -196,8 +196,7 @@ impl<'a, T: Copy> View<'a, T> {
     /// All tokens of one head; `None` if there is no such sequence or head.
     #[inline(always)]
     pub(crate) fn rows(&self, b: usize, h: usize) -> Option<Rows<'a, T>> {
-        let data =
-            if self.dims[1] == 0 { &[] } else { self.data.get(self.strides.offset(b, 0, h)..)? };
+        let data = self.data.get(self.strides.offset(b, 0, h)..)?;
         Rows::new(data, self.strides.token, self.dims[1], self.dims[3])
     }
 }

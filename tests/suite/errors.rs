@@ -25,14 +25,19 @@ fn zero_heads_are_refused() {
 fn heads_that_do_not_divide_are_refused() {
     let error = plan(Heads::new(9, 4, 8)).unwrap_err();
     assert_eq!(error, Error::HeadGroups { q_heads: 9, kv_heads: 4 });
+    assert_eq!([(9, 4), (1, 2), (1, 0)].map(|(q, kv)| Heads::new(q, kv, 8).group()), [2, 1, 1]);
     assert_eq!(error.to_string(), "9 query heads are no multiple of 4 key/value heads");
 }
 
 #[test]
 fn windows_without_positions_are_refused() {
-    let windowed = Mask::full() & Window::keys(4);
-    let refused = Attention::new(shape(1, 9, Heads::new(1, 1, 8)), windowed).unwrap_err();
-    assert_eq!(refused, Error::Offset);
+    let unbounded = Window::UNBOUNDED;
+    for window in [Window::keys(4), Window::span(4, unbounded), Window::span(unbounded, 4)] {
+        let windowed = Mask::full() & window;
+        let refused = Attention::new(shape(1, 9, Heads::new(1, 1, 8)), windowed).unwrap_err();
+        assert_eq!(refused, Error::Offset, "{window:?}");
+    }
+    let refused = Error::Offset;
     assert!(refused.to_string().contains("Mask::window(offset, window)"));
 }
 
@@ -193,6 +198,19 @@ fn key_ranges_out_of_bounds_are_refused() {
     for range in [5..11, 7..3, 11..11] {
         let std::ops::Range { start, end } = range;
         assert_eq!(plan.keys(start..end).unwrap_err(), Error::KeyRange { start, end, kv_len: 10 });
+    }
+}
+
+#[test]
+fn tokens_that_a_view_does_not_have_are_refused() {
+    let x = [0.0; 24];
+    let view = View::packed(&x, [1, 3, 2, 4]).unwrap();
+    assert_eq!(view.tokens(1..3).unwrap().dims(), [1, 2, 2, 4]);
+    assert_eq!(view.tokens(3..3).unwrap().dims(), [1, 0, 2, 4]);
+    #[expect(clippy::reversed_empty_ranges, reason = "a reversed range is what is refused")]
+    for range in [2..1, 1..4, 4..4] {
+        let std::ops::Range { start, end } = range;
+        assert_eq!(view.tokens(range).unwrap_err(), Error::KeyRange { start, end, kv_len: 3 });
     }
 }
 

@@ -27,6 +27,7 @@ mod masks;
 mod math;
 mod mixtures;
 mod modifiers;
+mod pattern_errors;
 mod patterns;
 mod properties;
 mod real_heads;

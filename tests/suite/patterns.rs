@@ -4,8 +4,8 @@ use crate::case::{Case, Output, Rule, arithmetic_of, entries_for, shape};
 use crate::states::pieces_of;
 use flashlet::entry::Entry;
 use flashlet::{
-    Attention, BigBird, BlockSparse, Chunks, Dilation, Documents, Error, Globals, Heads, Level,
-    List, Mask, Offset, Pattern, Predicate, Prefix, State, Table, ViewMut, Window,
+    Attention, BigBird, BlockSparse, Chunks, Dilation, Documents, Globals, Heads, Level, Mask,
+    Offset, Pattern, Predicate, Prefix, State, Table, ViewMut, Window,
 };
 use oracle::{Arithmetic, Form, Pair};
 
@@ -302,13 +302,6 @@ fn big_bird_sees_its_window_its_globals_and_what_was_drawn() {
             assert_eq!(output.o[(i * 2 + h) * len + j] > 0.0, sees, "{i} {j} of head {h}");
         }
     }
-    assert_eq!(
-        BigBird::new(1, 6, 2).err(),
-        Some(Error::ListLength { list: List::RandomBlocks, needed: 2, given: 1 })
-    );
-    drawn[3] = 12;
-    let entry = Error::Entry { list: List::RandomBlocks, index: 3, value: 12, limit: 12 };
-    assert_eq!(bird.build(8, &drawn, &mut rows, &mut columns).err(), Some(entry));
 }
 
 #[test]
@@ -324,49 +317,6 @@ fn pairs_of_bf16_obey_patterns() {
             assert_certified(&case, &entry, &sees, &output, what);
         }
     });
-}
-
-#[test]
-fn wrong_lists_are_refused_with_their_numbers() {
-    let order = |list, index, before, value| Some(Error::Order { list, index, before, value });
-    assert_eq!(Globals::new(&[3, 3]).err(), order(List::Globals, 1, 3, 3));
-    assert_eq!(Chunks::new(0).err(), Some(Error::ZeroBlock { list: List::Chunks }));
-    assert_eq!(Dilation::new(0).err(), Some(Error::ZeroBlock { list: List::Dilation }));
-    let full = Mask::full();
-    assert_eq!(Documents::new(&[0, 5, 4], &[0, 1, 2], full).err(), order(List::QueryEnds, 2, 5, 4));
-    let entry = |list, index, value, limit| Some(Error::Entry { list, index, value, limit });
-    assert_eq!(Documents::new(&[1, 5], &[0, 5], full).err(), entry(List::QueryEnds, 0, 1, 1));
-    let length = |list, needed, given| Some(Error::ListLength { list, needed, given });
-    assert_eq!(Documents::new(&[0, 5], &[0], full).err(), length(List::KeyEnds, 2, 1));
-    assert_eq!(Documents::new(&[], &[], full).err(), length(List::QueryEnds, 1, 0));
-    assert_eq!(
-        BlockSparse::new([0, 4], &[0], &[]).err(),
-        Some(Error::ZeroBlock { list: List::BlockRows })
-    );
-    assert_eq!(BlockSparse::new([4, 4], &[], &[]).err(), length(List::BlockRows, 1, 0));
-    assert_eq!(
-        BlockSparse::new([4, 4], &[0, 2], &[2, 1]).err(),
-        order(List::BlockColumns, 1, 2, 1)
-    );
-    assert_eq!(BlockSparse::new([4, 4], &[0, 2], &[1]).err(), entry(List::BlockRows, 1, 2, 2));
-
-    let plan = Attention::new(shape(8, 8, Heads::new(2, 1, 4)), full).unwrap();
-    let globals = Globals::new(&[1]).unwrap();
-    assert_eq!(plan.only(&globals).err(), Some(Error::Offset));
-    let documents = Documents::new(&[0, 7], &[0, 8], full).unwrap();
-    assert_eq!(plan.only(&documents).err(), entry(List::QueryEnds, 1, 7, 9));
-    let blocks = BlockSparse::new([4, 4], &[0, 1, 2], &[0, 2]).unwrap();
-    assert_eq!(plan.only(&blocks).err(), entry(List::BlockColumns, 1, 2, 2));
-    let blocks = BlockSparse::new([4, 4], &[0, 1], &[0]).unwrap();
-    assert_eq!(plan.only(&blocks).err(), length(List::BlockRows, 3, 2));
-    let bits = [0; 7];
-    assert_eq!(plan.only(&Table::bits(&bits, 8, 8)).err(), length(List::TableCells, 8, 7));
-    assert_eq!(plan.only(&Table::bits(&bits, 7, 8)).err(), length(List::TableQueries, 8, 7));
-    let bits = [0; 15];
-    assert_eq!(
-        plan.only(&Table::bits(&bits, 8, 8).of_heads(1)).err(),
-        length(List::TableCells, 16, 15)
-    );
 }
 
 #[test]
