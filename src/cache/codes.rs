@@ -54,8 +54,9 @@ impl<F: Format> Store<'_, F> {
         let (count, mut room) = (count / lanes * lanes, [0.0; TILE_K]);
         let scales = self.lane_scales(level, (slot, count), read.g, table.unit, &mut room);
         let (row, step) = self.row(slot, read.g);
-        match (scales, self.rows(row, step, count)) {
-            (Some(scales), Some(rows)) if queries.width() == self.dim => {
+        match scales {
+            Some(scales) if queries.width() == self.dim => {
+                let rows = self.rows(row, step, count);
                 let walk = &mut read.ahead.walk(&rows, 0, |way| self.way(step, way));
                 (table.scores)(level, queries, (rows, scales), walk, s, width);
                 count
@@ -80,8 +81,9 @@ impl<F: Format> Store<'_, F> {
         let mut room = [0.0; TILE_K];
         let scales = self.lane_scales(level, (slot, count), read.g, table.unit, &mut room);
         let (row, step) = self.row(slot, read.g);
-        match (scales, self.rows(row, step, count)) {
-            (Some(scales), Some(rows)) if is_whole => {
+        match scales {
+            Some(scales) if is_whole => {
+                let rows = self.rows(row, step, count);
                 let walk = &mut read.ahead.walk(&rows, 0, |way| self.way(step, way));
                 (table.sums)(level, weights, (rows, scales), walk, to, width);
                 count
@@ -133,8 +135,7 @@ impl<F: Format> Store<'_, F> {
     ) {
         let (row, step) = self.row(slot, h);
         let (Some(integers), Some(rounding)) = (F::INTEGERS, self.rounding()) else { return };
-        let Some(rows) = self.rows(row, step, count) else { return };
-        (integers.words)(level, rows, to, width);
+        (integers.words)(level, self.rows(row, step, count), to, width);
         let Parts { words, parts, each } = rounding.parts();
         let mut room = [0.0; TILE_K];
         for n in 0..parts {
@@ -176,7 +177,8 @@ impl<F: Format> Store<'_, F> {
         if F::CHANNELS < BLOCK {
             self.scales_of(level, slot, (h, 0), scales);
         }
-        if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
+        if let Some(integers) = F::INTEGERS {
+            let rows = self.rows(row, step, count);
             let walk = &mut ahead.walk(&rows, 0, |way| self.way(step, way));
             (integers.scores)(level, queries, (rows, scales), walk, s, width);
         }
@@ -194,9 +196,8 @@ impl<F: Format> Store<'_, F> {
         match &self.scales {
             Scales::None => {
                 to.fill(1.0);
-                if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, to.len()))
-                {
-                    (integers.scales)(level, rows, b, to);
+                if let Some(integers) = F::INTEGERS {
+                    (integers.scales)(level, self.rows(row, step, to.len()), b, to);
                 }
             }
             Scales::Given(given) => {
@@ -230,7 +231,8 @@ impl<F: Format> Store<'_, F> {
         (blocks, to): (Range<usize>, [&mut [f32]; ROWS]),
     ) {
         let (row, step) = self.row(slot, h);
-        if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
+        if let Some(integers) = F::INTEGERS {
+            let rows = self.rows(row, step, count);
             // Of several calls for a tile each asks for its share of rows.
             let share = count * blocks.start / (self.dim / BLOCK).max(1);
             let walk = &mut ahead.walk(&rows, share, |way| self.way(step, way));
