@@ -240,3 +240,30 @@ impl<F: Format> Store<'_, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::cache::read::{Read, Sealed};
+    use crate::decode::products::Weights;
+    use crate::decode::rounding::Rounding;
+    use crate::simd::{Level, Rows};
+    use crate::staged::Ahead;
+    use crate::{CacheShape, Heads, KvCache, Side};
+
+    #[test]
+    fn what_has_no_codes_gives_nothing_in_integers() {
+        let (mut k, mut v) = ([1.0_f32; 64], [1.0_f32; 64]);
+        let shape = CacheShape::new(Heads::new(1, 1, 32), 2);
+        let cache = KvCache::new(shape, &mut k, &mut v).unwrap();
+        assert!([Side::Keys, Side::Values].into_iter().all(|side| cache.rounding(side).is_none()));
+        let read = || Read { b: 0, g: 0, keys: 0..2, ahead: Ahead::default() };
+        let rounding = Rounding { dim: 32, channels: 32, scales: 1, offset: 0 };
+        let (level, x, mut to) = (Level::Scalar, [1.0; 32], [7.0; 64]);
+        cache.words(level, &read(), &mut to, 32);
+        cache.scores(level, read(), (Rows::one(&x), rounding), &mut to, 2);
+        assert_eq!(to, [7.0; 64]);
+        let weights = Weights { p: Rows::one(&x[..2]), bits: None };
+        cache.sums(level, read(), weights, rounding, &mut to, 32);
+        assert_eq!((&to[..32], &to[32..]), (&[0.0; 32][..], &[7.0; 32][..]));
+    }
+}
