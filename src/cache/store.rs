@@ -272,10 +272,11 @@ impl<'a, F: Format> Store<'a, F> {
 
     /// So many rows.
     pub(super) fn rows(&self, row: usize, step: usize, count: usize) -> Rows<'_, F> {
-        let (units, memory) = (self.units(), self.memory.get(row * self.units()..).unwrap_or(&[]));
-        let rows = Rows::new(memory, step * units, count, units);
-        debug_assert!(rows.is_some(), "slots are those of the shape");
-        rows.unwrap_or(Rows::one(&[]))
+        let units = self.units();
+        let memory = self.memory.get(row * units..).unwrap_or(&[]);
+        let rows = Rows::inside(memory, step * units, count, units);
+        debug_assert!(rows.len() == count, "slots are those of the shape");
+        rows
     }
 
     fn affine(

@@ -1,7 +1,7 @@
 //! Bad input gets an error that names the numbers that disagree, and nothing is written.
 
 use crate::case::{Case, Rule, shape};
-use flashlet::entry::Entry;
+use flashlet::entry::{Entry, Lanes, Tiling};
 use flashlet::{
     Attention, Error, Heads, Inputs, Level, Mask, Outputs, Shape, State, Strides, Tensor, View,
     ViewMut, Window,
@@ -231,6 +231,31 @@ fn entries_made_for_another_width_are_refused() {
         let refused = Attention::with_entry(case.shape, Mask::full(), *entry).unwrap_err();
         assert_eq!(refused, Error::EntryDims { expected, given: [8, 6] });
     }
+    fn never(_: flashlet::entry::Job<'_>) {}
+    let tiling = Tiling::attend(Level::Scalar, 8, 8);
+    for (expected, fits) in [([8, 6], true), ([8, 8], false), ([6, 6], false)] {
+        let entry = Entry::new("mine", Level::Scalar, expected, 64, tiling, never);
+        let refused = Attention::with_entry(case.shape, Mask::full(), entry).err();
+        let error = Error::EntryDims { expected, given: [8, 6] };
+        assert_eq!(refused, (!fits).then_some(error));
+    }
+}
+
+#[test]
+fn tiles_of_nothing_or_of_more_rows_than_bits_are_unsound() {
+    let good = Tiling::attend(Level::Portable, 64, 64);
+    assert!(good.is_sound(Level::Portable));
+    let lanes = Level::Portable.lanes();
+    for tiling in [
+        Tiling { vectors: 0, ..good },
+        Tiling { scalars: 0, ..good },
+        Tiling { rows: 0, ..good },
+        Tiling { rows: good.vectors * lanes + 1, ..good },
+        Tiling { vectors: 64 / lanes + 1, rows: 64 + lanes, ..good },
+        Tiling { lanes: Lanes::Keys, rows: 65, ..good },
+    ] {
+        assert!(!tiling.is_sound(Level::Portable), "{tiling:?}");
+    }
 }
 
 #[test]
@@ -254,6 +279,10 @@ fn states_of_another_size_are_refused() {
     let o = ViewMut::packed(&mut output.o, case.shape.o()).unwrap();
     let error = state.finish(o, Some(&mut output.lse[1..])).unwrap_err();
     assert_eq!(error, Error::Length { tensor: Tensor::Lse, needed: 12, given: 11 });
+    let other = ViewMut::packed(&mut output.o[..48], other.o()).unwrap();
+    let (tensor, expected, given) = (Tensor::O, case.shape.o(), other.dims());
+    let error = state.finish(other, None).unwrap_err();
+    assert_eq!(error, Error::Shape { tensor, expected, given });
     assert!(output.o.iter().all(|x| x.is_nan()), "nothing was written");
 }
 
@@ -282,9 +311,7 @@ fn every_error_is_a_sentence_with_its_numbers() {
 
 #[test]
 fn a_plain_entry_takes_nothing_that_changes_scores() {
-    use flashlet::entry::{
-        Fixed, Job, Lanes, TILE_K, Tiling, attend, attend_plain, decode, decode_plain,
-    };
+    use flashlet::entry::{Fixed, Job, TILE_K, attend, attend_plain, decode, decode_plain};
     use flashlet::simd::Scalar;
     use flashlet::{Alibi, Level, Softcap, T5Bias};
     fn changing(job: Job<'_>) {

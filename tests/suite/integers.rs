@@ -7,6 +7,7 @@ use flashlet::{
     Attention, CacheShape, Cached, Groups, Heads, Inputs, KvCache, Level, Outputs, PagedCache,
     Pages, Precision, Q4_0, Q8_0, Scales, Shape, Side, View, ViewMut,
 };
+use half::f16;
 use oracle::{Arithmetic, Pair, Problem, certify_integers, rounded_queries};
 use proptest::prelude::*;
 
@@ -323,6 +324,26 @@ fn blocks_that_are_gone_are_passed_over_by_integers() {
             let found = run(&paged.read(&[&pages]));
             assert_same_bits(&found, &run(&straight), format_args!("{q_len} {level}"));
         }
+    }
+}
+
+#[test]
+fn scales_below_zero_that_somebody_else_has_kept_are_not_lost() {
+    let heads = Heads { q: 2, kv: 1, dim: 32, v_dim: 32 };
+    let sight = Sight { window: None, sinks: 0 };
+    let tail = Tail { heads, q_len: 1, kv_len: 8, sight, by_head: false, first: 1.0 };
+    let shape = CacheShape::paged(heads, 1, 8);
+    let mut keys = [Q8_0 { codes: [1; 32], scale: f16::ONE }; 8];
+    let mut values = [Q8_0 { codes: [3; 32], scale: f16::NEG_ONE }; 8];
+    let (mut counts, mut table) = ([0], [0]);
+    let mut cache = PagedCache::new(shape, &mut keys, &mut values, &mut counts).unwrap();
+    let pages = cache.adopt(&mut table, 8).unwrap();
+    for level in Level::available() {
+        let run = |precision| tail.attend(level, precision, &cache.read(&[&pages]));
+        assert!(run(Precision::F32).iter().all(|x| (x + 3.0).abs() < 1e-5), "{level}");
+        // Weights of such values are no codes above 0: no number comes out, rather than a wrong one.
+        let is_due = |x: &f32| if level.lanes() > 1 { x.is_nan() } else { (x + 3.0).abs() < 1e-5 };
+        assert!(run(Precision::Int8Products).iter().all(is_due), "{level}");
     }
 }
 
