@@ -33,7 +33,6 @@ fn a_share_writes_its_own_rows_only() {
         } else {
             claim.write(at, rows.start, (0.0, 1.0), &[1.0; 3]);
         }
-        drop(claim);
         assert_eq!(
             (o.len(), o.iter().sum::<f32>()),
             (len, o.iter().filter(|x| **x == 1.0).count() as f32)
@@ -66,7 +65,6 @@ fn more_rows_than_a_vector_has_lanes_are_not_written() {
         let grid = Grid::new(40, 40, 0);
         let mut claim = Claim::output(shape, Level::Scalar, grid, view, None).unwrap();
         claim.write_lanes([0, 0], rows, (&[0.0; 20], &[1.0; 20]), &[1.0; 20], 20);
-        drop(claim);
         assert_eq!(o.iter().filter(|x| **x == 1.0).count(), written);
     }
 }
@@ -121,7 +119,6 @@ fn a_share_of_states_has_its_own_heads_only_and_each_state_once() {
     }
     head.write(2, 0, &[6.0; 4]);
     head.write_condition(2, 0, 6.0);
-    drop(share);
     assert_eq!(state, [1.0; 64]);
     let written: Vec<f32> = o.iter().chain(&condition).copied().filter(|x| *x != 0.0).collect();
     assert_eq!((written, o[44], condition[11]), (vec![6.0; 5], 6.0, 6.0));
