@@ -120,6 +120,14 @@ fn a_share_of_states_has_its_own_heads_only_and_each_state_once() {
     head.write(2, 0, &[6.0; 4]);
     head.write_condition(2, 0, 6.0);
     assert_eq!(state, [1.0; 64]);
+
+    // Where nothing is to be read, nothing is written.
+    let memory = Memory::new(&mut state, &shape).unwrap();
+    let mut lent = Lent::new(shape, level, None, None, memory).unwrap();
+    let mut head = lent.head([0, 0]).unwrap();
+    head.write(0, 0, &[5.0; 4]);
+    head.write_condition(0, 0, 5.0);
+    assert_eq!(state, [1.0; 64]);
     let written: Vec<f32> = o.iter().chain(&condition).copied().filter(|x| *x != 0.0).collect();
     assert_eq!((written, o[44], condition[11]), (vec![6.0; 5], 6.0, 6.0));
 }

@@ -12,7 +12,9 @@ fn rows(data: &[f32]) -> Rows<'_> {
 #[test]
 fn rows_beyond_their_data_are_none() {
     let data = [1.0; 19];
-    assert!(Rows::new(&data, 7, 3, 5).is_some());
+    assert!(Rows::new(&data, 7, 3, 5).is_some() && Rows::new(&data, 7, 0, 99).is_some());
+    assert_eq!(Rows::inside(&data, 7, 3, 5).len(), 3);
+    assert_eq!(Rows::inside(&data, 7, 3, 6).len(), 0);
     assert!(Rows::new(&data, 7, 3, 6).is_none());
     assert!(Rows::new(&data, 7, 4, 1).is_none());
     assert!(Rows::new(&data, usize::MAX, 3, 1).is_none());

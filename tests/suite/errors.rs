@@ -287,29 +287,6 @@ fn states_of_another_size_are_refused() {
 }
 
 #[test]
-fn every_error_is_a_sentence_with_its_numbers() {
-    for (error, numbers) in [
-        (Error::ZeroHeads { q_heads: 7, kv_heads: 0 }, vec!["7", "0"]),
-        (Error::HeadDim { head_dim: 600, max: 576 }, vec!["600", "576"]),
-        (Error::ValueDim { v_dim: 600, max: 576 }, vec!["600", "576"]),
-        (Error::EntryDims { expected: [64, 32], given: [8, 6] }, vec!["[64, 32]", "[8, 6]"]),
-        (Error::Overflow { dims: [9, 8, 7, 6] }, vec!["[9, 8, 7, 6]"]),
-        (Error::TooShort { needed: 24, given: 23 }, vec!["24", "23"]),
-        (Error::Overlap { stride: 3, extent: 4 }, vec!["3", "4"]),
-        (Error::Length { tensor: Tensor::Lse, needed: 12, given: 13 }, vec!["lse", "12", "13"]),
-        (Error::KvLens { batch: 4, given: 2 }, vec!["4", "2"]),
-        (Error::KvLen { sequence: 1, visible: 11, kv_len: 10 }, vec!["1", "11", "10"]),
-        (Error::KeyRange { start: 7, end: 3, kv_len: 10 }, vec!["7..3", "10"]),
-        (Error::Scratch { needed: 100, given: 99 }, vec!["100", "99"]),
-        (Error::Level { level: Level::Avx512 }, vec!["avx512"]),
-        (Error::Part { index: 2, parts: 2 }, vec!["2"]),
-    ] {
-        let text = error.to_string();
-        assert!(numbers.iter().all(|number| text.contains(number)), "{text}");
-    }
-}
-
-#[test]
 fn a_plain_entry_takes_nothing_that_changes_scores() {
     use flashlet::entry::{Fixed, Job, TILE_K, attend, attend_plain, decode, decode_plain};
     use flashlet::simd::Scalar;

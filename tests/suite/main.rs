@@ -25,6 +25,7 @@ mod linear_golden;
 mod linear_memory;
 mod masks;
 mod math;
+mod messages;
 mod mixtures;
 mod modifiers;
 mod pattern_errors;
