@@ -4,7 +4,7 @@
 //
 // Left out, and counted below the table, are branches that no test on one machine can take both ways:
 //
-//   tests     those of tests themselves, in files or modules that only tests build
+//   tests     those of tests themselves, in files or modules that only tests build (lines of such modules count)
 //   compiler  in a `const fn`, never reached: the compiler ran it, not the tests
 //   panics    conditions of `assert!` and `debug_assert!`, whose other way is a panic
 //   processor questions to it (`is_available`, `has_..`, whether there are vectors), which it answers one way; and files of
