@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Lines and branches of src/ that the tests run, a line for each module: what a reader may doubt first.
+# Lines and branches of src/ that the tests run, a line for each module: what a reader may doubt first. A branch has two sides;
+# which branches are left out says scripts/coverage.mjs.
 #
 #   scripts/coverage.sh               the table
 #   scripts/coverage.sh shape cache   and every branch of these modules that goes but one way, or none

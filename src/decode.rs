@@ -220,9 +220,7 @@ fn decode_batch<S: Simd, C: Changing, const TILE_K: usize>(
             Tile::Partial(range) => (range, false),
         };
         let mut bits = [u64::MAX; TILE_K];
-        let Some(bits) = bits.get_mut(..range.len()) else {
-            continue;
-        };
+        let bits = bits.get_mut(..range.len()).unwrap_or(&mut []);
         if !is_full {
             visible.see(&range, &batch.rows, bits);
         }

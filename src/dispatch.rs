@@ -19,6 +19,8 @@ mod moves;
 mod per_level;
 mod sinks;
 mod task;
+#[cfg(test)]
+mod tests;
 mod turns;
 pub(crate) use claim::{Claim, Grid, check_len};
 pub(crate) use features::AnyFeatures;

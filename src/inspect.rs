@@ -138,9 +138,7 @@ impl<'a> Inspector<'a> {
         let sums = self.sums(&tile, head);
         weights.fill(0.0);
         self.each_key(&tile, |key, score| {
-            if let Some(weight) = weights.get_mut(key) {
-                *weight = sums.weight(score);
-            }
+            *weights.get_mut(key).unwrap_or(&mut 0.0) = sums.weight(score);
         });
         Ok(sums.statistics())
     }
@@ -171,14 +169,9 @@ impl<'a> Inspector<'a> {
         let k_dim = heads.dim.next_multiple_of(DEEP);
         let visible = bound.visible(tile.b, tile.g);
         let (scratch, room) = bound.split_scratch(self.scratch);
-        let parts = scratch.split_at_mut_checked(k_dim).and_then(|(q, rest)| {
-            let (s, stage) = rest.split_at_mut_checked(LINE)?;
-            Some((q, s, stage))
-        });
-        let Some((q, s, stage)) = parts else {
-            debug_assert!(false, "the plan checks the scratch");
-            return;
-        };
+        let (q, rest) = scratch.split_at_mut_checked(k_dim).unwrap_or_default();
+        let (s, stage) = rest.split_at_mut_checked(LINE).unwrap_or_default();
+        debug_assert!(s.len() == LINE, "the plan checks the scratch");
         bound.flat_queries(tile, tile.rows.clone(), q, k_dim);
         bound.k.round_queries(q, k_dim);
         for keys_of_tile in visible.key_tiles(query, query, TILE_K) {
@@ -187,11 +180,10 @@ impl<'a> Inspector<'a> {
                 Tile::Full(keys) | Tile::Partial(keys) => keys,
             };
             let mut bits = [0; TILE_K];
-            let Some(bits) = bits.get_mut(..keys.len()) else { continue };
+            let bits = bits.get_mut(..keys.len()).unwrap_or(&mut []);
             visible.see(&keys, &tile.rows, bits);
-            if let Some(queries) = Rows::new(&*q, k_dim, 1, k_dim) {
-                bound.k.scores(tile, &keys, Ahead::default(), queries, (&mut *s, LINE), stage);
-            }
+            let queries = Rows::inside(&*q, k_dim, 1, k_dim);
+            bound.k.scores(tile, &keys, Ahead::default(), queries, (&mut *s, LINE), stage);
             if bound.changes_scores() {
                 let (rows, widths) = (tile.rows.clone(), [LINE; 2]);
                 let at = At { rows, keys: &keys, widths, along: Lanes::Keys, idle: 0 };

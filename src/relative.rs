@@ -198,7 +198,7 @@ impl Span {
         for start in pairs.keys.clone().step_by(TILE_K) {
             let keys = start..pairs.keys.end.min(start + TILE_K);
             let (at, mut bits) = (start - pairs.keys.start, [0; TILE_K]);
-            let Some(bits) = bits.get_mut(..keys.len()) else { continue };
+            let bits = bits.get_mut(..keys.len()).unwrap_or(&mut []);
             pairs.visible.see(&keys, rows, bits);
             seen |= bits.iter().fold(0, |all, bits| all | bits);
             for (n, shifted) in shifted.iter_mut().skip(first).enumerate() {
@@ -220,8 +220,8 @@ impl KeyTerm for RelativeKeys<'_> {
         let (level, k_dim) = (bound.level(), bound.shape.heads.dim.next_multiple_of(DEEP));
         let (lanes, keys) = (level.lanes().max(1), pairs.keys.len());
         let line = line(bound.entry.tile_k(), lanes);
-        let Some((q, rest)) = room.split_at_mut_checked(lanes * k_dim) else { return };
-        let Some((scores, stage)) = rest.split_at_mut_checked(lanes * line) else { return };
+        let (q, rest) = room.split_at_mut_checked(lanes * k_dim).unwrap_or_default();
+        let (scores, stage) = rest.split_at_mut_checked(lanes * line).unwrap_or_default();
         let table = Staged::table(self.table.rows, level);
         for rows in pairs.chunks(lines.idle, lanes) {
             let span = Span::new(&self.table, pairs, &rows);
@@ -230,11 +230,8 @@ impl KeyTerm for RelativeKeys<'_> {
                 Some(queries) => bound.flat_rows(queries, &of_queries, rows.clone(), q, k_dim),
                 None => bound.flat_own(&of_queries, rows.clone(), q, k_dim),
             }
-            let (Some(q), Some(to)) =
-                (Rows::new(&*q, k_dim, rows.len(), k_dim), scores.get_mut(span.at..))
-            else {
-                return;
-            };
+            let q = Rows::inside(&*q, k_dim, rows.len(), k_dim);
+            let to = scores.get_mut(span.at..).unwrap_or(&mut []);
             table.scores(&tile(pairs), &span.rows, Ahead::default(), q, (to, line), stage);
             let (first, last) = span.ends();
             for scores in scores.chunks_exact_mut(line.max(1)) {
@@ -264,8 +261,8 @@ impl ValueTerm for RelativeValues<'_> {
         let (level, v_dim) = (bound.level(), bound.shape.heads.v_dim);
         let lanes = level.lanes().max(1);
         let (line, width) = (line(bound.entry.tile_k(), lanes), v_dim.next_multiple_of(lanes));
-        let Some((weights, rest)) = room.split_at_mut_checked(lanes * line) else { return };
-        let Some((sums, stage)) = rest.split_at_mut_checked(lanes * width) else { return };
+        let (weights, rest) = room.split_at_mut_checked(lanes * line).unwrap_or_default();
+        let (sums, stage) = rest.split_at_mut_checked(lanes * width).unwrap_or_default();
         let table = Staged::table(self.table.rows, level);
         for rows in pairs.chunks(p.idle, lanes) {
             let span = Span::new(&self.table, pairs, &rows);
@@ -274,10 +271,8 @@ impl ValueTerm for RelativeValues<'_> {
             for weights in weights.chunks_exact_mut(line.max(1)) {
                 gather(weights.get_mut(..span.len).unwrap_or(&mut []), first, last);
             }
-            let p = weights
-                .get(span.at..)
-                .and_then(|p| Rows::new(p, line, rows.len(), span.rows.len()));
-            let Some(p) = p else { return };
+            let p = weights.get(span.at..).unwrap_or(&[]);
+            let p = Rows::inside(p, line, rows.len(), span.rows.len());
             let given = Weights { p, bits: None };
             table.sums(
                 &tile(pairs),
@@ -322,5 +317,29 @@ fn gather(line: &mut [f32], first: usize, last: usize) {
     }
     if let Some(([.., to], behind)) = line.split_at_mut_checked(last + 1) {
         *to = behind.iter().fold(*to, |sum, x| sum + x);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{gather, spread};
+
+    #[test]
+    fn what_is_beyond_a_table_is_that_of_its_ends() {
+        let mut line = [0.0, 0.0, 1.0, 2.0, 3.0, 0.0];
+        spread(&mut line, 2, 4);
+        assert_eq!(line, [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]);
+        gather(&mut line, 2, 4);
+        assert_eq!(line[2..5], [3.0, 2.0, 6.0]);
+        // All of it, and lines that end before.
+        let mut line = [1.0, 2.0];
+        spread(&mut line, 0, 1);
+        gather(&mut line, 0, 1);
+        assert_eq!(line, [1.0, 2.0]);
+        for (first, last) in [(2, 2), (3, 7)] {
+            spread(&mut line, first, last);
+            gather(&mut line, first, last);
+            assert_eq!(line, [1.0, 2.0]);
+        }
     }
 }

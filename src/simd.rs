@@ -37,6 +37,8 @@ mod scalar;
 mod scaled;
 mod squares;
 mod steps;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -62,7 +62,7 @@ impl<'a> Sinks<'a> {
         (m, l, o): (&mut [f32], &mut [f32], &mut [f32]),
     ) {
         let mut room = [f32::NEG_INFINITY; MAX_WIDTH];
-        let Some(z) = room.get_mut(..m.len()) else { return };
+        let z = room.get_mut(..m.len()).unwrap_or(&mut []);
         let lanes = z.get_mut(idle..).unwrap_or(&mut []).chunks_mut(spread.max(1));
         for (lanes, (_, h)) in lanes.zip(heads.rows_of(g, rows)) {
             lanes.fill(self.of_head(h).unwrap_or(f32::NEG_INFINITY));

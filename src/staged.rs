@@ -204,9 +204,7 @@ impl<'a> Staged<'a> {
             }
         };
         of_any!(Stored, view.0, (view, moves) => {
-            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
-                return;
-            };
+            let (rows, mover) = (view.rows(tile.b, tile.g), moves.at(self.level));
             let rows = rows.slice(range.clone());
             match (self.copy, mover.pairs()) {
                 (Copied::No | Copied::OfKeys(_) | Copied::Codes(_), _) => {}
@@ -237,10 +235,10 @@ impl<'a> Staged<'a> {
             (Copied::Codes(width), _) => Rows::new(stage, width, range.len(), width),
             (Copied::Woven(width), _) => Rows::new(stage, width, range.len().div_ceil(2), width),
             (Copied::No, Source::Tensor(AnyView(Stored::F32(view, _)))) => {
-                view.rows(tile.b, tile.g).map(|rows| rows.slice(range.clone()))
+                Some(view.rows(tile.b, tile.g).slice(range.clone()))
             }
             (Copied::No, Source::Tensor(AnyView(Stored::Bf16(view, _)))) => {
-                let rows = view.rows(tile.b, tile.g).and_then(Rows::pairs);
+                let rows = view.rows(tile.b, tile.g).pairs();
                 rows.map(|rows| rows.slice(range.clone()))
             }
             (Copied::No, _) => None,
@@ -275,9 +273,7 @@ impl<'a> Staged<'a> {
             }
         };
         of_any!(Stored, view.0, (view, moves) => {
-            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
-                return;
-            };
+            let (rows, mover) = (view.rows(tile.b, tile.g), moves.at(self.level));
             let (rows, lanes) = (rows.slice(range.clone()), self.level.lanes().max(1));
             let deep = queries.width();
             let is_whole = rows.width() == deep;
@@ -287,10 +283,9 @@ impl<'a> Staged<'a> {
             for first in (whole..rows.len()).step_by(lanes) {
                 // Lanes behind the last key give scores that nothing reads.
                 mover.flat(rows.slice(first..first + lanes), 0, 1.0, stage, deep);
-                if let Some(keys) = Rows::new(&*stage, deep, lanes, deep) {
-                    let s = s.get_mut(first..).unwrap_or(&mut []);
-                    f32::MOVES.at(self.level).scores(queries, keys, walk, s, width);
-                }
+                let keys = Rows::inside(&*stage, deep, lanes, deep);
+                let s = s.get_mut(first..).unwrap_or(&mut []);
+                f32::MOVES.at(self.level).scores(queries, keys, walk, s, width);
             }
         });
     }
@@ -322,19 +317,16 @@ impl<'a> Staged<'a> {
             }
         };
         of_any!(Stored, view.0, (view, moves) => {
-            let (Some(rows), mover) = (view.rows(tile.b, tile.g), moves.at(self.level)) else {
-                return;
-            };
+            let (rows, mover) = (view.rows(tile.b, tile.g), moves.at(self.level));
             let (rows, lanes) = (rows.slice(range.clone()), self.level.lanes().max(1));
             let whole = rows.width() / lanes * lanes;
             let walk = &mut ahead.walk(&rows, 0, |way| way.elements(view.strides()));
             mover.sums(weights, rows, walk, to, width);
             if whole < rows.width() {
                 mover.flat(rows.behind(whole), 0, 1.0, stage, lanes);
-                if let Some(values) = Rows::new(&*stage, lanes, rows.len(), lanes) {
-                    let to = to.get_mut(whole..).unwrap_or(&mut []);
-                    f32::MOVES.at(self.level).sums(weights, values, walk, to, width);
-                }
+                let values = Rows::inside(&*stage, lanes, rows.len(), lanes);
+                let to = to.get_mut(whole..).unwrap_or(&mut []);
+                f32::MOVES.at(self.level).sums(weights, values, walk, to, width);
             }
         });
     }
@@ -343,7 +335,7 @@ impl<'a> Staged<'a> {
     fn hint(&self, tile: &QueryTile, key: usize) -> Option<(Hint, usize)> {
         let Source::Tensor(view) = self.source else { return None };
         of_any!(Stored, view.0, (view, _) => {
-            let rows = view.rows(tile.b, tile.g)?;
+            let rows = view.rows(tile.b, tile.g);
             let rows = rows.slice(key..rows.len());
             (rows.len() > 0).then(|| (rows.hint(), size_of_element(&rows)))
         })

@@ -172,8 +172,7 @@ impl<'a> State<'a> {
             let at = (b * q_heads + h) * q_len + i;
             // What has seen nothing holds nothing, whatever its output is.
             let Some(m2) = lse.in_bits(at).filter(|m2| *m2 != f32::NEG_INFINITY) else { continue };
-            let [m, l] = [m, l].map(|x| core::slice::from_mut(x).as_chunks_mut::<1>().0);
-            let (Some(m), Some(l)) = (m.first_mut(), l.first_mut()) else { continue };
+            let [m, l] = [m, l].map(core::array::from_mut);
             let mut mine = Online { m, l, o: singles_mut(channels) };
             mine.merge(Scalar, &[m2], &[1.0], singles(o.row(b, i, h)));
         }
@@ -202,7 +201,7 @@ impl<'a> State<'a> {
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::Length`]; nothing is written then.
-    pub fn finish(&self, o: ViewMut<'_>, mut lse_out: Option<&mut [f32]>) -> Result<(), Error> {
+    pub fn finish(&self, mut o: ViewMut<'_>, mut lse_out: Option<&mut [f32]>) -> Result<(), Error> {
         let [batch, q_len, q_heads, v_dim] = self.dims;
         if o.dims() != self.dims {
             return Err(Error::Shape { tensor: Tensor::O, expected: self.dims, given: o.dims() });
@@ -214,13 +213,11 @@ impl<'a> State<'a> {
         let sums = self.m.iter().zip(self.l.iter());
         let rows = sums.zip(self.o.chunks_exact(v_dim.max(1)));
         for ((b, i, h), ((&m, &l), channels)) in places.zip(rows) {
-            let row = o.data.get_mut(o.strides.offset(b, i, h)..);
-            if let Some(row) = row.and_then(|row| row.get_mut(..v_dim)) {
-                for (to, from) in row.iter_mut().zip(channels) {
-                    *to = *from;
-                }
-                Online { m: &mut [m], l: &mut [l], o: singles_mut(row) }.finish(Scalar);
+            let row = o.row_mut(b, i, h);
+            for (to, from) in row.iter_mut().zip(channels) {
+                *to = *from;
             }
+            Online { m: &mut [m], l: &mut [l], o: singles_mut(row) }.finish(Scalar);
             let at = (b * q_heads + h) * q_len + i;
             if let Some(out) = lse_out.as_deref_mut().and_then(|out| out.get_mut(at)) {
                 *out = lse(m, l);

@@ -193,12 +193,11 @@ impl<'a, T: Copy> View<'a, T> {
         self.data.get(start..).and_then(|row| row.get(..self.dims[3])).unwrap_or(&[])
     }
 
-    /// All tokens of one head; `None` if there is no such sequence or head.
+    /// All tokens of one head; none if there is no such sequence or head.
     #[inline(always)]
-    pub(crate) fn rows(&self, b: usize, h: usize) -> Option<Rows<'a, T>> {
-        let data =
-            if self.dims[1] == 0 { &[] } else { self.data.get(self.strides.offset(b, 0, h)..)? };
-        Rows::new(data, self.strides.token, self.dims[1], self.dims[3])
+    pub(crate) fn rows(&self, b: usize, h: usize) -> Rows<'a, T> {
+        let data = self.data.get(self.strides.offset(b, 0, h)..).unwrap_or(&[]);
+        Rows::inside(data, self.strides.token, self.dims[1], self.dims[3])
     }
 }
 

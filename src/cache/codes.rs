@@ -54,8 +54,9 @@ impl<F: Format> Store<'_, F> {
         let (count, mut room) = (count / lanes * lanes, [0.0; TILE_K]);
         let scales = self.lane_scales(level, (slot, count), read.g, table.unit, &mut room);
         let (row, step) = self.row(slot, read.g);
-        match (scales, self.rows(row, step, count)) {
-            (Some(scales), Some(rows)) if queries.width() == self.dim => {
+        match scales {
+            Some(scales) if queries.width() == self.dim => {
+                let rows = self.rows(row, step, count);
                 let walk = &mut read.ahead.walk(&rows, 0, |way| self.way(step, way));
                 (table.scores)(level, queries, (rows, scales), walk, s, width);
                 count
@@ -80,8 +81,9 @@ impl<F: Format> Store<'_, F> {
         let mut room = [0.0; TILE_K];
         let scales = self.lane_scales(level, (slot, count), read.g, table.unit, &mut room);
         let (row, step) = self.row(slot, read.g);
-        match (scales, self.rows(row, step, count)) {
-            (Some(scales), Some(rows)) if is_whole => {
+        match scales {
+            Some(scales) if is_whole => {
+                let rows = self.rows(row, step, count);
                 let walk = &mut read.ahead.walk(&rows, 0, |way| self.way(step, way));
                 (table.sums)(level, weights, (rows, scales), walk, to, width);
                 count
@@ -133,8 +135,7 @@ impl<F: Format> Store<'_, F> {
     ) {
         let (row, step) = self.row(slot, h);
         let (Some(integers), Some(rounding)) = (F::INTEGERS, self.rounding()) else { return };
-        let Some(rows) = self.rows(row, step, count) else { return };
-        (integers.words)(level, rows, to, width);
+        (integers.words)(level, self.rows(row, step, count), to, width);
         let Parts { words, parts, each } = rounding.parts();
         let mut room = [0.0; TILE_K];
         for n in 0..parts {
@@ -176,7 +177,8 @@ impl<F: Format> Store<'_, F> {
         if F::CHANNELS < BLOCK {
             self.scales_of(level, slot, (h, 0), scales);
         }
-        if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
+        if let Some(integers) = F::INTEGERS {
+            let rows = self.rows(row, step, count);
             let walk = &mut ahead.walk(&rows, 0, |way| self.way(step, way));
             (integers.scores)(level, queries, (rows, scales), walk, s, width);
         }
@@ -194,9 +196,8 @@ impl<F: Format> Store<'_, F> {
         match &self.scales {
             Scales::None => {
                 to.fill(1.0);
-                if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, to.len()))
-                {
-                    (integers.scales)(level, rows, b, to);
+                if let Some(integers) = F::INTEGERS {
+                    (integers.scales)(level, self.rows(row, step, to.len()), b, to);
                 }
             }
             Scales::Given(given) => {
@@ -230,11 +231,39 @@ impl<F: Format> Store<'_, F> {
         (blocks, to): (Range<usize>, [&mut [f32]; ROWS]),
     ) {
         let (row, step) = self.row(slot, h);
-        if let (Some(integers), Some(rows)) = (F::INTEGERS, self.rows(row, step, count)) {
+        if let Some(integers) = F::INTEGERS {
+            let rows = self.rows(row, step, count);
             // Of several calls for a tile each asks for its share of rows.
             let share = count * blocks.start / (self.dim / BLOCK).max(1);
             let walk = &mut ahead.walk(&rows, share, |way| self.way(step, way));
             (integers.weigh)(level, codes, (rows, blocks), walk, to);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cache::read::{Read, Sealed};
+    use crate::decode::products::Weights;
+    use crate::decode::rounding::Rounding;
+    use crate::simd::{Level, Rows};
+    use crate::staged::Ahead;
+    use crate::{CacheShape, Heads, KvCache, Side};
+
+    #[test]
+    fn what_has_no_codes_gives_nothing_in_integers() {
+        let (mut k, mut v) = ([1.0_f32; 64], [1.0_f32; 64]);
+        let shape = CacheShape::new(Heads::new(1, 1, 32), 2);
+        let cache = KvCache::new(shape, &mut k, &mut v).unwrap();
+        assert!([Side::Keys, Side::Values].into_iter().all(|side| cache.rounding(side).is_none()));
+        let read = || Read { b: 0, g: 0, keys: 0..2, ahead: Ahead::default() };
+        let rounding = Rounding { dim: 32, channels: 32, scales: 1, offset: 0 };
+        let (level, x, mut to) = (Level::Scalar, [1.0; 32], [7.0; 64]);
+        cache.words(level, &read(), &mut to, 32);
+        cache.scores(level, read(), (Rows::one(&x), rounding), &mut to, 2);
+        assert_eq!(to, [7.0; 64]);
+        let weights = Weights { p: Rows::one(&x[..2]), bits: None };
+        cache.sums(level, read(), weights, rounding, &mut to, 32);
+        assert_eq!((&to[..32], &to[32..]), (&[0.0; 32][..], &[7.0; 32][..]));
     }
 }

@@ -37,10 +37,9 @@ pub fn hadamard(row: &mut [f32]) {
 #[inline]
 fn butterflies(row: &mut [f32], half: usize) {
     for pairs in row.chunks_mut(2 * half) {
-        if let Some((low, high)) = pairs.split_at_mut_checked(half) {
-            for (a, b) in low.iter_mut().zip(high) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
+        let (low, high) = pairs.split_at_mut_checked(half).unwrap_or_default();
+        for (a, b) in low.iter_mut().zip(high) {
+            (*a, *b) = (*a + *b, *a - *b);
         }
     }
 }

@@ -199,11 +199,10 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
             self.own_tail(pages, index);
         }
         self.take(pages.table.iter_mut().take(after).skip(before));
-        for i in 0..n {
-            if let (Some(slot), _) = run_at(&self.shape, pages, pages.len + i) {
-                self.k.write(slot, &keys, i);
-                self.v.write(slot, &values, i);
-            }
+        let slot_of = |i| run_at(&self.shape, pages, pages.len + i).0.map(|slot| (i, slot));
+        for (i, slot) in (0..n).filter_map(slot_of) {
+            self.k.write(slot, &keys, i);
+            self.v.write(slot, &values, i);
         }
         pages.len = len;
         Ok(())
@@ -220,18 +219,17 @@ impl<'a, K: Format, V: Format> PagedCache<'a, K, V> {
 
     /// Gives a sequence a last block of its own: a copy, unless its tokens are gone.
     fn own_tail(&mut self, pages: &mut Pages<'_>, index: usize) {
-        let mut own = NONE;
+        let (mut own, mut nowhere) = (NONE, NONE);
         self.take(core::iter::once(&mut own));
         let tokens = pages.len % self.shape.block_len.max(1);
-        if let Some(slot) = pages.table.get_mut(index) {
-            if *slot != NONE {
-                let (from, to) = (*slot as usize, own as usize);
-                self.k.copy_block(from, to, tokens);
-                self.v.copy_block(from, to, tokens);
-                self.drop(*slot);
-            }
-            *slot = own;
+        let slot = pages.table.get_mut(index).unwrap_or(&mut nowhere);
+        if *slot != NONE {
+            let (from, to) = (*slot as usize, own as usize);
+            self.k.copy_block(from, to, tokens);
+            self.v.copy_block(from, to, tokens);
+            self.drop(*slot);
         }
+        *slot = own;
     }
 
     /// Fills slots of a table with the first free blocks; there are as many.

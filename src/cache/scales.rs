@@ -88,10 +88,9 @@ impl Given<'_> {
 
 /// Writes an element, if it is there.
 #[inline]
-pub(super) fn set<T>(list: &mut [T], at: usize, x: T) {
-    if let Some(slot) = list.get_mut(at) {
-        *slot = x;
-    }
+pub(super) fn set<T: Copy>(list: &mut [T], at: usize, x: T) {
+    let mut nowhere = x;
+    *list.get_mut(at).unwrap_or(&mut nowhere) = x;
 }
 
 /// Where the numbers of head `h` are in a list of so many.

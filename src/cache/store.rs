@@ -181,11 +181,14 @@ impl<'a, F: Format> Store<'a, F> {
                 _ => self.encode(slot, h, x),
             }
         });
-        if let Scales::Groups(groups) = &mut self.scales
+        // Out of the store while its rows are written.
+        let mut scales = core::mem::take(&mut self.scales);
+        if let Scales::Groups(groups) = &mut scales
             && let Some(tokens) = groups.completed(slot)
         {
-            self.encode_group(&tokens);
+            self.encode_group(groups, &tokens);
         }
+        self.scales = scales;
     }
 
     /// Rounds a head of the token in a slot.
@@ -199,16 +202,13 @@ impl<'a, F: Format> Store<'a, F> {
     }
 
     /// Rounds the tokens of a group, in a cache of one block: a token's slot is its index.
-    fn encode_group(&mut self, tokens: &Range<usize>) {
+    fn encode_group(&mut self, groups: &mut Groups<'_>, tokens: &Range<usize>) {
         let sizes @ [_, heads, dim] = self.sizes();
         let (units, mut x) = (self.units(), [0.0; Heads::MAX_DIM]);
         for h in 0..heads {
-            if let Scales::Groups(groups) = &mut self.scales {
-                groups.choose(tokens, h, sizes, F::MOST.unwrap_or(1.0));
-            }
+            groups.choose(tokens, h, sizes, F::MOST.unwrap_or(1.0));
             for token in tokens.clone() {
                 let (row, _) = self.row(token, h);
-                let Scales::Groups(groups) = &self.scales else { return };
                 let zeros = groups.divided(token, h, sizes, &mut x);
                 let to = self.memory.get_mut(row * units..).and_then(|to| to.get_mut(..units));
                 let (to, x) = (to.unwrap_or(&mut []), x.get(..dim).unwrap_or(&[]));
@@ -254,11 +254,10 @@ impl<'a, F: Format> Store<'a, F> {
         width: usize,
     ) {
         let (row, step) = self.row(slot, h);
-        if let Some(rows) = self.rows(row, step, count) {
-            let walk = &mut ahead.walk(&rows, 0, |way| self.way(step, way));
-            let affine = self.affine((slot, row), step, count, h);
-            widen(level, rows, affine, walk, to, width);
-        }
+        let rows = self.rows(row, step, count);
+        let walk = &mut ahead.walk(&rows, 0, |way| self.way(step, way));
+        let affine = self.affine((slot, row), step, count, h);
+        widen(level, rows, affine, walk, to, width);
     }
 
     /// A way in elements. A hint: it may wrap, and blocks need not lie behind each other.
@@ -272,10 +271,11 @@ impl<'a, F: Format> Store<'a, F> {
     }
 
     /// So many rows.
-    pub(super) fn rows(&self, row: usize, step: usize, count: usize) -> Option<Rows<'_, F>> {
+    pub(super) fn rows(&self, row: usize, step: usize, count: usize) -> Rows<'_, F> {
         let units = self.units();
-        let rows = Rows::new(self.memory.get(row * units..)?, step * units, count, units);
-        debug_assert!(rows.is_some(), "slots are those of the shape");
+        let memory = self.memory.get(row * units..).unwrap_or(&[]);
+        let rows = Rows::inside(memory, step * units, count, units);
+        debug_assert!(rows.len() == count, "slots are those of the shape");
         rows
     }
 
@@ -338,8 +338,6 @@ fn repeated<'a>(scales: &'a [f32], zeros: &'a [i8], count: usize) -> Option<Affi
 /// Copies some elements to another place; nothing beyond the end.
 fn copy_within<T: Copy>(memory: &mut [T], from: Range<usize>, to: usize) {
     for (from, to) in from.zip(to..) {
-        if let Some(x) = memory.get(from).copied() {
-            set(memory, to, x);
-        }
+        memory.get(from).copied().into_iter().for_each(|x| set(memory, to, x));
     }
 }

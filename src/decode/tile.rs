@@ -29,10 +29,9 @@ pub(super) fn absorb<S: Simd, C: Changing>(
         let (rows, widths) = (tile.rows.clone(), [key_width, v_width]);
         At { rows, keys: range, widths, along: Lanes::Keys, idle: 0 }
     };
-    if let Some(queries) = Rows::new(&*work.q, sizes.k_dim, rows, sizes.k_dim) {
-        let (s, stage) = (simd.floats_of(work.s), simd.floats_of(work.stage));
-        job.k.scores(tile, range, ahead, queries, (s, key_width), stage);
-    }
+    let queries = Rows::inside(&*work.q, sizes.k_dim, rows, sizes.k_dim);
+    let (s, stage) = (simd.floats_of(work.s), simd.floats_of(work.stage));
+    job.k.scores(tile, range, ahead, queries, (s, key_width), stage);
     if C::MAY && job.changes_scores() {
         let s = simd.floats_of(work.s).get_mut(..rows * key_width).unwrap_or(&mut []);
         job.change_scores(visible, tile, at(), s, work.room);
@@ -41,13 +40,12 @@ pub(super) fn absorb<S: Simd, C: Changing>(
         weigh(simd, work, row, range.len(), keys.bits);
     }
     let p = &*simd.floats_of(work.s);
-    if let Some(p) = Rows::new(p, key_width, rows, range.len()) {
-        sum_weights(simd, work.states, p);
-        let (stage, sums) = (simd.floats_of(work.stage), simd.floats_of(work.sums));
-        let bits = keys.bits.filter(|_| !planted!("zero_times_nan"));
-        let weights = Weights { p, bits };
-        job.v.sums(tile, range, ahead, weights, (sums, v_width), stage);
-    }
+    let p = Rows::inside(p, key_width, rows, range.len());
+    sum_weights(simd, work.states, p);
+    let (stage, sums) = (simd.floats_of(work.stage), simd.floats_of(work.sums));
+    let bits = keys.bits.filter(|_| !planted!("zero_times_nan"));
+    let weights = Weights { p, bits };
+    job.v.sums(tile, range, ahead, weights, (sums, v_width), stage);
     let sums = work.sums.chunks_exact(sizes.v_vectors);
     let rows = work.o.chunks_exact_mut(sizes.v_vectors).zip(sums);
     for ((o, sums), [.., correction]) in rows.zip(work.states.iter()) {

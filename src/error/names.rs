@@ -129,6 +129,8 @@ pub enum List {
     KeyEnds,
     /// Where block rows end among the columns.
     BlockRows,
+    /// Query heads that have block rows of their own.
+    BlockHeads,
     /// Block columns.
     BlockColumns,
     /// Random blocks.
@@ -170,6 +172,7 @@ impl fmt::Display for List {
             List::QueryEnds => "the list of documents' ends among queries",
             List::KeyEnds => "the list of documents' ends among keys",
             List::BlockRows => "the list of block rows",
+            List::BlockHeads => "the list of heads with block rows",
             List::BlockColumns => "the list of block columns",
             List::RandomBlocks => "the list of random blocks",
             List::TableQueries => "a table's column of queries",

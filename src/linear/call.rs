@@ -102,8 +102,8 @@ impl Work<'_, '_> {
         for first in (0..len).step_by(self.room.tokens.max(1)) {
             let tokens = first..len.min(first + self.room.tokens);
             self.queries(cuts.asks, &tokens);
-            if self.inputs.kv.is_some() {
-                self.keys(cuts, &tokens);
+            if let Some(kv) = &self.inputs.kv {
+                self.keys(cuts, kv, &tokens);
             }
             if let Some(normaliser) = &mut normaliser {
                 self.divisors(&mut head, cuts, &tokens, normaliser, conditioning);
@@ -133,10 +133,9 @@ impl Work<'_, '_> {
         width: usize,
     ) {
         of_any!(Stored, view.0, (view, moves) => {
-            if let Some(rows) = view.rows(self.b, h) {
-                let ahead = (self.room.tokens * view.strides().token).cast_signed();
-                moves.of(self.plan.level).flat(rows.slice(tokens.clone()), ahead, scale, to, width);
-            }
+            let rows = view.rows(self.b, h).slice(tokens.clone());
+            let ahead = (self.room.tokens * view.strides().token).cast_signed();
+            moves.of(self.plan.level).flat(rows, ahead, scale, to, width);
         });
     }
 
@@ -188,10 +187,9 @@ impl Work<'_, '_> {
 
     /// All that is learnt of some tokens.
     #[inline(never)]
-    fn keys(&self, cuts: &mut Cuts<'_>, tokens: &Range<usize>) {
+    fn keys(&self, cuts: &mut Cuts<'_>, [k, v]: &[AnyView<'_>; 2], tokens: &Range<usize>) {
         let heads = self.plan.shape.heads;
         let (deep, width, states) = (self.room.deep, self.room.width, heads.states());
-        let Some([k, v]) = &self.inputs.kv else { return };
         // Keys and values are the last parts: the first are what the rule finds.
         let (key_part, value_part) = (self.room.tokens * deep, self.room.tokens * width);
         let keys = cuts.keys.len().saturating_sub(key_part);
@@ -274,9 +272,7 @@ impl Work<'_, '_> {
                 let divisor = normaliser.divisor(query);
                 head.write_condition(token, n, divisor.condition);
                 conditioning.note([self.b, token, heads.output_of(self.s, n)], &divisor);
-                if let Some(to) = cuts.divisors.get_mut(n * room + i) {
-                    *to = divisor.value;
-                }
+                *cuts.divisors.get_mut(n * room + i).unwrap_or(&mut 0.0) = divisor.value;
             }
         }
     }

@@ -181,3 +181,53 @@ pub(super) fn times<S: Simd>(simd: S, row: &mut [f32], by: &[f32]) {
         simd.store(simd.mul(simd.load(x), simd.load(by)), x);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK, Chunk};
+    use crate::elem::Sealed;
+    use crate::linear::{Family, Rule};
+    use crate::simd::Level;
+    use std::vec;
+
+    /// Whether a chunk is exact whose slices are so long: keys, panels, values, decay, left.
+    fn is_exact(len: usize, [keys, panels, values, decay, left]: [usize; 5]) -> bool {
+        let mut floats = [keys, panels, values, decay, left].map(|len| vec![0.0; len]);
+        let [keys, panels, values, decay, left] = floats.each_mut().map(|floats| &mut floats[..]);
+        let chunk = Chunk {
+            family: Family::LINEAR,
+            len,
+            room: CHUNK,
+            learns: true,
+            dims: [3, 5],
+            moves: f32::MOVES.at(Level::Scalar),
+            deep: 16,
+            width: 64,
+            asks: &mut [],
+            keys,
+            decay,
+            beta: &[],
+            own: &[],
+            values,
+            out: &mut [],
+            panels,
+            scores: &mut [],
+            tail: &mut [],
+            left,
+            state: &mut [],
+            stride: 5,
+        };
+        chunk.is_exact(Rule::Add)
+    }
+
+    #[test]
+    fn a_chunk_has_slices_as_long_as_its_dimensions_say() {
+        let exact = [CHUNK * 16, CHUNK * 16, CHUNK * 64, CHUNK * 16, 16];
+        assert!(is_exact(CHUNK, exact) && is_exact(0, exact) && !is_exact(CHUNK + 1, exact));
+        for n in 0..5 {
+            let mut shorter = exact;
+            shorter[n] -= 1;
+            assert!(!is_exact(CHUNK, shorter), "{n}");
+        }
+    }
+}

@@ -88,9 +88,6 @@ impl<'a> LinearInputs<'a> {
     /// Whether there is all that the family needs, and no more, in the shape that the plan says.
     pub(crate) fn check(&self, shape: &LinearShape, family: Family) -> Result<(), Error> {
         let learns = self.kv.is_some();
-        if self.q.is_none() && !learns {
-            return Err(Error::Missing { tensor: Tensor::Q });
-        }
         let [k, v] = pair(self.kv);
         let [a, b] = pair(self.low_rank);
         let Family { gate, rule } = family;

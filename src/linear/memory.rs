@@ -170,9 +170,8 @@ impl<'a, T: Copy> Snapshots<'a, T> {
     pub fn push(&mut self, state: &[T]) -> Result<(), Error> {
         check_len(Tensor::State, self.len, state.len())?;
         let (capacity, slot) = (self.capacity(), self.next);
-        if let Some(to) = self.storage.chunks_exact_mut(self.len.max(1)).nth(slot) {
-            copy(state, to);
-        }
+        let to = self.storage.chunks_exact_mut(self.len.max(1)).nth(slot);
+        copy(state, to.unwrap_or(&mut []));
         self.next = if slot + 1 < capacity { slot + 1 } else { 0 };
         self.held = capacity.min(self.held + 1);
         Ok(())
@@ -189,9 +188,7 @@ impl<'a, T: Copy> Snapshots<'a, T> {
         }
         let capacity = self.capacity();
         let slot = if self.next >= back { self.next - back } else { self.next + capacity - back };
-        if let Some(from) = self.storage.chunks_exact(self.len.max(1)).nth(slot) {
-            copy(from, state);
-        }
+        copy(self.storage.chunks_exact(self.len.max(1)).nth(slot).unwrap_or(&[]), state);
         (self.next, self.held) = (slot, self.held - back);
         Ok(())
     }

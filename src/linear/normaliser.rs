@@ -112,3 +112,23 @@ pub(crate) fn divide(row: &mut [f32], divisor: f32) {
     }
     row.iter_mut().for_each(|x| *x /= divisor);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Normaliser;
+
+    #[test]
+    fn nothing_is_known_of_a_sum_of_as_many_tokens_as_there_are_significands() {
+        for (tokens, is_certified) in [(0.0, true), (1e6, true), (16_777_300.0, false)] {
+            let mut floats = [1.0, 2.0, 1.0, 2.0, tokens];
+            let normaliser = Normaliser::new(&mut floats, 2, 0.0).unwrap();
+            let divisor = normaliser.divisor(&[3.0, 1.0]);
+            assert_eq!((divisor.value, divisor.condition), (5.0, 1.0));
+            assert_eq!(divisor.is_certified, is_certified, "{tokens}");
+        }
+        // Sums that cancel: of those less is known.
+        let mut floats = [1.0, -1.0, 1e6, 1e6, 9.0];
+        let divisor = Normaliser::new(&mut floats, 2, 0.0).unwrap().divisor(&[1.0, 0.5]);
+        assert_eq!((divisor.condition, divisor.is_certified), (3e6, false));
+    }
+}

@@ -32,9 +32,7 @@ pub(super) fn all<S: Simd, F: Known, const R: usize>(simd: S, family: F, chunk: 
             chunk.scores.chunks_exact_mut(CHUNK * CHUNK).zip(chunk.own.chunks_exact(CHUNK));
         for (scores, own) in of_heads {
             for (i, own) in own.iter().enumerate() {
-                if let Some(to) = scores.get_mut(i * CHUNK + i) {
-                    *to = *own;
-                }
+                *scores.get_mut(i * CHUNK + i).unwrap_or(&mut 0.0) = *own;
             }
         }
     }
@@ -73,9 +71,7 @@ fn by_token<S: Simd, const R: usize>(simd: S, rule: Rule, chunk: &mut Chunk<'_>,
             for left in left.chunks_exact_mut(S::LANES) {
                 simd.store(simd.mul(simd.load(left), decay), left);
             }
-            if let Some(own) = left.get_mut(i) {
-                *own = 1.0;
-            }
+            *left.get_mut(i).unwrap_or(&mut 0.0) = 1.0;
             if !is_before {
                 times_each(simd, row, &left);
             }

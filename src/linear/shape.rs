@@ -112,8 +112,8 @@ impl LinearHeads {
 /// `many / few`, at least 1.
 const fn ratio(many: usize, few: usize) -> usize {
     match many.checked_div(few) {
-        Some(ratio) if ratio > 0 => ratio,
-        _ => 1,
+        Some(0) | None => 1,
+        Some(ratio) => ratio,
     }
 }
 

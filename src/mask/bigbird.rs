@@ -31,16 +31,21 @@ impl BigBird {
     ///
     /// # Errors
     /// [`Error::ZeroBlock`] for no heads or no blocks; [`Error::ListLength`] if there are not as many blocks beside
-    /// the first, the last and the neighbours.
+    /// the first, the last and the neighbours, and for more columns than a `u32` counts.
     pub const fn new(heads: usize, blocks: usize, random: usize) -> Result<Self, Error> {
-        if heads == 0 || blocks == 0 || blocks > u32::MAX as usize / 16 {
+        if heads == 0 || blocks == 0 {
             return Err(Error::ZeroBlock { list: List::BlockRows });
         }
         let given = blocks.saturating_sub(5);
         if random > given {
             return Err(Error::ListLength { list: List::RandomBlocks, needed: random, given });
         }
-        Ok(BigBird { heads, blocks, random })
+        let bird = BigBird { heads, blocks, random };
+        let (needed, given) = (bird.columns_len(), u32::MAX as usize);
+        if needed >= given {
+            return Err(Error::ListLength { list: List::BlockColumns, needed, given });
+        }
+        Ok(bird)
     }
 
     /// Block rows that have random blocks.
@@ -63,7 +68,8 @@ impl BigBird {
     /// The most block columns that [`BigBird::build`] writes.
     #[must_use]
     pub const fn columns_len(&self) -> usize {
-        self.heads * (2 * self.blocks + self.inner() * (5 + self.random))
+        let of_inner = self.inner().saturating_mul(self.random.saturating_add(5));
+        self.blocks.saturating_mul(2).saturating_add(of_inner).saturating_mul(self.heads)
     }
 
     /// Draws random blocks, the same for the same seed, none of them among what a block sees anyway.
@@ -76,16 +82,14 @@ impl BigBird {
         for (number, drawn) in random.chunks_exact_mut(self.random.max(1)).enumerate() {
             let row = number % inner + 1;
             for at in 0..drawn.len() {
-                loop {
+                let before = drawn.get(..at).unwrap_or(&[]);
+                let block = loop {
                     let block = 1 + below(&mut state, inner);
-                    let before = drawn.get(..at).unwrap_or(&[]);
                     if block.abs_diff(row) > 1 && !before.contains(&(block as u32)) {
-                        if let Some(slot) = drawn.get_mut(at) {
-                            *slot = block as u32;
-                        }
-                        break;
+                        break block as u32;
                     }
-                }
+                };
+                put(drawn, at, block);
             }
         }
         Ok(())
@@ -114,24 +118,20 @@ impl BigBird {
             return Err(Error::Entry { list: List::RandomBlocks, index, value, limit });
         }
         let mut lists = random.chunks_exact(self.random.max(1));
-        let (mut end, mut ends) = (0, rows.iter_mut());
-        if let Some(first) = ends.next() {
-            *first = 0;
-        }
-        for (row, row_end) in (0..blocks).cycle().zip(ends) {
+        put(rows, 0, 0);
+        let mut end = 0;
+        for (row, row_end) in (0..blocks).cycle().zip(rows.iter_mut().skip(1)) {
             let is_inner = row > 0 && row + 1 < blocks;
             let list = if is_inner && self.random > 0 { lists.next().unwrap_or(&[]) } else { &[] };
-            let mut put = |column: u32| {
-                if let Some(slot) = columns.get_mut(end) {
-                    *slot = column;
-                    end += 1;
-                }
+            let mut see = |column: u32| {
+                put(columns, end, column);
+                end += 1;
             };
             if is_inner {
-                [0, row - 1, row, row + 1, blocks - 1].into_iter().for_each(&mut put);
-                list.iter().copied().for_each(&mut put);
+                [0, row - 1, row, row + 1, blocks - 1].into_iter().for_each(&mut see);
+                list.iter().copied().for_each(&mut see);
             } else {
-                (0..blocks).for_each(&mut put);
+                (0..blocks).for_each(&mut see);
             }
             *row_end = end as u32;
         }
@@ -149,19 +149,22 @@ fn tidy(rows: &mut [u32], columns: &mut [u32]) -> usize {
         columns.get_mut(start..row_end).unwrap_or(&mut []).sort_unstable();
         let mut last = None;
         for at in start..row_end {
-            let Some(&column) = columns.get(at) else { break };
-            if last != Some(column)
-                && let Some(slot) = columns.get_mut(kept)
-            {
-                *slot = column;
+            let column = columns.get(at).copied();
+            if last != column {
+                put(columns, kept, column.unwrap_or(0));
                 kept += 1;
             }
-            last = Some(column);
+            last = column;
         }
         start = row_end;
         *end = kept as u32;
     }
     kept
+}
+
+/// Writes an element, which is there.
+fn put(list: &mut [u32], at: usize, x: u32) {
+    *list.get_mut(at).unwrap_or(&mut 0) = x;
 }
 
 const fn check_len(list: List, needed: usize, given: usize) -> Result<(), Error> {

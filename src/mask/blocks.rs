@@ -157,8 +157,12 @@ impl Pattern for BlockSparse<'_> {
     fn check(&self, shape: &Shape) -> Result<(), Error> {
         let [q_size, size] = self.block.map(|size| size.max(1));
         let heads = if self.heads > 1 { shape.heads.q } else { 1 };
+        if self.heads != heads {
+            let (list, given) = (List::BlockHeads, self.heads);
+            return Err(Error::ListLength { list, needed: heads, given });
+        }
         let needed = shape.q_len.div_ceil(q_size).saturating_mul(heads).saturating_add(1);
-        if self.rows.len() != needed || self.heads != heads {
+        if self.rows.len() != needed {
             let given = self.rows.len();
             return Err(Error::ListLength { list: List::BlockRows, needed, given });
         }

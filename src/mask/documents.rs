@@ -127,7 +127,7 @@ impl Pattern for Documents<'_> {
                 let start = own.start.saturating_sub(document.keys.start);
                 let (own, mut inner) =
                     (start..start + own.len(), [u64::MAX; super::pattern::CHUNK]);
-                let Some(inner) = inner.get_mut(..own.len()) else { continue };
+                let inner = inner.get_mut(..own.len()).unwrap_or(&mut []);
                 if own.is_empty() {
                     continue;
                 }
@@ -146,9 +146,9 @@ impl Pattern for Documents<'_> {
             (List::KeyEnds, self.keys, shape.kv_len),
         ];
         for (list, ends, limit) in lists {
-            if let Some(&value) = ends.last()
-                && value as usize != limit
-            {
+            // Neither list is empty.
+            let value = ends.last().copied().unwrap_or(0);
+            if value as usize != limit {
                 let index = ends.len() - 1;
                 return Err(Error::Entry { list, index, value, limit: limit + 1 });
             }

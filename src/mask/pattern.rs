@@ -223,8 +223,8 @@ impl<A: Pattern, B: Pattern> Pattern for Or<A, B> {
     ) {
         for (keys, seen) in chunks(keys, seen) {
             let mut room = [0; CHUNK];
-            let Some(others) = room.get_mut(..seen.len()) else { continue };
-            others.copy_from_slice(seen);
+            room.iter_mut().zip(&*seen).for_each(|(other, seen)| *other = *seen);
+            let others = room.get_mut(..seen.len()).unwrap_or(&mut []);
             self.0.restrict(place, queries, &keys, seen);
             self.1.restrict(place, queries, &keys, others);
             seen.iter_mut().zip(others).for_each(|(seen, other)| *seen |= *other);

@@ -1,10 +1,11 @@
 //! Patterns and their compositions against their definitions, pair by pair.
 
 use super::{
-    BlockSparse, Chunks, Coverage, Dilation, Documents, Globals, Mask, Offset, Pattern, Place,
-    Predicate, Prefix, Table, Window,
+    BlockSparse, Chunks, Coverage, Dilation, Documents, Globals, Mask, Offset, Only, Pattern,
+    Place, Predicate, Prefix, Table, Window,
 };
 use std::boxed::Box;
+use std::format;
 use std::vec::Vec;
 
 const Q_LEN: usize = 9;
@@ -155,4 +156,71 @@ fn compositions_are_what_their_definitions_say() {
         let sees = |i, j| ((a.sees)(i, j) || (b.sees)(i, j)) && ((c.sees)(i, j) || (a.sees)(i, j));
         check(&known("deep", &deep, sees), place);
     });
+}
+
+#[test]
+fn nobody_sees_what_lies_beyond_the_last_key() {
+    for_each(|all, place| {
+        for Known { name, pattern, .. } in all {
+            for key in [KV_LEN, KV_LEN + 1, 1000] {
+                assert_eq!(pattern.next(place, &(0..Q_LEN), key), None, "{name} {key}");
+            }
+        }
+    });
+    // A mask knows how many keys there are, a table how many queries too.
+    let cells = [true; Q_LEN * KV_LEN];
+    let (causal, table) = (Mask::causal(Offset::at(99)), Table::bools(&cells, Q_LEN, KV_LEN));
+    for (pattern, last) in [(&causal as &dyn Pattern, 0b11), (&table, 0b01)] {
+        let mut seen = [u64::MAX; 3];
+        let keys = KV_LEN - 1..KV_LEN + 2;
+        pattern.restrict(&place(0), &(Q_LEN - 1..Q_LEN + 1), &keys, &mut seen);
+        assert_eq!(seen.map(|seen| seen & 0b11), [last, 0, 0]);
+    }
+}
+
+#[test]
+fn a_head_without_block_rows_sees_nothing() {
+    let blocks = BlockSparse::for_heads(2, [9, 14], &[0, 1, 2], &[0, 0]).unwrap();
+    for (head, coverage) in [(0, Coverage::All), (1, Coverage::All), (2, Coverage::None)] {
+        let place = Place { head, ..place(0) };
+        assert_eq!(blocks.coverage(&place, &(0..Q_LEN), &(0..KV_LEN)), coverage, "{head}");
+        let first = (coverage == Coverage::All).then_some(3);
+        assert_eq!(blocks.next(&place, &(0..Q_LEN), 3), first, "{head}");
+    }
+}
+
+#[test]
+fn chunks_and_steps_may_be_as_large_as_can_be() {
+    for size in [usize::MAX, usize::MAX / 2, usize::MAX / 2 - 1] {
+        let (chunks, dilation) = (Chunks::new(size).unwrap(), Dilation::new(size).unwrap());
+        for offset in [-4, 0, 3] {
+            let p = move |i: usize| i as i64 + offset;
+            check(&known("chunks", &chunks, |i, _| p(i) >= 0), &place(offset));
+            check(&known("dilation", &dilation, |i, j| p(i) == j as i64), &place(offset));
+        }
+    }
+}
+
+#[test]
+fn a_composition_differs_by_head_and_needs_positions_if_either_part_does() {
+    let heads = BlockSparse::for_heads(2, [9, 14], &[0, 1, 2], &[0, 0]).unwrap();
+    let (globals, prefix) = (Globals::new(&[0, 1, 5]).unwrap(), Prefix(3));
+    let said = |pattern: &dyn Pattern| {
+        (pattern.differs_by_head(), pattern.needs_positions(), pattern.lead())
+    };
+    for (pattern, expected) in [
+        (&prefix.and(prefix) as &dyn Pattern, (false, false, 0)),
+        (&prefix.or(prefix), (false, false, 0)),
+        (&prefix.and(heads), (true, false, 0)),
+        (&heads.and(prefix), (true, false, 0)),
+        (&prefix.or(heads), (true, false, 0)),
+        (&heads.or(prefix), (true, false, 0)),
+        (&globals.and(prefix), (false, true, 2)),
+        (&prefix.and(globals), (false, true, 2)),
+        (&globals.or(heads), (true, true, 2)),
+        (&heads.or(&globals), (true, true, 2)),
+    ] {
+        assert_eq!(said(pattern), expected);
+    }
+    assert_eq!(format!("{:?}, {:?}", Only(Some(&prefix)), Only(None)), "a pattern, no pattern");
 }

@@ -236,10 +236,8 @@ impl Pattern for Dilation {
 
 /// Whether a list ascends, strictly if `strict`.
 pub(crate) fn ascending(list: List, values: &[u32], strict: bool) -> Result<(), Error> {
-    for (index, pair) in values.windows(2).enumerate() {
-        if let [before, value] = *pair
-            && (value < before || strict && value == before)
-        {
+    for (index, &[before, value]) in values.array_windows().enumerate() {
+        if value < before || strict && value == before {
             return Err(Error::Order { list, index: index + 1, before, value });
         }
     }

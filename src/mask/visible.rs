@@ -112,7 +112,7 @@ impl<'m> Visible<'m> {
         for (keys, bits) in chunks(keys, bits) {
             for (head, place) in self.places(pattern).enumerate() {
                 let mut room = [u64::MAX; pattern::CHUNK];
-                let Some(seen) = room.get_mut(..bits.len()) else { continue };
+                let seen = room.get_mut(..bits.len()).unwrap_or(&mut []);
                 pattern.restrict(&place, &queries, &keys, seen);
                 for (bits, seen) in bits.iter_mut().zip(seen) {
                     *bits &= rows_of(*seen, rows, group, differs.then_some(head));

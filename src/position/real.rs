@@ -369,4 +369,18 @@ mod tests {
         assert_eq!(of(2.0_f64.powi(100)), 0);
         assert_eq!(Real::ONE.mul(Real::TURN_OF_RADIAN).turns(), 0x28be_60db_9391_054a);
     }
+
+    #[test]
+    fn zero_and_what_is_too_small_are_zero() {
+        let one = Real::ONE;
+        for product in [one.mul(Real::ZERO), Real::ZERO.mul(one), one.div(Real::ZERO)] {
+            assert!(product.is_zero());
+        }
+        assert!(Real::ZERO.div(one).is_zero() && Real::ZERO.is_below(one));
+        assert!(!one.is_below(Real::ZERO) && !Real::ZERO.is_below(Real::ZERO));
+        let of = |x: f64| Log::integer(1).of(Real::new(x).unwrap()).0;
+        assert!(of(2.0_f64.powi(-99)) > 0);
+        assert_eq!(of(2.0_f64.powi(-(FRACTION as i32) - 1)), 0);
+        assert_eq!(of(2.0_f64.powi(11)), Log::integer(1 << 11).0);
+    }
 }

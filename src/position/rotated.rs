@@ -55,9 +55,7 @@ impl<T: Elem> Sealed for ViewMut<'_, T> {
         self.dims
     }
     fn turn(&mut self, token: &Token<'_>) {
-        if let Some(turning) = turning(self, token.at, Own, token) {
-            T::ROPES.turn(token, turning);
-        }
+        T::ROPES.turn(token, turning(self, token.at, Own, token));
     }
 }
 
@@ -144,9 +142,7 @@ impl<T: Elem, U: Elem> Sealed for Onto<'_, T, U> {
             Slots::Of(slots) => slots.get(b).map_or(0, |slot| *slot as usize),
         };
         let from = Other { data: self.from.from(b, i), stride: self.from.strides().head };
-        if let Some(turning) = turning(&mut self.to, [b, slot + i], from, token) {
-            OntoTable::turn(token, turning);
-        }
+        OntoTable::turn(token, turning(&mut self.to, [b, slot + i], from, token));
     }
 }
 
@@ -156,9 +152,9 @@ fn turning<'a, U: Copy, F>(
     [b, i]: [usize; 2],
     from: F,
     token: &'a Token<'_>,
-) -> Option<Turning<'a, U, F>> {
+) -> Turning<'a, U, F> {
     let ([_, _, heads, width], stride) = (to.dims, to.strides.head);
-    let to = to.data.get_mut(to.strides.offset(b, i, 0)..)?;
+    let to = to.data.get_mut(to.strides.offset(b, i, 0)..).unwrap_or(&mut []);
     let Token { first, cos, sin, .. } = *token;
-    Some(Turning { to, stride, heads, width, from, first, cos, sin })
+    Turning { to, stride, heads, width, from, first, cos, sin }
 }

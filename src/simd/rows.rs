@@ -30,6 +30,12 @@ impl<'a, T: Copy> Rows<'a, T> {
         fits.then_some(Rows { data, stride, len, width })
     }
 
+    /// The same where they are known to fit; no rows if they do not.
+    pub(crate) fn inside(data: &'a [T], stride: usize, len: usize, width: usize) -> Self {
+        let none = Rows { data: &[], stride: 0, len: 0, width: 0 };
+        Rows::new(data, stride, len, width).unwrap_or(none)
+    }
+
     /// Elements from one row to the next.
     #[inline(always)]
     pub(crate) fn stride(&self) -> usize {

@@ -46,9 +46,7 @@ impl Staged<'_> {
                 for (key, to) in range.clone().step_by(2).zip(stage.chunks_mut(width.max(1))) {
                     let count = (range.end - key).min(2);
                     widen(key..key + count, &mut rows, width);
-                    if let Some(rows) = Rows::new(&rows, width, count, width) {
-                        pairs.weave(rows, to, width);
-                    }
+                    pairs.weave(Rows::inside(&rows, width, count, width), to, width);
                 }
             }
             (Copied::Rows(width) | Copied::Pairs(width) | Copied::Woven(width), _) => {
@@ -87,9 +85,8 @@ impl Staged<'_> {
             read.keys.end = read.keys.end.min(read.keys.start + lanes);
             cache.widen(side, self.level, read, stage, deep);
             // Lanes behind the last key give scores that nothing reads.
-            if let Some(keys) = Rows::new(&*stage, deep, lanes, deep) {
-                mover.scores(queries, keys, &mut keys.walk(0), s, width);
-            }
+            let keys = Rows::inside(&*stage, deep, lanes, deep);
+            mover.scores(queries, keys, &mut keys.walk(0), s, width);
             first += lanes;
         }
     }
@@ -124,9 +121,8 @@ impl Staged<'_> {
             let within = first..range.len().min(first + lanes);
             read.keys.end = read.keys.start + within.len();
             cache.widen(side, self.level, read, stage, width);
-            if let Some(values) = Rows::new(&*stage, width, within.len(), width) {
-                mover.sums(weights.of(&within), values, &mut values.walk(0), to, width);
-            }
+            let values = Rows::inside(&*stage, width, within.len(), width);
+            mover.sums(weights.of(&within), values, &mut values.walk(0), to, width);
             first = within.end;
         }
     }

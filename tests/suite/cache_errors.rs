@@ -1,8 +1,9 @@
 //! What caches refuse, leaving everything as it was; and what is not finite, which they do not lose.
 
 use flashlet::{
-    Attention, CacheShape, E4m3, E5m2, Error, Given, Heads, Inputs, KvCache, List, Mask, Offset,
-    Outputs, Overflow, PagedCache, Pages, Q4_0, Q8_0, Scales, Shape, Tensor, View, ViewMut,
+    Attention, CacheShape, Cached, E4m3, E5m2, Error, Given, Heads, Inputs, KvCache, List, Mask,
+    Offset, Outputs, Overflow, PagedCache, Pages, Q4_0, Q8_0, Scales, Shape, Side, Tensor, View,
+    ViewMut,
 };
 use half::f16;
 
@@ -31,11 +32,12 @@ fn shapes_of_caches_that_cannot_be_are_refused() {
         new(CacheShape { heads: 0, ..shape }, 0, 0),
         Error::ZeroHeads { q_heads: 0, kv_heads: 0 }
     );
-    assert_eq!(
-        new(CacheShape { dim: 577, ..shape }, 0, 0),
-        Error::HeadDim { head_dim: 577, max: 576 }
-    );
-    assert_eq!(new(CacheShape { v_dim: 0, ..shape }, 0, 0), Error::ValueDim { v_dim: 0, max: 576 });
+    for dim in [0, 577] {
+        let wide = Error::HeadDim { head_dim: dim, max: 576 };
+        assert_eq!(new(CacheShape { dim, ..shape }, 0, 0), wide);
+        let wide = Error::ValueDim { v_dim: dim, max: 576 };
+        assert_eq!(new(CacheShape { v_dim: dim, ..shape }, 0, 0), wide);
+    }
     for tokens in [usize::MAX, usize::MAX / 2, usize::MAX / 16 + 1] {
         assert!(matches!(new(CacheShape::new(HEADS, tokens), 0, 0), Error::Overflow { .. }));
         let paged = CacheShape::paged(HEADS, tokens, tokens);
@@ -48,6 +50,43 @@ fn shapes_of_caches_that_cannot_be_are_refused() {
     let (mut k, mut v, mut counts) = ([0.0_f32; 24], [0.0_f32; 12], [0; 3]);
     let error = PagedCache::new(two, &mut k, &mut v, &mut counts).map(|_| ()).unwrap_err();
     assert_eq!(error, length(Tensor::Counts, 2, 3));
+    // One number of a block means that there is none.
+    let (most, mut none) = (u32::MAX as usize, [0.0_f32; 0]);
+    let many = CacheShape::paged(HEADS, most, 1);
+    let error = PagedCache::new(many, &mut none, &mut [0.0_f32; 0], &mut []).map(|_| ());
+    assert_eq!(error.unwrap_err(), Error::ListLength { list, needed: most, given: most });
+    let fewer = CacheShape::paged(HEADS, most - 1, 1);
+    let error = PagedCache::new(fewer, &mut none, &mut [0.0_f32; 0], &mut []).map(|_| ());
+    assert_eq!(error.unwrap_err(), length(Tensor::K, 4 * (most - 1), 0));
+}
+
+#[test]
+fn what_a_cache_does_not_have_is_not_loaded() {
+    let (mut k, mut v) = ([0.0; 12], [0.0; 6]);
+    let mut cache = straight(&mut k, &mut v);
+    let x = [1.0; 8];
+    let view = |dim| View::packed(&x, [1, 2, 1, dim]).unwrap();
+    cache.append(view(4), view(2)).unwrap();
+    let load = |side, at, tokens, len| {
+        let mut row = vec![7.0; len];
+        let loaded = cache.load(side, at, tokens, &mut row);
+        assert!(loaded.is_ok() || row.iter().all(|x| *x == 7.0), "nothing was written");
+        loaded.map(|()| row)
+    };
+    assert_eq!(load(Side::Keys, [0, 0], 0..2, 8), Ok(vec![1.0; 8]));
+    assert_eq!(load(Side::Values, [0, 0], 1..2, 2), Ok(vec![1.0; 2]));
+    assert_eq!(load(Side::Keys, [0, 0], 2..2, 0), Ok(vec![]));
+    for [b, g] in [[1, 0], [0, 1]] {
+        let error = Error::Row { row: [b, 1, g], limits: [1, 2, 1] };
+        assert_eq!(load(Side::Keys, [b, g], 1..2, 4), Err(error));
+    }
+    #[expect(clippy::reversed_empty_ranges, reason = "a reversed range is what is refused")]
+    for tokens in [1..3, 2..1] {
+        let error = Error::KeyRange { start: tokens.start, end: tokens.end, kv_len: 2 };
+        assert_eq!(load(Side::Keys, [0, 0], tokens, 4), Err(error));
+    }
+    let error = Error::Length { tensor: Tensor::V, needed: 4, given: 3 };
+    assert_eq!(load(Side::Values, [0, 0], 0..2, 3), Err(error));
 }
 
 #[test]
@@ -168,7 +207,7 @@ fn block_tables_that_cannot_be_are_refused() {
 }
 
 /// The output of one query over a cache.
-fn attend(cache: &dyn flashlet::Cached, mask: Mask) -> Result<[f32; 4], Error> {
+fn attend(cache: &dyn Cached, mask: Mask) -> Result<[f32; 4], Error> {
     let shape = Shape { batch: 1, q_len: 1, kv_len: cache.kv_len(), heads: HEADS };
     let attention = Attention::new(shape, mask)?;
     let (mut o, mut scratch) = ([7.0; 4], vec![0.0; attention.scratch_len()]);
@@ -208,6 +247,12 @@ fn what_is_gone_is_not_seen_and_what_is_not_there_is_refused() {
         error,
         Error::Shape { tensor: Tensor::K, expected: [1, 4, 1, 4], given: [1, 2, 1, 4] }
     );
+    // No query asks for what is gone.
+    let shape = Shape { q_len: 0, kv_len: 2, ..shape };
+    let plan = Attention::new(shape, causal).unwrap();
+    let inputs = Inputs::cached(View::packed(&[0.0; 0], shape.q()).unwrap(), &ring);
+    let outputs = Outputs::new(ViewMut::packed(&mut [0.0; 0], shape.o()).unwrap());
+    assert!(plan.bind(inputs, outputs, &mut scratch).is_ok());
 }
 
 #[test]
@@ -243,7 +288,7 @@ fn what_is_not_finite_is_kept_refused_or_saturated_but_never_lost() {
     for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let token = [x, 1.0];
         let view = View::packed(&token, [1, 1, 1, 2]).unwrap();
-        let read = |cache: &dyn flashlet::Cached| {
+        let read = |cache: &dyn Cached| {
             let shape = Shape { batch: 1, q_len: 1, kv_len: 1, heads };
             let attention = Attention::new(shape, Mask::full()).unwrap();
             let (mut o, mut scratch) = ([7.0; 4], vec![0.0; attention.scratch_len()]);
@@ -293,7 +338,7 @@ fn numbers_whose_scale_is_subnormal_stay_finite_and_near() {
         let view = View::packed(&token, [1, 1, 1, 1]).unwrap();
         cache.append(view, view).unwrap();
         let mut row = [0.0];
-        flashlet::Cached::load(&cache, flashlet::Side::Keys, [0, 0], 0..1, &mut row).unwrap();
+        Cached::load(&cache, Side::Keys, [0, 0], 0..1, &mut row).unwrap();
         row[0]
     }
     // Up to many times the least number: what is kept errs by half a scale at most, or by that of an eighth.
@@ -321,7 +366,7 @@ fn tokens_behind_evicted_ones_in_their_block_are_kept() {
     assert_eq!((pages.len(), cache.free_blocks()), (4, 3));
     let (sequences, mut row) = ([&pages], [0.0; 4]);
     let read = cache.read(&sequences);
-    flashlet::Cached::load(&read, flashlet::Side::Keys, [0, 0], 3..4, &mut row).unwrap();
+    Cached::load(&read, Side::Keys, [0, 0], 3..4, &mut row).unwrap();
     assert_eq!(row, [3.5; 4]);
     let causal = Mask::causal(Offset::BOTTOM_RIGHT);
     assert_eq!(attend(&read, causal), Err(Error::Evicted { start: 0, end: 3 }));

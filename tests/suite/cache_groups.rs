@@ -236,6 +236,12 @@ fn groups_that_do_not_fit_are_refused() {
     assert_eq!(refused(zeros), length(Tensor::Zeros, 4, 5));
     // More tokens than there is room for: none is ever rounded.
     assert_eq!(refused(groups(usize::MAX, 0, 64)), length(Tensor::Newest, usize::MAX, 64));
+    // No zero points for a format that has none.
+    let (mut k, mut v) = ([E4m3::default(); 640], [E4m3::default(); 320]);
+    let fp8 = KvCache::new(shape, &mut k, &mut v).unwrap();
+    let zeros = Scales::Groups(groups(4, 4, 256).zeros(vec![0; 4].leak()));
+    let error = fp8.scales(zeros, Scales::None).map(|_| ()).unwrap_err();
+    assert_eq!(error, Error::Unwanted { tensor: Tensor::Zeros });
     let unwanted = Error::Unwanted { tensor: Tensor::Scales };
     let ring = cache(Scales::Groups(groups(4, 4, 256))).unwrap().ring(1);
     assert_eq!(ring.map(|_| ()).unwrap_err(), unwanted);

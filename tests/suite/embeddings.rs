@@ -106,3 +106,21 @@ fn positions_that_a_table_lacks_are_refused_and_nothing_is_added() {
     let mut view = ViewMut::packed(&mut x, [1, 3, 1, 4]).unwrap();
     assert!(matches!(sinusoidal.add(0, &mut view), Err(Error::Shape { .. })));
 }
+
+#[test]
+fn embeddings_without_tokens_stay_empty_and_tables_have_one_sequence() {
+    let mut turns = [0; 4];
+    Theta::new(1e4).fill(&mut turns).unwrap();
+    let sinusoidal = Sinusoidal::new(Phase::Exact(&turns), Sinusoids::Interleaved);
+    let table = [1.0_f32; 16];
+    let learned = Learned::new(View::packed(&table, [1, 2, 1, 8]).unwrap()).unwrap();
+    for dims in [[0, 3, 1, 8], [3, 0, 1, 8]] {
+        let mut view = ViewMut::<f32>::packed(&mut [], dims).unwrap();
+        assert_eq!(sinusoidal.add(0, &mut view), Ok(()));
+        // Three tokens would ask for a row that there is not.
+        assert_eq!(learned.add(0, &mut view), Ok(()));
+    }
+    let (expected, given) = ([1, 1, 1, 8], [2, 1, 1, 8]);
+    let error = Error::Shape { tensor: flashlet::Tensor::Learned, expected, given };
+    assert_eq!(Learned::new(View::packed(&table, given).unwrap()).err(), Some(error));
+}

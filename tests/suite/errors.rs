@@ -1,7 +1,7 @@
 //! Bad input gets an error that names the numbers that disagree, and nothing is written.
 
 use crate::case::{Case, Rule, shape};
-use flashlet::entry::Entry;
+use flashlet::entry::{Entry, Lanes, Tiling};
 use flashlet::{
     Attention, Error, Heads, Inputs, Level, Mask, Outputs, Shape, State, Strides, Tensor, View,
     ViewMut, Window,
@@ -25,14 +25,19 @@ fn zero_heads_are_refused() {
 fn heads_that_do_not_divide_are_refused() {
     let error = plan(Heads::new(9, 4, 8)).unwrap_err();
     assert_eq!(error, Error::HeadGroups { q_heads: 9, kv_heads: 4 });
+    assert_eq!([(9, 4), (1, 2), (1, 0)].map(|(q, kv)| Heads::new(q, kv, 8).group()), [2, 1, 1]);
     assert_eq!(error.to_string(), "9 query heads are no multiple of 4 key/value heads");
 }
 
 #[test]
 fn windows_without_positions_are_refused() {
-    let windowed = Mask::full() & Window::keys(4);
-    let refused = Attention::new(shape(1, 9, Heads::new(1, 1, 8)), windowed).unwrap_err();
-    assert_eq!(refused, Error::Offset);
+    let unbounded = Window::UNBOUNDED;
+    for window in [Window::keys(4), Window::span(4, unbounded), Window::span(unbounded, 4)] {
+        let windowed = Mask::full() & window;
+        let refused = Attention::new(shape(1, 9, Heads::new(1, 1, 8)), windowed).unwrap_err();
+        assert_eq!(refused, Error::Offset, "{window:?}");
+    }
+    let refused = Error::Offset;
     assert!(refused.to_string().contains("Mask::window(offset, window)"));
 }
 
@@ -197,6 +202,19 @@ fn key_ranges_out_of_bounds_are_refused() {
 }
 
 #[test]
+fn tokens_that_a_view_does_not_have_are_refused() {
+    let x = [0.0; 24];
+    let view = View::packed(&x, [1, 3, 2, 4]).unwrap();
+    assert_eq!(view.tokens(1..3).unwrap().dims(), [1, 2, 2, 4]);
+    assert_eq!(view.tokens(3..3).unwrap().dims(), [1, 0, 2, 4]);
+    #[expect(clippy::reversed_empty_ranges, reason = "a reversed range is what is refused")]
+    for range in [2..1, 1..4, 4..4] {
+        let std::ops::Range { start, end } = range;
+        assert_eq!(view.tokens(range).unwrap_err(), Error::KeyRange { start, end, kv_len: 3 });
+    }
+}
+
+#[test]
 fn levels_this_processor_lacks_are_refused() {
     let (_, plan, _) = good();
     for level in Level::ALL {
@@ -212,6 +230,31 @@ fn entries_made_for_another_width_are_refused() {
         let expected = entry.dims().unwrap();
         let refused = Attention::with_entry(case.shape, Mask::full(), *entry).unwrap_err();
         assert_eq!(refused, Error::EntryDims { expected, given: [8, 6] });
+    }
+    fn never(_: flashlet::entry::Job<'_>) {}
+    let tiling = Tiling::attend(Level::Scalar, 8, 8);
+    for (expected, fits) in [([8, 6], true), ([8, 8], false), ([6, 6], false)] {
+        let entry = Entry::new("mine", Level::Scalar, expected, 64, tiling, never);
+        let refused = Attention::with_entry(case.shape, Mask::full(), entry).err();
+        let error = Error::EntryDims { expected, given: [8, 6] };
+        assert_eq!(refused, (!fits).then_some(error));
+    }
+}
+
+#[test]
+fn tiles_of_nothing_or_of_more_rows_than_bits_are_unsound() {
+    let good = Tiling::attend(Level::Portable, 64, 64);
+    assert!(good.is_sound(Level::Portable));
+    let lanes = Level::Portable.lanes();
+    for tiling in [
+        Tiling { vectors: 0, ..good },
+        Tiling { scalars: 0, ..good },
+        Tiling { rows: 0, ..good },
+        Tiling { rows: good.vectors * lanes + 1, ..good },
+        Tiling { vectors: 64 / lanes + 1, rows: 64 + lanes, ..good },
+        Tiling { lanes: Lanes::Keys, rows: 65, ..good },
+    ] {
+        assert!(!tiling.is_sound(Level::Portable), "{tiling:?}");
     }
 }
 
@@ -236,37 +279,16 @@ fn states_of_another_size_are_refused() {
     let o = ViewMut::packed(&mut output.o, case.shape.o()).unwrap();
     let error = state.finish(o, Some(&mut output.lse[1..])).unwrap_err();
     assert_eq!(error, Error::Length { tensor: Tensor::Lse, needed: 12, given: 11 });
+    let other = ViewMut::packed(&mut output.o[..48], other.o()).unwrap();
+    let (tensor, expected, given) = (Tensor::O, case.shape.o(), other.dims());
+    let error = state.finish(other, None).unwrap_err();
+    assert_eq!(error, Error::Shape { tensor, expected, given });
     assert!(output.o.iter().all(|x| x.is_nan()), "nothing was written");
 }
 
 #[test]
-fn every_error_is_a_sentence_with_its_numbers() {
-    for (error, numbers) in [
-        (Error::ZeroHeads { q_heads: 7, kv_heads: 0 }, vec!["7", "0"]),
-        (Error::HeadDim { head_dim: 600, max: 576 }, vec!["600", "576"]),
-        (Error::ValueDim { v_dim: 600, max: 576 }, vec!["600", "576"]),
-        (Error::EntryDims { expected: [64, 32], given: [8, 6] }, vec!["[64, 32]", "[8, 6]"]),
-        (Error::Overflow { dims: [9, 8, 7, 6] }, vec!["[9, 8, 7, 6]"]),
-        (Error::TooShort { needed: 24, given: 23 }, vec!["24", "23"]),
-        (Error::Overlap { stride: 3, extent: 4 }, vec!["3", "4"]),
-        (Error::Length { tensor: Tensor::Lse, needed: 12, given: 13 }, vec!["lse", "12", "13"]),
-        (Error::KvLens { batch: 4, given: 2 }, vec!["4", "2"]),
-        (Error::KvLen { sequence: 1, visible: 11, kv_len: 10 }, vec!["1", "11", "10"]),
-        (Error::KeyRange { start: 7, end: 3, kv_len: 10 }, vec!["7..3", "10"]),
-        (Error::Scratch { needed: 100, given: 99 }, vec!["100", "99"]),
-        (Error::Level { level: Level::Avx512 }, vec!["avx512"]),
-        (Error::Part { index: 2, parts: 2 }, vec!["2"]),
-    ] {
-        let text = error.to_string();
-        assert!(numbers.iter().all(|number| text.contains(number)), "{text}");
-    }
-}
-
-#[test]
 fn a_plain_entry_takes_nothing_that_changes_scores() {
-    use flashlet::entry::{
-        Fixed, Job, Lanes, TILE_K, Tiling, attend, attend_plain, decode, decode_plain,
-    };
+    use flashlet::entry::{Fixed, Job, TILE_K, attend, attend_plain, decode, decode_plain};
     use flashlet::simd::Scalar;
     use flashlet::{Alibi, Level, Softcap, T5Bias};
     fn changing(job: Job<'_>) {

@@ -158,6 +158,28 @@ fn what_is_hidden_is_not_read_and_nan_is_not_dropped() {
 }
 
 #[test]
+fn scores_of_minus_infinity_and_far_below_the_largest_weigh_nothing() {
+    let mut case = Case::random(shape(1, 4, Heads::new(1, 1, 1)), Rule::full(), 14);
+    let plan = case.plan();
+    let mut scratch = vec![0.0; plan.scratch_len()];
+    case.q[0] = 1.0;
+    for (k, expected) in [
+        ([f32::NEG_INFINITY, 0.0, 0.0, f32::NEG_INFINITY], [0.0, 0.5, 0.5, 0.0]),
+        ([-5000.0, 5.0, -5000.0, -5000.0], [0.0, 1.0, 0.0, 0.0]),
+        ([f32::NEG_INFINITY; 4], [0.0; 4]),
+    ] {
+        case.k = k.to_vec();
+        let (mut inspector, mut weights) =
+            (plan.inspect(case.inputs(), &mut scratch).unwrap(), [7.0; 4]);
+        let row = inspector.weights(0, 0, 0, &mut weights).unwrap();
+        assert_eq!(weights, expected, "{k:?}");
+        let entropy = if expected[1] == 0.5 { std::f32::consts::LN_2 } else { 0.0 };
+        assert!((row.entropy - entropy).abs() < 1e-6, "{k:?}: {row:?}");
+        assert_eq!(row.lse == f32::NEG_INFINITY, expected == [0.0; 4], "{k:?}: {row:?}");
+    }
+}
+
+#[test]
 fn there_must_be_such_a_row_and_room_for_its_weights() {
     let case = Case::random(shape(4, 6, Heads::new(2, 1, 16)), Rule::full(), 12);
     let plan = case.plan();

@@ -4,9 +4,10 @@ use crate::cache_case::{Reference, Scaling, Sight, random_tokens, scales};
 use crate::case::{assert_same_bits, normal};
 use flashlet::entry::Tiling;
 use flashlet::{
-    Attention, CacheShape, Cached, Heads, Inputs, KvCache, Level, Outputs, PagedCache, Pages,
-    Precision, Q4_0, Q8_0, Scales, Shape, Side, View, ViewMut,
+    Attention, CacheShape, Cached, Groups, Heads, Inputs, KvCache, Level, Outputs, PagedCache,
+    Pages, Precision, Q4_0, Q8_0, Scales, Shape, Side, View, ViewMut,
 };
+use half::f16;
 use oracle::{Arithmetic, Pair, Problem, certify_integers, rounded_queries};
 use proptest::prelude::*;
 
@@ -252,6 +253,18 @@ fn what_integers_cannot_multiply_is_multiplied_in_f32() {
         alike(tail, &tail.cache::<i8>(scaling));
     }
     alike(tail, &tail.cache::<flashlet::E4m3>(Scaling::ByToken));
+    // Tokens that share scales.
+    let shape = CacheShape::new(heads, 50);
+    let [mut keys, mut values] = [vec![0_i8; 50 * 32], vec![0_i8; 50 * 32]];
+    let groups = || {
+        let newest = vec![0.0; 10 * 32].leak();
+        Scales::Groups(Groups::new(10, vec![0.0; 5].leak(), newest))
+    };
+    let grouped = KvCache::new(shape, &mut keys, &mut values).unwrap();
+    let (mut grouped, [k, v]) = (grouped.scales(groups(), groups()).unwrap(), tail.tokens());
+    let [k, v] = tail.views(&k, &v, 50);
+    grouped.append(k, v).unwrap();
+    alike(tail, &grouped);
     let odd = Tail { heads: Heads { dim: 40, v_dim: 33, ..heads }, ..tail };
     alike(odd, &odd.cache::<i8>(Scaling::ByToken));
     // And what they can is not.
@@ -286,6 +299,51 @@ fn what_is_hidden_has_no_influence_on_integers_and_nan_is_not_lost() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn blocks_that_are_gone_are_passed_over_by_integers() {
+    let heads = Heads { q: 4, kv: 2, dim: 32, v_dim: 64 };
+    let sight = Sight { window: Some(10), sinks: 2 };
+    for (q_len, by_head) in [(1, false), (2, true), (14, false)] {
+        // The sinks, what is gone and the window are in one tile of keys.
+        let tail = Tail { heads, q_len, kv_len: 50, sight, by_head, first: 1.0 };
+        let (straight, [k, v]) = (tail.cache::<Q8_0>(Scaling::None), tail.tokens());
+        let shape = tail.memory(CacheShape::paged(heads, 7, 8));
+        let mut keys = vec![Q8_0::default(); shape.key_len::<Q8_0>()];
+        let mut values = vec![Q8_0::default(); shape.value_len::<Q8_0>()];
+        let (mut counts, mut table) = ([0; 7], [0; 7]);
+        let mut paged = PagedCache::new(shape, &mut keys, &mut values, &mut counts).unwrap();
+        let mut pages = Pages::new(&mut table);
+        let [k, v] = tail.views(&k, &v, 50);
+        paged.append(&mut pages, k, v).unwrap();
+        assert_eq!(paged.evict(&mut pages, 2, 26), Ok(2));
+        for level in Level::available() {
+            let run = |cache: &dyn Cached| tail.attend(level, Precision::Int8Products, cache);
+            let found = run(&paged.read(&[&pages]));
+            assert_same_bits(&found, &run(&straight), format_args!("{q_len} {level}"));
+        }
+    }
+}
+
+#[test]
+fn scales_below_zero_that_somebody_else_has_kept_are_not_lost() {
+    let heads = Heads { q: 2, kv: 1, dim: 32, v_dim: 32 };
+    let sight = Sight { window: None, sinks: 0 };
+    let tail = Tail { heads, q_len: 1, kv_len: 8, sight, by_head: false, first: 1.0 };
+    let shape = CacheShape::paged(heads, 1, 8);
+    let mut keys = [Q8_0 { codes: [1; 32], scale: f16::ONE }; 8];
+    let mut values = [Q8_0 { codes: [3; 32], scale: f16::NEG_ONE }; 8];
+    let (mut counts, mut table) = ([0], [0]);
+    let mut cache = PagedCache::new(shape, &mut keys, &mut values, &mut counts).unwrap();
+    let pages = cache.adopt(&mut table, 8).unwrap();
+    for level in Level::available() {
+        let run = |precision| tail.attend(level, precision, &cache.read(&[&pages]));
+        assert!(run(Precision::F32).iter().all(|x| (x + 3.0).abs() < 1e-5), "{level}");
+        // Weights of such values are no codes above 0: no number comes out, rather than a wrong one.
+        let is_due = |x: &f32| if level.lanes() > 1 { x.is_nan() } else { (x + 3.0).abs() < 1e-5 };
+        assert!(run(Precision::Int8Products).iter().all(is_due), "{level}");
     }
 }
 

@@ -163,7 +163,9 @@ fn linear_plans_that_cannot_be_are_refused() {
     let shape = |heads| LinearShape { batch: 1, len: 1, heads };
     let new = |heads| LinearAttention::new(shape(heads), Family::LINEAR).map(|_| ());
     let plain = LinearHeads::new(2, 4);
-    for [q, k, v] in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 2, 3], [3, 2, 2], [2, 2, 3], [4, 6, 3]] {
+    for [q, k, v] in
+        [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 2, 3], [3, 2, 2], [2, 2, 3], [4, 6, 3], [3, 3, 2]]
+    {
         let heads = LinearHeads { q, k, v, ..plain };
         assert_eq!(new(heads), Err(Error::LinearHeads { q, k, v }));
     }

@@ -4,7 +4,7 @@ use crate::case::{FORMATS, Layout, Scattered, Tensor, assert_same_bits};
 use crate::linear_case::{Case, FORMS, assert_same, each, families, rows_of, ways};
 use flashlet::{
     AnyView, CHUNK, Family, Form, HeadMap, Level, LinearHeads, LinearInputs, LinearOutputs,
-    LinearShape, Memory, Rule, Strides,
+    LinearShape, Memory, Rule, Strides, ViewMut,
 };
 use oracle::Format;
 
@@ -75,6 +75,34 @@ fn linear_states_in_any_storage_give_the_same_outputs_and_are_rounded_once() {
             assert_same_bits(&case.output(&plan, memory, 1), &o, &what);
             let expected = scatter(&state).0.widened();
             assert_same_bits(&laid.widened(), &expected, format!("{what} {strides:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_state_that_is_only_read_stays_as_it_is_wherever_it_lies() {
+    let heads = LinearHeads { v_dim: 5, ..LinearHeads::new(2, 7) };
+    for (family, way) in each() {
+        let case = Case::new(family, [2, 5], heads);
+        let (shape, plan, [q, ..]) = (case.shape, case.plan(way), case.views());
+        let read = |memory: Memory<'_>| {
+            let mut o = vec![f32::NAN; shape.o().iter().product()];
+            let mut scratch = vec![f32::NAN; plan.scratch_len() + plan.staging_len()];
+            let outputs = LinearOutputs::new(ViewMut::packed(&mut o, shape.o()).unwrap());
+            plan.bind(LinearInputs::read(q), outputs, memory, &mut scratch).unwrap().run();
+            o
+        };
+        for format in FORMATS {
+            let state = Tensor::rounded(&case.state, format).widened();
+            let expected = read(Memory::new(&mut state.clone(), &shape).unwrap());
+            for is_turned in [false, true] {
+                let laid = if is_turned { turned(&state, [7, 5]) } else { state.clone() };
+                let mut stored = Tensor::rounded(&laid, format);
+                let o = read(memory_of(&mut stored, &shape, is_turned));
+                let what = format!("{family:?} {way:?} {format:?} {is_turned}");
+                assert_same_bits(&o, &expected, &what);
+                assert_same_bits(&stored.widened(), &laid, &what);
+            }
         }
     }
 }

@@ -48,6 +48,12 @@ fn windows_hold_as_many_keys_as_they_say() {
     assert_eq!(picture(4, 4, both), ["1100", "1110", "0111", "0011"]);
     let ahead = Mask::window(Offset::TOP_LEFT, Window::span(0, 1));
     assert_eq!(picture(2, 4, ahead), ["1100", "0110"]);
+    // No limit: so far is no key.
+    for far in [1 << 61, usize::MAX - 1] {
+        assert_eq!(Window::span(far, 3), Window::span(Window::UNBOUNDED, 3));
+        assert_eq!(Window::span(3, far), Window::span(3, Window::UNBOUNDED));
+        assert_eq!(Window::keys(far), Window::keys(usize::MAX));
+    }
     let narrowed = causal & Window::span(3, 3) & Window::span(1, 9);
     assert_eq!(picture(4, 4, narrowed), ["1000", "1100", "0110", "0011"]);
 }

@@ -241,3 +241,13 @@ fn a_temperature_is_that_of_llama_4() {
     let plan = Attention::new(shape(1, 1, Heads::new(1, 1, 8)), Mask::full()).unwrap();
     assert_eq!(plan.modify(&temperature).err(), Some(Error::Offset));
 }
+
+#[test]
+fn caps_that_f32_cannot_hold_are_refused() {
+    // The last but one are normal numbers, but one over them is none.
+    for cap in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-39, 1e38, 2e38, 1e39] {
+        let error = Error::Cap { cap_bits: cap.to_bits() };
+        assert_eq!(Softcap::new(cap).err(), Some(error), "{cap}");
+    }
+    assert!([1e-37, 50.0, 5e37].into_iter().all(|cap| Softcap::new(cap).is_ok()));
+}

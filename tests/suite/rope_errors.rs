@@ -3,8 +3,8 @@
 use crate::case::{assert_same_bits, normal};
 use crate::rope::Turned;
 use flashlet::{
-    Axes, Error, Level, Llama3, Onto, Pairing, Phase, Positions, Rope, Scaling, Strides, Theta,
-    View, ViewMut, Yarn,
+    Axes, Error, Level, Llama3, Onto, Pairing, Phase, Positions, Rope, Scaling, Spacing, Strides,
+    Theta, View, ViewMut, Yarn,
 };
 
 #[test]
@@ -40,7 +40,14 @@ fn what_cannot_turn_is_refused_and_left_alone() {
     assert!(Rope::new(Phase::Exact(&[0; 289]), 1.0, Pairing::Halves).is_err());
     let axes = Axes::<5>::sections(&[2, 3]).unwrap();
     assert!(matches!(rope.axes(&axes).unwrap_err(), Error::ListLength { needed: 4, given: 5, .. }));
-    assert!(Axes::<5>::sections(&[]).is_err() && Axes::<5>::sections(&[0, 0]).is_err());
+    let list = flashlet::List::Sections;
+    let length = |needed, given| Some(Error::ListLength { list, needed, given });
+    assert_eq!(Axes::<5>::sections(&[]).err(), length(1, 0));
+    assert_eq!(Axes::<5>::sections(&[1; 5]).err(), length(4, 5));
+    assert_eq!(Axes::<5>::sections(&[0, 0]).err(), Some(Error::ZeroBlock { list }));
+    let rotated = |pairs| Some(Error::RotDim { pairs, max: 1 << 14 });
+    assert_eq!(Theta::new(1e4).fill(&mut []).err(), rotated(0));
+    assert_eq!(Theta::new(1e4).fill(&mut vec![0; (1 << 14) + 1]).err(), rotated((1 << 14) + 1));
     let axes = Axes::<4>::halves();
     let rope = rope.axes(&axes).unwrap();
     assert_eq!(rope.fill_table(0, &mut [0.0; 8]).unwrap_err(), Error::Axes { axes: 2 });
@@ -61,6 +68,10 @@ fn appending_beyond_a_cache_is_refused() {
     assert_eq!(append(&[0]), Err(Error::ListLength { list, needed: 2, given: 1 }));
     let other = ViewMut::packed(&mut cache, [1, 10, 1, 8]).unwrap();
     assert!(matches!(Onto::append(keys, other, &[0, 0]), Err(Error::Shape { .. })));
+    let (expected, given) = ([2, 3, 1, 8], [2, 5, 1, 8]);
+    let error = Error::Shape { tensor: flashlet::Tensor::Turned, expected, given };
+    let longer = ViewMut::packed(&mut cache, given).unwrap();
+    assert_eq!(Onto::new(keys, longer).err(), Some(error));
 }
 
 #[test]
@@ -70,6 +81,25 @@ fn empty_tensors_turn_in_no_time() {
     let mut view = ViewMut::<f32>::packed(&mut [], [usize::MAX >> 8, 4, 0, 8]).unwrap();
     rope.rotate(0, &mut [&mut view]).unwrap();
     rope.rotate(0, &mut []).unwrap();
+}
+
+#[test]
+fn a_single_pair_turns_by_a_radian_however_pairs_are_spaced() {
+    let [open, closed] = [Spacing::Open, Spacing::Closed]
+        .map(|spacing| Theta::new(1e4).spaced(spacing).turns::<1>().unwrap());
+    assert_eq!(open, closed);
+}
+
+#[test]
+fn a_softmax_factor_of_what_is_no_number_is_none() {
+    let yarn = |factor, mscale_all_dim| Yarn { mscale_all_dim, ..Yarn::new(factor, 4096) };
+    assert!(yarn(f64::NAN, Some(1.0)).softmax_factor().is_nan());
+    assert!(yarn(40.0, Some(f64::INFINITY)).softmax_factor().is_nan());
+    for factor in [f64::NAN, 40.0] {
+        assert_eq!(yarn(factor, Some(0.0)).softmax_factor(), 1.0);
+        assert_eq!(yarn(factor, None).softmax_factor(), 1.0);
+    }
+    assert!(yarn(40.0, Some(1.0)).softmax_factor() > 1.0);
 }
 
 #[test]

@@ -31,10 +31,14 @@ fn state<'a>(storage: &'a mut [f32], shape: &Shape) -> State<'a> {
     State::from_storage(storage, shape).unwrap()
 }
 
+/// With log-sum-exps and without.
 fn finish(case: &Case, state: &State<'_>) -> Output {
     let mut output = case.unwritten();
     let o = ViewMut::packed(&mut output.o, case.shape.o()).unwrap();
     state.finish(o, Some(&mut output.lse)).unwrap();
+    let mut alone = case.unwritten().o;
+    state.finish(ViewMut::packed(&mut alone, case.shape.o()).unwrap(), None).unwrap();
+    assert_same_bits(&alone, &output.o, "without log-sum-exps");
     output
 }
 

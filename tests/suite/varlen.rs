@@ -3,8 +3,8 @@
 use crate::case::{assert_same_bits, normal};
 use flashlet::{
     Alibi, Attention, BiasTensor, CacheShape, Error, Heads, Inputs, Level, List, Mask, Offset,
-    Outputs, PagedCache, Pages, Pairing, Positions, Precision, Q8_0, Rope, Shape, Strides, Tensor,
-    Theta, TurnedQueries, Turns, View, ViewMut, Window,
+    Outputs, PagedCache, Pages, Pairing, Positions, Precision, Q8_0, RelativeKeys, RelativeValues,
+    Rope, Shape, Strides, Tensor, Theta, TurnedQueries, Turns, View, ViewMut, Window,
 };
 use half::f16;
 
@@ -40,6 +40,7 @@ enum Change {
     Alibi,
     Bias,
     Turned,
+    Relative,
 }
 
 /// Tensors or caches, all sequences at once and each alone.
@@ -66,6 +67,10 @@ fn check(given: &Given<'_>, level: Level, precision: Precision, change: Change) 
     let turns: Turns<16> = Theta::new(1e4).turns().unwrap();
     let rope = Rope::exact(&turns, Pairing::Halves).unwrap();
     let positions: Vec<u32> = LENS.iter().map(|[queries, keys]| (keys - queries) as u32).collect();
+    let tables = [HEADS.dim, HEADS.v_dim].map(|dim| normal(50 * HEADS.kv * dim, 10));
+    let table = |x, dim| View::packed(x, [1, 50, HEADS.kv, dim]).unwrap();
+    let relative_keys = RelativeKeys::new(table(&tables[0], HEADS.dim), -40);
+    let relative_values = RelativeValues::new(table(&tables[1], HEADS.v_dim), -40).unwrap();
     let biases = biases();
     let bias = |b: usize, batch, q_len, kv_len| {
         let strides = Strides {
@@ -90,6 +95,10 @@ fn check(given: &Given<'_>, level: Level, precision: Precision, change: Change) 
             Change::Alibi => attention.modify(&alibi).unwrap(),
             Change::Bias => attention.bias(&bias).unwrap(),
             Change::Turned => attention.turn_queries(&queries).unwrap(),
+            Change::Relative => {
+                let attention = attention.relative_keys(&relative_keys).unwrap();
+                attention.relative_values(&relative_values).unwrap()
+            }
         };
         let rows = b.map_or(tokens(), |_| shape.q_len);
         let mut o = vec![f32::NAN; rows * HEADS.q * HEADS.v_dim];
@@ -156,7 +165,8 @@ fn sequences_in_tensors_have_the_bits_that_they_have_alone() {
         },
     };
     for level in Level::available() {
-        for change in [Change::None, Change::Alibi, Change::Bias, Change::Turned] {
+        for change in [Change::None, Change::Alibi, Change::Bias, Change::Turned, Change::Relative]
+        {
             check(&given, level, Precision::F32, change);
         }
         check(&given, level, Precision::Bf16Products, Change::None);
