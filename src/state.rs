@@ -18,7 +18,7 @@ pub(crate) fn lse(m: f32, l: f32) -> f32 {
 ///
 /// States over disjoint sets of keys merge into the state over their union, so a long context can be
 /// split over threads, caches or machines. The empty state is the identity: merging it changes no
-/// bit. Merging rounds, so another order of merges may give other last bits: where bits matter, fix it, or let
+/// bit of a number, and NaN stays NaN. Merging rounds, so another order of merges may give other last bits: where bits matter, fix it, or let
 /// [`State::merge_tree`] do so. All of a state lies in one slice of floats, to be stored or sent as it is.
 ///
 /// ```
