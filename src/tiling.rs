@@ -244,6 +244,16 @@ mod tests {
         }
     }
 
+    /// Accumulators, vectors and a broadcast number; the product, where it is not fused.
+    #[test]
+    fn registers_are_counted() {
+        let tiling =
+            |vectors, scalars| Tiling { lanes: Lanes::Queries, vectors, scalars, rows: 64 };
+        assert_eq!(tiling(4, 4).registers(Level::Avx512), 21);
+        assert_eq!(tiling(2, 6).registers(Level::Avx2), 15);
+        assert_eq!(tiling(4, 2).registers(Level::Portable), 14);
+    }
+
     #[test]
     fn tiles_without_rows_or_registers_or_a_bit_for_each_row_are_not_sound() {
         let level = Level::Portable;

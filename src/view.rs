@@ -340,3 +340,28 @@ impl AnyViewMut<'_> {
         of_any!(StoredMut, &self.0, (view, _) => view.dims())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_bf16_are_pairs_if_all_of_them_begin_at_an_even_place() {
+        let data = [bf16::ZERO; 130];
+        // From where one of 32 bits could begin.
+        let data = &data[data.as_ptr().addr() % align_of::<f32>() / size_of::<bf16>()..];
+        let even = Strides { batch: 40, token: 8, head: 4 };
+        let lies = |data: &[bf16], dim, strides| {
+            View::strided(data, [2, 3, 2, dim], strides).unwrap().lies_in_pairs()
+        };
+        assert!(lies(data, 4, even) && lies(data, 2, even) && !lies(data, 3, even));
+        for odd in [
+            Strides { batch: 41, ..even },
+            Strides { token: 9, ..even },
+            Strides { head: 5, ..even },
+        ] {
+            assert!(!lies(data, 4, odd), "{odd:?}");
+        }
+        assert!(!lies(&data[1..], 4, even));
+    }
+}

@@ -1,8 +1,8 @@
 //! Patterns and their compositions against their definitions, pair by pair.
 
 use super::{
-    BlockSparse, Chunks, Coverage, Dilation, Documents, Globals, Mask, Offset, Only, Pattern,
-    Place, Predicate, Prefix, Table, Window,
+    BigBird, BlockSparse, Chunks, Coverage, Dilation, Documents, Globals, Mask, Offset, Only,
+    Pattern, Place, Predicate, Prefix, Table, Window,
 };
 use std::boxed::Box;
 use std::format;
@@ -223,4 +223,37 @@ fn a_composition_differs_by_head_and_needs_positions_if_either_part_does() {
         assert_eq!(said(pattern), expected);
     }
     assert_eq!(format!("{:?}, {:?}", Only(Some(&prefix)), Only(None)), "a pattern, no pattern");
+}
+
+/// `Some` would be right too, but slow.
+#[test]
+fn whole_tiles_are_known_inside_a_document_and_of_a_table() {
+    let documents =
+        Documents::new(&[0, 4, Q_LEN as u32], &[0, 6, KV_LEN as u32], Mask::full()).unwrap();
+    let cells: Vec<bool> =
+        (0..Q_LEN * KV_LEN).map(|at| at % KV_LEN < 6 && at < 4 * KV_LEN).collect();
+    let table = Table::bools(&cells, Q_LEN, KV_LEN);
+    let place = place(0);
+    for (queries, keys, coverage) in [
+        (0..4, 0..6, Coverage::All),
+        (1..3, 2..5, Coverage::All),
+        (0..4, 6..9, Coverage::None),
+        (0..4, 5..9, Coverage::Some),
+        (3..5, 0..6, Coverage::Some),
+    ] {
+        let of = |pattern: &dyn Pattern| pattern.coverage(&place, &queries, &keys);
+        assert_eq!((of(&documents), of(&table)), (coverage, coverage), "{queries:?} {keys:?}");
+    }
+}
+
+/// The same on every machine, for ever. The list is by another implementation of splitmix64.
+#[test]
+fn birds_draw_the_same_blocks_wherever_they_fly() {
+    let bird = BigBird::new(2, 9, 2).unwrap();
+    assert_eq!((bird.random_len(), bird.rows_len(), bird.columns_len()), (28, 19, 134));
+    let mut random = [0; 28];
+    bird.draw(7, &mut random).unwrap();
+    let by_hand =
+        [3, 7, 5, 4, 1, 7, 7, 6, 1, 3, 3, 1, 3, 1, 3, 4, 5, 7, 5, 7, 1, 6, 3, 1, 2, 4, 3, 4];
+    assert_eq!(random, by_hand);
 }
