@@ -42,9 +42,9 @@ fn main() -> ExitCode {
 type Name = &'static str;
 
 fn part(name: &str) -> Result<Name, String> {
-    let mut names = PARTS.iter().map(|part| part.name());
-    let found = names.clone().find(|known| *known == name);
-    found.ok_or_else(|| format!("there are {}", names.by_ref().collect::<Vec<_>>().join("; ")))
+    let names = || PARTS.iter().map(|part| part.name());
+    let found = names().find(|known| *known == name);
+    found.ok_or_else(|| format!("there are {}", names().collect::<Vec<_>>().join("; ")))
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Box<dyn Error>> {

@@ -74,7 +74,7 @@ pub(super) fn turned(x: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
 impl<'c> Tokens<'c> {
     pub(super) fn of(case: &'c Case, tokens: Range<usize>, form: Form) -> Self {
         let all = dims_of(case.shape, case.family);
-        let tensors = std::array::from_fn(|t| {
+        let tensors: [Tensor; 7] = std::array::from_fn(|t| {
             let ([_, len, heads, width], x) = (all[t], &case.tensors[t]);
             let each = heads * width;
             let of_sequences = x.widened();
@@ -84,7 +84,6 @@ impl<'c> Tokens<'c> {
         });
         let shape = LinearShape { len: tokens.len(), ..case.shape };
         let dims = dims_of(shape, case.family);
-        let tensors: [Tensor; 7] = tensors;
         let laid_out = std::array::from_fn(|t| tensors[t].spread(dims[t], case.layouts[t]));
         Tokens { case, shape, form, tensors, laid_out }
     }
