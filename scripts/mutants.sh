@@ -17,7 +17,8 @@ fi
 command -v cargo-mutants >/dev/null || cargo install --locked cargo-mutants
 
 default='mask:: shape:: view:: plan:: cache:: tiling:: sight:: rounding:: attend::the_corpus extras::the_corpus
-    cache::the_corpus errors:: masks:: varlen:: caches:: cache_errors:: cache_groups::'
+    cache::the_corpus errors:: masks:: varlen:: caches:: cache_errors:: cache_groups:: patterns:: pattern_errors::
+    heads::'
 read -ra tests -d '' <<<"${TESTS:-$default}" || true
 
 export CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=1

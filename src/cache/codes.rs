@@ -246,9 +246,11 @@ mod tests {
     use crate::cache::read::{Read, Sealed};
     use crate::decode::products::Weights;
     use crate::decode::rounding::Rounding;
+    use crate::elem::{BLOCK, Format, Q8_0};
     use crate::simd::{Level, Rows};
     use crate::staged::Ahead;
-    use crate::{CacheShape, Heads, KvCache, Side};
+    use crate::{CacheShape, Heads, KvCache, Side, View};
+    use std::vec::Vec;
 
     #[test]
     fn what_has_no_codes_gives_nothing_in_integers() {
@@ -256,14 +258,108 @@ mod tests {
         let shape = CacheShape::new(Heads::new(1, 1, 32), 2);
         let cache = KvCache::new(shape, &mut k, &mut v).unwrap();
         assert!([Side::Keys, Side::Values].into_iter().all(|side| cache.rounding(side).is_none()));
-        let read = || Read { b: 0, g: 0, keys: 0..2, ahead: Ahead::default() };
         let rounding = Rounding { dim: 32, channels: 32, scales: 1, offset: 0 };
         let (level, x, mut to) = (Level::Scalar, [1.0; 32], [7.0; 64]);
-        cache.words(level, &read(), &mut to, 32);
-        cache.scores(level, read(), (Rows::one(&x), rounding), &mut to, 2);
+        cache.words(level, &read(2), &mut to, 32);
+        cache.scores(level, read(2), (Rows::one(&x), rounding), &mut to, 2);
         assert_eq!(to, [7.0; 64]);
         let weights = Weights { p: Rows::one(&x[..2]), bits: None };
-        cache.sums(level, read(), weights, rounding, &mut to, 32);
+        cache.sums(level, read(2), weights, rounding, &mut to, 32);
         assert_eq!((&to[..32], &to[32..]), (&[0.0; 32][..], &[7.0; 32][..]));
+    }
+
+    const DIM: usize = 2 * BLOCK;
+    const LEN: usize = 12;
+    /// Codes of weights in units of 1 / 255.
+    const WEIGHTS: [f32; LEN] = [255., 51., 0., 153., 2., 7., 255., 0., 1., 99., 204., 33.];
+
+    /// Numbers that are codes in units of 1, the largest of which is in every block.
+    fn number(token: usize, c: usize) -> f32 {
+        if c.is_multiple_of(BLOCK) { 127.0 } else { ((7 * token + 3 * c) % 100) as f32 - 50.0 }
+    }
+
+    fn numbers(tokens: usize) -> Vec<f32> {
+        (0..tokens * DIM).map(|at| number(at / DIM, at % DIM)).collect()
+    }
+
+    /// Calls `see` with a cache of such tokens; values are those of the next token.
+    fn with_tokens<F: Format + Default>(see: impl Fn(&dyn Sealed)) {
+        let shape = CacheShape::new(Heads::new(1, 1, DIM), LEN);
+        let room = |len| (0..len).map(|_| F::default()).collect::<Vec<F>>();
+        let (mut keys, mut values) = (room(shape.key_len::<F>()), room(shape.value_len::<F>()));
+        let mut cache = KvCache::new(shape, &mut keys, &mut values).unwrap();
+        let all = numbers(LEN + 1);
+        let rows = |first: usize| View::packed(&all[first * DIM..][..LEN * DIM], [1, LEN, 1, DIM]);
+        cache.append(rows(0).unwrap(), rows(1).unwrap()).unwrap();
+        see(&cache);
+    }
+
+    fn read(keys: usize) -> Read {
+        Read { b: 0, g: 0, keys: 0..keys, ahead: Ahead::default() }
+    }
+
+    fn score(query: usize, key: usize) -> f32 {
+        (0..DIM).map(|c| number(query, c) * number(key, c)).sum()
+    }
+
+    fn sum(row: usize, c: usize) -> f32 {
+        let weight = |j: usize| WEIGHTS[(j + row) % LEN];
+        (0..LEN).map(|j| weight(j) * number(j + 1, c)).sum::<f32>()
+    }
+
+    fn weights() -> Vec<f32> {
+        (0..2 * LEN).map(|at| WEIGHTS[(at % LEN + at / LEN) % LEN] / 255.0).collect()
+    }
+
+    #[test]
+    fn codes_are_scored_and_weighed_in_lanes_where_they_lie() {
+        let see = |cache: &dyn Sealed| {
+            let (queries, p) = (numbers(2), weights());
+            for level in Level::available().filter(|level| level.lanes() > 1) {
+                let count = LEN / level.lanes() * level.lanes();
+                let mut s = [0.0; 2 * LEN];
+                let rows = Rows::new(&queries, DIM, 2, DIM).unwrap();
+                let scored = cache.lane_scores(level, &read(LEN), rows, &mut s, LEN);
+                assert_eq!(scored, count, "{level}");
+                for (i, j) in [0, 1].into_iter().flat_map(|i| (0..count).map(move |j| (i, j))) {
+                    assert_eq!(s[i * LEN + j], score(i, j), "{level} {i} {j}");
+                }
+                let mut to = [1.0; 2 * DIM];
+                let p = Weights { p: Rows::new(&p, LEN, 2, LEN).unwrap(), bits: None };
+                assert_eq!(cache.lane_sums(level, &read(LEN), p, &mut to, DIM), LEN, "{level}");
+                for (at, to) in to.iter().enumerate() {
+                    let exact = 1.0 + sum(at / DIM, at % DIM) / 255.0;
+                    assert!((to - exact).abs() < 1e-3, "{level} {at}: {to} for {exact}");
+                }
+            }
+        };
+        with_tokens::<i8>(see);
+    }
+
+    #[test]
+    fn codes_are_scored_and_weighed_in_integers_for_rounded_queries() {
+        let see = |cache: &dyn Sealed| {
+            let p = weights();
+            for level in Level::available().filter(|level| level.lanes() > 1) {
+                let [keys, values] =
+                    [Side::Keys, Side::Values].map(|side| cache.rounding(side).unwrap());
+                let (mut queries, mut s) = (numbers(2), [0.0; 2 * LEN]);
+                cache.round_queries(level, keys, &mut queries, DIM);
+                let rows = Rows::new(&queries, DIM, 2, DIM).unwrap();
+                cache.scores(level, read(LEN), (rows, keys), &mut s, LEN);
+                for (at, s) in s.iter().enumerate() {
+                    assert_eq!(*s, score(at / LEN, at % LEN), "{level} {at}");
+                }
+                let mut to = [1.0; 2 * DIM];
+                let p = Weights { p: Rows::new(&p, LEN, 2, LEN).unwrap(), bits: None };
+                cache.sums(level, read(LEN), p, values, &mut to, DIM);
+                for (at, to) in to.iter().enumerate() {
+                    let exact = sum(at / DIM, at % DIM) / 255.0;
+                    assert!((to - exact).abs() < 1e-3, "{level} {at}: {to} for {exact}");
+                }
+            }
+        };
+        with_tokens::<i8>(see);
+        with_tokens::<Q8_0>(see);
     }
 }
