@@ -32,6 +32,7 @@ for names in aarch64:arm64 s390x:s390x; do
 done
 command -v qemu-aarch64 >/dev/null && command -v qemu-s390x >/dev/null || packages+=(qemu-user)
 command -v qemu-system-arm >/dev/null || packages+=(qemu-system-arm)
+command -v qemu-system-riscv32 >/dev/null || packages+=(qemu-system-misc)
 command -v node >/dev/null || packages+=(nodejs)
 command -v valgrind >/dev/null || packages+=(valgrind)
 
