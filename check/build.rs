@@ -6,6 +6,8 @@
 //! attention, of which `build/rotary.rs` and `build/recurrence.rs` have the lists. The crate that runs the cases computes nothing of this, so it fits
 //! a microcontroller.
 
+#[path = "build/device.rs"]
+mod device;
 #[path = "build/embed.rs"]
 mod embed;
 #[path = "build/expect.rs"]
@@ -23,7 +25,7 @@ use std::path::PathBuf;
 
 use embed::Embedder;
 use expect::Expected;
-use head::Head;
+use head::{Head, Part};
 
 /// Keys of a tile, in the sums of every flashlet kernel; the table asserts that it is the crate's.
 const TILE_K: usize = 96;
@@ -38,6 +40,24 @@ struct Spec {
     repeat: usize,
     sight: Sight,
 }
+
+/// One of the cases that fit the smallest device: a part of a head.
+struct Small {
+    name: &'static str,
+    file: &'static str,
+    part: Part,
+    repeat: usize,
+    sight: Sight,
+}
+
+#[rustfmt::skip]
+const SMALL: &[Small] = &[
+    Small { name: "prompt", file: "smollm2-l0", part: Part { tokens: 32, q_heads: 3, dim: 64 }, repeat: 1, sight: Sight::Causal },
+    Small { name: "encoder", file: "minilm-l0", part: Part { tokens: 32, q_heads: 2, dim: 32 }, repeat: 1, sight: Sight::All },
+    // One head, every pair: what other libraries are measured on.
+    Small { name: "dense-d32-n64", file: "smollm2-l18", part: Part { tokens: 64, q_heads: 1, dim: 32 }, repeat: 1, sight: Sight::All },
+    Small { name: "dense-d64-n128", file: "smollm2-l18", part: Part { tokens: 64, q_heads: 1, dim: 64 }, repeat: 2, sight: Sight::All },
+];
 
 /// Which rows of the file's queries take part.
 #[derive(Clone, Copy)]
@@ -89,7 +109,12 @@ fn main() {
     let dir = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     rotary::embed(&dir);
     recurrence::embed(&dir);
+    device::embed(&dir);
     let mut embedder = Embedder::new(dir);
+    for Small { name, file, part, repeat, sight } in SMALL {
+        let head = Head::read(file).part(*part, *repeat);
+        embedder.small(name, *sight, &head, &Expected::of(&head, *sight));
+    }
     for spec in CASES {
         let file = Head::read(spec.file);
         if spec.repeat == 1 && matches!(spec.queries, Queries::All) {

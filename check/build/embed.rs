@@ -12,6 +12,8 @@ pub(crate) struct Embedder {
     dir: PathBuf,
     /// The lines of `CASES`.
     table: String,
+    /// The small cases: each a static of its own, so that a device holds one of them.
+    small: String,
     cases: usize,
     max_o: usize,
     max_lse: usize,
@@ -19,7 +21,7 @@ pub(crate) struct Embedder {
 
 impl Embedder {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir, table: String::new(), cases: 0, max_o: 0, max_lse: 0 }
+        Self { dir, table: String::new(), small: String::new(), cases: 0, max_o: 0, max_lse: 0 }
     }
 
     /// Adds one case to the table and writes its numbers.
@@ -27,9 +29,22 @@ impl Embedder {
         self.cases += 1;
         self.max_o = self.max_o.max(expected.o.len());
         self.max_lse = self.max_lse.max(expected.lse.len());
+        let case = self.text(spec.name, spec.sight, head, expected);
+        writeln!(self.table, "    {case},").expect("a String takes all");
+    }
 
+    /// Adds a case that stands alone.
+    pub(crate) fn small(&mut self, name: &str, sight: Sight, head: &Head, expected: &Expected) {
+        let case = self.text(name, sight, head, expected);
+        let constant = name.replace('-', "_").to_uppercase();
+        let text = format!("pub(crate) static {constant}: Case = {case};\n");
+        self.small.push_str(&text);
+    }
+
+    /// The expression of a case, whose numbers are written.
+    fn text(&self, name: &str, sight: Sight, head: &Head, expected: &Expected) -> String {
         let oracle::Shape { q_len, kv_len, q_heads, kv_heads, head_dim, v_dim, .. } = head.shape;
-        let (name, dir) = (spec.name, &self.dir);
+        let dir = &self.dir;
         let f32s = |part: &str, all: &[f32]| numbers(dir, &format!("{name}.{part}"), all);
         let f64s = |part: &str, all: &[f64]| numbers(dir, &format!("{name}.{part}"), all);
         let limits = |part: &str, limits: &Limits| {
@@ -40,12 +55,11 @@ impl Embedder {
 
         let heads =
             format!("Heads {{ q: {q_heads}, kv: {kv_heads}, dim: {head_dim}, v_dim: {v_dim} }}");
-        let mask = mask(spec.sight, kv_len - q_len);
+        let mask = mask(sight, kv_len - q_len);
         let (q, k, v) = (f32s("q", &head.q), f32s("k", &head.k), f32s("v", &head.v));
         let (o, lse) = (f64s("o", &expected.o), f64s("lse", &expected.lse));
         let (fused, unfused) =
             (limits("fused", &expected.fused), limits("unfused", &expected.unfused));
-        let table = &mut self.table;
         let lines = [
             format!("name: {name:?}"),
             format!(
@@ -60,13 +74,12 @@ impl Embedder {
             format!("fused: {fused}"),
             format!("unfused: {unfused}"),
         ];
-        writeln!(table, "    Case {{\n        {},\n    }},", lines.join(",\n        "))
-            .expect("a String takes all");
+        format!("Case {{\n        {},\n    }}", lines.join(",\n        "))
     }
 
     /// Writes the table.
     pub(crate) fn finish(self) {
-        let Self { dir, table, cases, max_o, max_lse } = self;
+        let Self { dir, table, small, cases, max_o, max_lse } = self;
         let text = format!(
             "// The bounds hold for these tiles and no others.\n\
              const _: () = assert!(flashlet::TILE_K == {TILE_K});\n\n\
@@ -75,6 +88,7 @@ impl Embedder {
              /// Output elements of the largest case.\npub(crate) const MAX_O: usize = {max_o};\n\
              /// Rows of the largest case.\npub(crate) const MAX_LSE: usize = {max_lse};\n"
         );
+        write(&dir.join("small.rs"), small.as_bytes());
         write(&dir.join("cases.rs"), text.as_bytes());
     }
 }

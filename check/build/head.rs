@@ -6,6 +6,16 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::Queries;
 
+/// The first of all there is.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) tokens: usize,
+    /// As many key/value heads as they need.
+    pub(crate) q_heads: usize,
+    /// Channels.
+    pub(crate) dim: usize,
+}
+
 /// Lengths, inputs and the file's own result of one head.
 pub(crate) struct Head {
     pub(crate) shape: oracle::Shape,
@@ -55,6 +65,38 @@ impl Head {
             lse: Vec::new(),
         }
     }
+
+    /// A part of the head, all tokens `repeat` times: its own queries see its own keys.
+    pub(crate) fn part(&self, part: Part, repeat: usize) -> Self {
+        let oracle::Shape { q_heads, kv_heads, head_dim, v_dim, .. } = self.shape;
+        let kv = part.q_heads.div_ceil(q_heads / kv_heads);
+        let of_keys = Part { q_heads: kv, ..part };
+        let len = part.tokens * repeat;
+        Self {
+            shape: oracle::Shape {
+                batch: 1,
+                q_len: len,
+                kv_len: len,
+                q_heads: part.q_heads,
+                kv_heads: kv,
+                head_dim: part.dim,
+                v_dim: part.dim,
+            },
+            scale: 1.0 / (part.dim as f64).sqrt(),
+            q: first(&self.q, q_heads, head_dim, part).repeat(repeat),
+            k: first(&self.k, kv_heads, head_dim, of_keys).repeat(repeat),
+            v: first(&self.v, kv_heads, v_dim, of_keys).repeat(repeat),
+            o: Vec::new(),
+            lse: Vec::new(),
+        }
+    }
+}
+
+/// The first rows of `[tokens, heads, dim]`, and of each some heads and channels.
+pub(crate) fn first(all: &[f32], heads: usize, dim: usize, part: Part) -> Vec<f32> {
+    let tokens = all.chunks_exact(heads * dim).take(part.tokens);
+    let rows = tokens.flat_map(|token| token.chunks_exact(dim).take(part.q_heads));
+    rows.flat_map(|row| &row[..part.dim]).copied().collect()
 }
 
 /// Queries and keys of one head as they were before they were turned.

@@ -64,3 +64,6 @@ impl Case {
 }
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
+
+// The parts that fit a device.
+include!(concat!(env!("OUT_DIR"), "/small.rs"));

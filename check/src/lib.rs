@@ -4,7 +4,7 @@
 //! cannot exceed; the build script worked them out with the oracle and they are constants here.
 //! [`run`] computes a case at one instruction-set level, measures it against the bound and takes a
 //! digest of the output's bits. So do a [`Model`]'s frequencies and tables, a [`Rotation`] of
-//! heads, and a [`Recurrence`] over their tokens. [`check_all`] does all of it at every level of the host.
+//! heads, a [`Recurrence`] over their tokens, and what a small [`device`] does with them. [`check_all`] does all of it at every level of the host.
 //!
 //! Nothing is allocated and std is not needed: the same code runs on a desktop (`main.rs`), in a
 //! WASM engine (`wasm.rs`) and on a microcontroller (`firmware/`), and all print the same lines.
@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 mod case;
+pub mod device;
 mod digest;
 mod embedded;
 mod outcome;

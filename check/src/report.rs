@@ -4,6 +4,7 @@ use core::fmt;
 
 use flashlet::{Error, Level};
 
+use crate::device::{Dense32, Dense64, Device, Encoder, Gated, Prompt, Uncounted, Window};
 use crate::{CASES, MODELS, Outcome, RECURRENCES, ROTATIONS, Workspace, run};
 
 /// One run, displayed as a line of JSON.
@@ -32,6 +33,8 @@ pub enum Kind {
     Rotation,
     /// Linear attention.
     Recurrence,
+    /// What a small device does.
+    Device,
 }
 
 /// What the runs say together.
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Table => "table",
             Kind::Rotation => "rotation",
             Kind::Recurrence => "recurrence",
+            Kind::Device => "device",
         }
     }
 }
@@ -125,6 +129,12 @@ pub fn check_all<'a>(
     for recurrence in &RECURRENCES {
         tally.levels(Kind::Recurrence, recurrence.name, |level| recurrence.run(level))?;
     }
+    tally.device::<Prompt>()?;
+    tally.device::<Encoder>()?;
+    tally.device::<Dense32>()?;
+    tally.device::<Dense64>()?;
+    tally.device::<Window>()?;
+    tally.device::<Gated>()?;
     Ok(tally.verdict)
 }
 
@@ -135,6 +145,14 @@ struct Tally<'a, F> {
 }
 
 impl<'a, F: FnMut(Line<'a>)> Tally<'a, F> {
+    /// Its entries are those of one lane.
+    fn device<D: Device>(&mut self) -> Result<(), Error> {
+        let outcome = D::new().run(&mut Uncounted)?;
+        let (host, level) = (self.host, Some(Level::Scalar));
+        self.add(Line { host, kind: Kind::Device, case: D::NAME, level, outcome });
+        Ok(())
+    }
+
     fn once(&mut self, kind: Kind, case: &'static str, outcome: Outcome) {
         self.add(Line { host: self.host, kind, case, level: None, outcome });
     }

@@ -1,0 +1,50 @@
+//! What a device does with attention: a prompt in chunks, an encoder, a token against a ring of int8, a gated delta rule.
+//!
+//! Each is a struct that holds all the memory it needs, and whose entries are made for its heads alone: of the
+//! crate a program links what one of them calls. What is worth counting happens within [`Meter::measure`].
+
+mod chunks;
+mod entries;
+mod gated;
+mod window;
+
+pub use chunks::{Dense32, Dense64, Encoder, Prompt};
+pub use gated::Gated;
+pub use window::Window;
+
+use crate::Outcome;
+use crate::embedded::numbers;
+use flashlet::Error;
+
+/// Some work in some memory.
+pub trait Device {
+    /// Names the case.
+    const NAME: &'static str;
+
+    /// Nothing done yet.
+    fn new() -> Self;
+
+    /// Does all of it: the last call that is measured is the one that counts.
+    ///
+    /// # Errors
+    /// A case that cannot run is a mistake in its table.
+    fn run(&mut self, meter: &mut impl Meter) -> Result<Outcome, Error>;
+}
+
+/// Counts what a call costs.
+pub trait Meter {
+    /// Makes the call.
+    fn measure<T>(&mut self, call: impl FnOnce() -> T) -> T;
+}
+
+/// Counts nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Uncounted;
+
+impl Meter for Uncounted {
+    fn measure<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        call()
+    }
+}
+
+include!(concat!(env!("OUT_DIR"), "/device.rs"));
