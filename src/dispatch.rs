@@ -322,7 +322,8 @@ impl Entry {
         #[cfg(feature = "specialised")]
         match level {
             Level::Scalar => SCALAR,
-            Level::Portable => crate::generated::portable::ENTRIES,
+            Level::Portable if Portable::IS_BUILT => crate::generated::portable::ENTRIES,
+            Level::Portable => &[],
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => crate::generated::avx2::ENTRIES,
             #[cfg(target_arch = "x86_64")]

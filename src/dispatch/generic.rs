@@ -133,7 +133,8 @@ pub(super) fn integers(_: Entry) -> Option<Entry> {
 pub(super) fn entries(level: Level) -> [Named; 2] {
     match level {
         Level::Scalar => scalar(),
-        Level::Portable => portable(),
+        Level::Portable if Portable::IS_BUILT => portable(),
+        Level::Portable => scalar(),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => avx2(),
         #[cfg(target_arch = "x86_64")]

@@ -44,7 +44,12 @@ pub(crate) type Keys<'a, F> = (Rows<'a, F>, &'a [f32]);
 pub(crate) type Values<'a, F> = (Rows<'a, F>, Range<usize>);
 
 impl<F: Coded> IntegerTable<F> {
-    pub(crate) const fn new() -> Self {
+    /// The functions, if there may be lanes to run them: on one lane nobody asks for them.
+    pub(crate) const fn for_lanes() -> Option<Self> {
+        if Level::HAS_LANES { Some(Self::new()) } else { None }
+    }
+
+    const fn new() -> Self {
         IntegerTable {
             scores: scores_on,
             weigh: weigh_on,
@@ -152,7 +157,7 @@ fn scores_on<F: Coded>(
     width: usize,
 ) {
     match Available::new(level).map(Available::level) {
-        Some(Level::Portable) => scores(Portable, Loops, queries, keys, walk, s, width),
+        Some(Level::Portable) if Portable::IS_BUILT => scores(Portable, Loops, queries, keys, walk, s, width),
         #[cfg(target_arch = "x86_64")]
         Some(Level::Avx2) if has_avx_vnni() => {
             // SAFETY: the processor has all features that the function needs.

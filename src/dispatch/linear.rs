@@ -138,9 +138,9 @@ impl LinearEntry {
 }
 
 /// `[step, chunk]` of any family and widths.
-const ANY: PerLevel<[LinearEntry; 2]> = PerLevel([
+const ANY: PerLevel<[LinearEntry; 2]> = PerLevel::new([
     scalar(),
-    if Portable::HAS_VECTORS { portable() } else { scalar() },
+    portable(),
     avx2(),
     avx512(),
 ]);

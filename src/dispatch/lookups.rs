@@ -47,7 +47,7 @@ impl Adder {
         // Never available there, so never asked for.
         #[cfg(not(target_arch = "x86_64"))]
         let (avx2, avx512): (AddColumns, AddColumns) = (scalar, scalar);
-        let table: PerLevel<AddColumns> = PerLevel([scalar, portable, avx2, avx512]);
+        let table: PerLevel<AddColumns> = PerLevel::new([scalar, portable, avx2, avx512]);
         Adder { level, columns: *table.at(level) }
     }
 

@@ -22,7 +22,7 @@ impl<M: Modifier> AnyModifier for M {
     }
     fn apply(&self, level: Level, lines: Lines<'_>, given: Given<'_>) {
         match level {
-            Level::Portable => apply(Portable, self, lines, given),
+            Level::Portable if Portable::IS_BUILT => apply(Portable, self, lines, given),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level is available; its features are all that the function needs.
             Level::Avx2 if level.is_available() => unsafe { avx2(self, lines, given) },

@@ -14,7 +14,7 @@ use crate::simd::{Level, MAX_LANES, Portable, Rows, Scalar, Unscaled, Walk};
 pub struct MoveTable<T>(PerLevel<Moves<T>>);
 
 /// The functions of one level.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Moves<T> {
     flat: unsafe fn(Rows<'_, T>, isize, f32, &mut [f32], usize),
     round: unsafe fn(&[f32], &mut [T]),
@@ -40,7 +40,7 @@ impl<T: Elem> MoveTable<T> {
         // Never available there, so never asked for.
         #[cfg(not(target_arch = "x86_64"))]
         let (avx2, avx512) = (scalar(), scalar());
-        MoveTable(PerLevel([scalar(), portable(), avx2, avx512]))
+        MoveTable(PerLevel::new([scalar(), portable(), avx2, avx512]))
     }
 
     /// The functions of a level that this processor has; those of the scalar one otherwise.

@@ -1,10 +1,18 @@
 //! One of something for each level, and which of them this processor may use.
 
-use crate::simd::Level;
+use crate::simd::{Level, Portable};
 
 /// One for each level, in the order of [`Level::ALL`].
 #[derive(Debug)]
-pub(crate) struct PerLevel<F>(pub(crate) [F; Level::ALL.len()]);
+pub(crate) struct PerLevel<F>([F; Level::ALL.len()]);
+
+impl<F: Copy> PerLevel<F> {
+    /// One for each level, in the order of [`Level::ALL`]. Where no build has vectors, those for `wide` are left out.
+    pub(crate) const fn new(all: [F; Level::ALL.len()]) -> Self {
+        let [scalar, portable, avx2, avx512] = all;
+        PerLevel([scalar, if Portable::IS_BUILT { portable } else { scalar }, avx2, avx512])
+    }
+}
 
 /// A level that this processor has.
 #[derive(Clone, Copy, Debug)]

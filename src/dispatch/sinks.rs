@@ -19,7 +19,7 @@ impl SinkTable {
         // Never available there, so never asked for.
         #[cfg(not(target_arch = "x86_64"))]
         let (avx2, avx512): (Join, Join) = (scalar, scalar);
-        SinkTable(PerLevel([scalar, portable, avx2, avx512]))
+        SinkTable(PerLevel::new([scalar, portable, avx2, avx512]))
     }
 
     /// [`join`] on a level that this processor has; on the scalar one otherwise.

@@ -16,7 +16,7 @@ pub(crate) trait Task {
 /// Does it on a level; on the scalar one if this processor lacks it.
 pub(crate) fn run_on<T: Task>(level: Level, task: T) -> T::Output {
     match Available::new(level).map(Available::level) {
-        Some(Level::Portable) => task.run(Portable),
+        Some(Level::Portable) if Portable::IS_BUILT => task.run(Portable),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level is available; its features are all that the function needs.
         Some(Level::Avx2) => unsafe { avx2(task) },

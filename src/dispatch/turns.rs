@@ -50,7 +50,7 @@ pub(crate) type Rotate<T> = for<'a> unsafe fn(Turning<'a, T>);
 #[derive(Debug)]
 pub struct RopeTable<T: 'static>(PerLevel<Ropes<T>>);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Ropes<T: 'static> {
     lines: &'static [Rotate<T>],
     any: [Rotate<T>; 2],
@@ -60,7 +60,7 @@ impl<T: Elem> RopeTable<T> {
     /// From the generated functions of each level.
     pub(crate) const fn new(lines: Lines<T>) -> Self {
         let [scalar, portable, avx2, avx512] = lines;
-        RopeTable(PerLevel([
+        RopeTable(PerLevel::new([
             // One lane has functions of its own only where there is nothing wider.
             Ropes { lines: if VECTORS { &[] } else { scalar }, any: scalar_in_place() },
             Ropes {
@@ -89,7 +89,7 @@ pub(crate) struct OntoTable<T: 'static, U: 'static>(PerLevel<[RotateOnto<T, U>; 
 type RotateOnto<T, U> = for<'a, 'b> unsafe fn(Turning<'a, U, Other<'b, T>>);
 
 impl<T: Elem, U: Elem> OntoTable<T, U> {
-    const NEW: &'static Self = &OntoTable(PerLevel([
+    const NEW: &'static Self = &OntoTable(PerLevel::new([
         scalar_onto(),
         if VECTORS { portable_onto() } else { scalar_onto() },
         avx2_onto(),
@@ -110,7 +110,7 @@ pub(crate) struct AngleTable(PerLevel<Fill>);
 type Fill = unsafe fn(Phase<'_>, &Place, &[u8], f32, [&mut [f32]; 2]);
 
 impl AngleTable {
-    pub(crate) const NEW: &'static Self = &AngleTable(PerLevel([
+    pub(crate) const NEW: &'static Self = &AngleTable(PerLevel::new([
         angles_of_the_build,
         angles_of_the_build,
         avx2_angles,

@@ -128,7 +128,7 @@ macro_rules! codes {
 codes! {
     E4m3, true, E4m3::MAX, E4m3::to_f32, false, |code| code.to_bits() & 0x7f != 0x7f, None;
     E5m2, true, E5m2::MAX, E5m2::to_f32, true, |_| true, None;
-    i8, false, 127.0, f32::from, true, |_| true, Some(IntegerTable::new());
+    i8, false, 127.0, f32::from, true, |_| true, IntegerTable::for_lanes();
 }
 
 /// The nearest code.
@@ -163,7 +163,7 @@ macro_rules! blocks {
             const CHANNELS: usize = BLOCK;
             const MOST: Option<f32> = None;
             const HAS_NAN: bool = true;
-            const INTEGERS: Option<IntegerTable<Self>> = Some(IntegerTable::new());
+            const INTEGERS: Option<IntegerTable<Self>> = IntegerTable::for_lanes();
 
             #[inline]
             fn encode(x: &[f32], _: &[i8], _: Overflow, to: &mut [Self]) {

@@ -38,11 +38,15 @@ impl Level {
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
-            Level::Scalar | Level::Portable => true,
+            Level::Scalar => true,
+            Level::Portable => Portable::IS_BUILT,
             Level::Avx2 => has_avx2(),
             Level::Avx512 => has_avx2() && has_avx512(),
         }
     }
+
+    /// Whether this build may meet a level of several lanes.
+    pub(crate) const HAS_LANES: bool = Portable::IS_BUILT || cfg!(target_arch = "x86_64");
 
     /// Whether a multiply-add rounds once: the class within which bits agree.
     #[must_use]

@@ -23,6 +23,9 @@ impl Portable {
         target_feature = "simd128",
         all(target_arch = "aarch64", target_feature = "neon")
     ));
+
+    /// Whether there is the level: on bare metal without vectors its code would only take room.
+    pub(crate) const IS_BUILT: bool = Portable::HAS_VECTORS || cfg!(not(target_os = "none"));
 }
 
 #[cfg(target_feature = "avx")]
