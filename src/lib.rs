@@ -107,6 +107,7 @@ mod plan;
 mod position;
 mod products;
 mod relative;
+mod row;
 mod score;
 mod shape;
 mod sight;

@@ -21,8 +21,8 @@ pub trait Device {
     /// Names the case.
     const NAME: &'static str;
 
-    /// Nothing done yet.
-    fn new() -> Self;
+    /// Nothing done yet: a constant, so that it is made where it lies.
+    const NEW: Self;
 
     /// Does all of it: the last call that is measured is the one that counts.
     ///

@@ -3,9 +3,8 @@
 /// Numbers of an embedded file, in the byte order of the host that runs; as a static, whose name says in a program
 /// what is not code.
 macro_rules! numbers {
-    ($number:ty, $len:literal, $file:literal) => {
-        {
-            static NUMBERS: [$number; $len] = {
+    ($number:ty, $len:literal, $file:literal) => {{
+        static NUMBERS: [$number; $len] = {
             let (chunks, rest) = include_bytes!(concat!(env!("OUT_DIR"), "/", $file))
                 .as_chunks::<{ size_of::<$number>() }>();
             assert!(chunks.len() == $len && rest.is_empty());
@@ -16,9 +15,8 @@ macro_rules! numbers {
                 at += 1;
             }
             numbers
-            };
-            &NUMBERS
-        }
-    };
+        };
+        &NUMBERS
+    }};
 }
 pub(crate) use numbers;

@@ -147,7 +147,7 @@ struct Tally<'a, F> {
 impl<'a, F: FnMut(Line<'a>)> Tally<'a, F> {
     /// Its entries are those of one lane.
     fn device<D: Device>(&mut self) -> Result<(), Error> {
-        let outcome = D::new().run(&mut Uncounted)?;
+        let outcome = { D::NEW }.run(&mut Uncounted)?;
         let (host, level) = (self.host, Some(Level::Scalar));
         self.add(Line { host, kind: Kind::Device, case: D::NAME, level, outcome });
         Ok(())

@@ -42,14 +42,16 @@ impl Meter for Cost {
 
 /// Runs a case, prints what came out, and ends the program: its exit code is the verdict.
 pub fn report<D: Device>() -> ! {
-    let (mut device, mut cost) = (D::new(), Cost::default());
+    let mut device = D::NEW;
+    let mut cost = Cost::default();
     match device.run(&mut cost) {
         Ok(outcome) => {
             println!("{}", Line { case: D::NAME, memory_bytes: size_of::<D>(), cost, outcome });
             let passed = outcome.err_over_bound.is_some_and(|ratio| ratio <= 1.0);
             if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }.exit_process()
         }
-        Err(error) => panic!("a case cannot run: {error:?}"),
+        // Which error it is, the host says: its text is not among what a case needs.
+        Err(_) => panic!("a case cannot run"),
     }
 }
 

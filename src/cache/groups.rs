@@ -11,7 +11,6 @@
 use super::scales::{Extent, divide, set};
 use crate::dispatch::check_len;
 use crate::error::{Error, List, Tensor};
-use crate::shape::Heads;
 use core::ops::Range;
 
 /// Scales that `len` tokens side by side share, of each head or of each of its channels: written when the last of them comes.
@@ -180,7 +179,7 @@ impl<'a> Groups<'a> {
         token: usize,
         h: usize,
         sizes: [usize; 3],
-        to: &mut [f32; Heads::MAX_DIM],
+        to: &mut [f32],
     ) -> &[i8] {
         let [_, heads, dim] = sizes;
         let (scales, zeros) = self.of(token, h, sizes);

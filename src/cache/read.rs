@@ -219,6 +219,9 @@ impl<T: Kept + Cached> Sealed for T {
         self.stores().0.integers(entry)
     }
     fn words(&self, level: Level, read: &Read, to: &mut [f32], width: usize) {
+        if !Level::HAS_LANES {
+            return;
+        }
         let run_at = |token| self.run_at(read.b, token);
         self.stores().0.words_of_runs(level, read, run_at, to, width);
     }
@@ -229,12 +232,19 @@ impl<T: Kept + Cached> Sealed for T {
         columns: &mut [f32],
         width: usize,
     ) {
-        pack_rounded(level, rows, columns, width);
+        if Level::HAS_LANES {
+            pack_rounded(level, rows, columns, width);
+        }
     }
     fn round_queries(&self, level: Level, rounding: Rounding, rows: &mut [f32], width: usize) {
-        round_rows(level, rounding, rows, width);
+        if Level::HAS_LANES {
+            round_rows(level, rounding, rows, width);
+        }
     }
     fn scores(&self, level: Level, read: Read, queries: Queries<'_>, s: &mut [f32], width: usize) {
+        if !Level::HAS_LANES {
+            return;
+        }
         let run_at = |token| self.run_at(read.b, token);
         self.stores().0.scores_of_runs(level, &read, run_at, queries, (s, width));
     }
@@ -248,6 +258,9 @@ impl<T: Kept + Cached> Sealed for T {
         to: &mut [f32],
         width: usize,
     ) {
+        if !Level::HAS_LANES {
+            return;
+        }
         let (v, run_at) = (self.stores().1, |token| self.run_at(read.b, token));
         let (count, blocks) = (read.keys.len(), channels / BLOCK);
         let mut scales = [0.0; TILE_K];

@@ -8,7 +8,7 @@ use super::tokens::Tokens;
 use crate::dispatch::{check_len, widen};
 use crate::elem::{Affine, Format, Overflow};
 use crate::error::{Error, Tensor};
-use crate::shape::Heads;
+use crate::row::with_row;
 use crate::simd::{Level, Rows};
 use crate::staged::{Ahead, Way};
 use crate::view::{AnyView, Strides};
@@ -204,18 +204,20 @@ impl<'a, F: Format> Store<'a, F> {
     /// Rounds the tokens of a group, in a cache of one block: a token's slot is its index.
     fn encode_group(&mut self, groups: &mut Groups<'_>, tokens: &Range<usize>) {
         let sizes @ [_, heads, dim] = self.sizes();
-        let (units, mut x) = (self.units(), [0.0; Heads::MAX_DIM]);
-        for h in 0..heads {
-            groups.choose(tokens, h, sizes, F::MOST.unwrap_or(1.0));
-            for token in tokens.clone() {
-                let (row, _) = self.row(token, h);
-                let zeros = groups.divided(token, h, sizes, &mut x);
-                let to = self.memory.get_mut(row * units..).and_then(|to| to.get_mut(..units));
-                let (to, x) = (to.unwrap_or(&mut []), x.get(..dim).unwrap_or(&[]));
-                F::encode(x, zeros, self.overflow, to);
-                self.loads &= F::loads(to);
+        let units = self.units();
+        with_row(dim, &mut |x| {
+            for h in 0..heads {
+                groups.choose(tokens, h, sizes, F::MOST.unwrap_or(1.0));
+                for token in tokens.clone() {
+                    let (row, _) = self.row(token, h);
+                    let zeros = groups.divided(token, h, sizes, x);
+                    let to = self.memory.get_mut(row * units..).and_then(|to| to.get_mut(..units));
+                    let to = to.unwrap_or(&mut []);
+                    F::encode(x, zeros, self.overflow, to);
+                    self.loads &= F::loads(to);
+                }
             }
-        }
+        });
     }
 
     /// Numbers of head `h` in `count` slots from `slot` on, all in one block: rows of `width` floats.

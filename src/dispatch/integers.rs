@@ -157,7 +157,9 @@ fn scores_on<F: Coded>(
     width: usize,
 ) {
     match Available::new(level).map(Available::level) {
-        Some(Level::Portable) if Portable::IS_BUILT => scores(Portable, Loops, queries, keys, walk, s, width),
+        Some(Level::Portable) if Portable::IS_BUILT => {
+            scores(Portable, Loops, queries, keys, walk, s, width)
+        }
         #[cfg(target_arch = "x86_64")]
         Some(Level::Avx2) if has_avx_vnni() => {
             // SAFETY: the processor has all features that the function needs.

@@ -138,12 +138,7 @@ impl LinearEntry {
 }
 
 /// `[step, chunk]` of any family and widths.
-const ANY: PerLevel<[LinearEntry; 2]> = PerLevel::new([
-    scalar(),
-    portable(),
-    avx2(),
-    avx512(),
-]);
+const ANY: PerLevel<[LinearEntry; 2]> = PerLevel::new([scalar(), portable(), avx2(), avx512()]);
 
 /// `$token` makes a backend where `$features` are enabled; a step takes `$step` vectors at once, a chunk register
 /// tiles of `$n` vectors by `$r` tokens.

@@ -35,7 +35,8 @@ impl Attention<'_> {
     /// The same plan with the entry for keys that are codes, if they may be multiplied as integers.
     pub(crate) fn suited(&self, inputs: &Inputs<'_>) -> Self {
         let (level, heads) = (self.entry.level(), self.shape.heads);
-        let may = Level::HAS_LANES && self.precision == Precision::Int8Products && level.lanes() > 1;
+        let may =
+            Level::HAS_LANES && self.precision == Precision::Int8Products && level.lanes() > 1;
         if !may || !inputs.k.has_codes() {
             return self.clone();
         }

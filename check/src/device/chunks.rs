@@ -16,8 +16,6 @@ pub struct Chunks<const O: usize, const SCRATCH: usize> {
 }
 
 impl<const O: usize, const SCRATCH: usize> Chunks<O, SCRATCH> {
-    const NEW: Self = Chunks { o: [f32::NAN; O], scratch: [0.0; SCRATCH] };
-
     fn all(
         &mut self,
         (case, entry): (&Case, Entry),
@@ -70,15 +68,13 @@ macro_rules! devices {
         $(#[$doc])*
         pub type $device = Chunks<
             { $tokens * $heads * $dim },
-            { $entry.scratch_len_in_place(Heads::new($heads, 1, $dim)) + $tokens - $tokens },
+            { $entry.scratch_len_in_place(Heads::new($heads, 1, $dim)) },
         >;
 
         impl Device for $device {
             const NAME: &'static str = $name;
 
-            fn new() -> Self {
-                Self::NEW
-            }
+            const NEW: Self = Chunks { o: [0.0; $tokens * $heads * $dim], scratch: [0.0; $entry.scratch_len_in_place(Heads::new($heads, 1, $dim))] };
 
             fn run(&mut self, meter: &mut impl Meter) -> Result<Outcome, Error> {
                 self.all((&$case, $entry), meter)

@@ -31,9 +31,7 @@ pub struct Gated {
 impl Device for Gated {
     const NAME: &'static str = "gated";
 
-    fn new() -> Self {
-        Gated { state: [0.0; DIM * DIM], o: [f32::NAN; DIM], scratch: [0.0; SCRATCH] }
-    }
+    const NEW: Self = Gated { state: [0.0; DIM * DIM], o: [0.0; DIM], scratch: [0.0; SCRATCH] };
 
     fn run(&mut self, meter: &mut impl Meter) -> Result<Outcome, Error> {
         let limits = if STEP.level().is_fused() { GATED_FUSED } else { GATED_UNFUSED };

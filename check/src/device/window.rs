@@ -37,15 +37,13 @@ pub struct Window {
 impl Device for Window {
     const NAME: &'static str = "window";
 
-    fn new() -> Self {
-        Window {
-            codes: [[0; WINDOW * DIM]; 2],
-            scales: [[0.0; WINDOW]; 2],
-            q: [0.0; Q_HEADS * DIM],
-            o: [f32::NAN; Q_HEADS * DIM],
-            scratch: [0.0; DECODE.scratch_len(HEADS)],
-        }
-    }
+    const NEW: Self = Window {
+        codes: [[0; WINDOW * DIM]; 2],
+        scales: [[0.0; WINDOW]; 2],
+        q: [0.0; Q_HEADS * DIM],
+        o: [0.0; Q_HEADS * DIM],
+        scratch: [0.0; DECODE.scratch_len(HEADS)],
+    };
 
     fn run(&mut self, meter: &mut impl Meter) -> Result<Outcome, Error> {
         let limits = if DECODE.level().is_fused() { STREAM_FUSED } else { STREAM_UNFUSED };

@@ -10,9 +10,7 @@ struct Empty;
 impl Device for Empty {
     const NAME: &'static str = "empty";
 
-    fn new() -> Self {
-        Empty
-    }
+    const NEW: Self = Empty;
 
     fn run(&mut self, meter: &mut impl Meter) -> Result<Outcome, flashlet::Error> {
         meter.measure(|| ());
