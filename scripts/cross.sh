@@ -9,7 +9,7 @@
 # 2. A toolchain at hand has std's source: it builds std too, for bare machines core (-Z build-std).
 # 3. Neither: says how to get the one or the other, and fails.
 #
-# Programs for another Linux are linked by its gcc and run by qemu-user. Output goes to target/cross, so
+# CPU names one processor of the target. Programs for another Linux are linked by its gcc and run by qemu-user. Output goes to target/cross, so
 # that builds for this machine stay warm.
 set -euo pipefail
 
@@ -36,6 +36,11 @@ host=$(rustc --version --verbose | sed -n 's/^host: //p')
 if [[ $target == *-unknown-linux-gnu && $target != "$host" ]]; then
     gnu=${target/-unknown/}
     export "${variable}_LINKER=$gnu-gcc" "${variable}_RUNNER=qemu-${gnu%%-*} -L /usr/$gnu"
+fi
+
+# Another processor wants all of it built again, so it has a directory of its own.
+if [[ -n ${CPU:-} ]]; then
+    export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/$CPU "${variable}_RUSTFLAGS=-C target-cpu=$CPU"
 fi
 
 if [[ -d $(rustc --print target-libdir --target "$target" 2>/dev/null) ]]; then
