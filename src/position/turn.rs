@@ -168,7 +168,7 @@ fn halves<S: Simd, U: Elem, F: RowSource<U> + Copy>(
     turned: &mut [U],
 ) {
     let pairs = cos.len();
-    let (x_half, y_half) = turned.split_at_mut(pairs.min(turned.len()));
+    let (x_half, y_half) = turned.split_at_mut_checked(pairs.min(turned.len())).unwrap_or_default();
     let rows = x_half.chunks_mut(S::LANES).zip(y_half.chunks_mut(S::LANES));
     let angles = cos.chunks(S::LANES).zip(sin.chunks(S::LANES));
     for (chunk, ((x_to, y_to), (cos, sin))) in rows.zip(angles).enumerate() {
@@ -195,7 +195,7 @@ fn interleaved<S: Simd, U: Elem, F: RowSource<U> + Copy>(
     let angles = cos.chunks(S::LANES).zip(sin.chunks(S::LANES));
     for (chunk, (to, (cos, sin))) in rows.zip(angles).enumerate() {
         let at = first + chunk * 2 * S::LANES;
-        let (left, right) = to.split_at_mut(S::LANES.min(to.len()));
+        let (left, right) = to.split_at_mut_checked(S::LANES.min(to.len())).unwrap_or_default();
         let v = [from.load(simd, at, left), from.load(simd, at + S::LANES, right)];
         let (cos, sin) = (get(simd, cos), get(simd, sin));
         let cos = simd.zip(cos, cos);
