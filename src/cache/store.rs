@@ -201,7 +201,8 @@ impl<'a, F: Format> Store<'a, F> {
         self.loads &= F::loads(to);
     }
 
-    /// Rounds the tokens of a group, in a cache of one block: a token's slot is its index.
+    /// Rounds the tokens of a group, in a cache of one block: a token's slot is its index. A frame of its own, for the row in it.
+    #[inline(never)]
     fn encode_group(&mut self, groups: &mut Groups<'_>, tokens: &Range<usize>) {
         let sizes @ [_, heads, dim] = self.sizes();
         let (units, mut x) = (self.units(), [0.0; Heads::MAX_DIM]);

@@ -2,7 +2,7 @@
 
 use crate::elem::{Elem, Loaded};
 use crate::position::KeyTurn;
-use crate::shape::Heads;
+use crate::room::with_room;
 use crate::simd::Scalar;
 use crate::view::{AnyView, Stored, View, of_any};
 
@@ -54,10 +54,9 @@ impl Tokens<'_> {
     /// Calls `each` with every head of a token, in f32.
     #[inline]
     pub(super) fn each_head(&self, i: usize, mut each: impl FnMut(usize, &mut [f32])) {
-        let mut room = [0.0; Heads::MAX_DIM];
-        match self {
+        let [_, _, heads, dim] = self.dims();
+        with_room(dim, &mut |room| match self {
             Tokens::Plain(view) => {
-                let [_, _, heads, dim] = view.dims();
                 let row = room.get_mut(..dim).unwrap_or(&mut []);
                 for h in 0..heads {
                     of_any!(Stored, view.0, (view, _) => {
@@ -67,7 +66,7 @@ impl Tokens<'_> {
                     each(h, row);
                 }
             }
-            Tokens::Turned(keys) => keys.turn(i, &mut room, &mut each),
-        }
+            Tokens::Turned(keys) => keys.turn(i, room, &mut each),
+        });
     }
 }

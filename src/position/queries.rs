@@ -1,9 +1,10 @@
 //! Queries that turn inside of attention, as they are copied into its scratch: no pass over them of their own.
 
 use super::positions::Positions;
-use super::rope::{Rope, Row};
+use super::rope::Rope;
 use crate::elem::Sealed as _;
 use crate::error::Error;
+use crate::room::with_room;
 use crate::shape::Shape;
 use crate::simd::Rows;
 use crate::view::{AnyView, Stored, of_any};
@@ -11,7 +12,8 @@ use crate::view::{AnyView, Stored, of_any};
 /// A rope for the queries of an attention, and their positions: [`Attention::turn_queries`](crate::Attention::turn_queries).
 /// The same bits as queries in f32 that [`Rope::rotate`] turned before; those in f16 and bf16 are not rounded between, and none are
 /// written. Each key/value head asks for the angles of its tokens: with many heads and long prompts a rope with a table is the
-/// faster one here. It takes 2.3 KB of stack, and as much again where queries become pairs of bf16.
+/// faster one here. It takes 2.3 KB of stack, a quarter of one up to 64 channels, and 2.3 KB more where queries become
+/// pairs of bf16.
 ///
 /// ```
 /// use flashlet::{Attention, Heads, Mask, Offset, Pairing, Positions, Rope, Shape, Theta, TurnedQueries, Turns};
@@ -69,19 +71,21 @@ impl QueryTurn for TurnedQueries<'_> {
         width: usize,
     ) {
         let [.., dim] = queries.dims();
-        let (mut room, level) = (Row::new(), self.rope.available());
+        let level = self.rope.available();
         let mut rows = places.zip(to.chunks_exact_mut(width.max(1))).peekable();
-        // The heads of a token come one after the other.
-        while let Some(&((i, _), _)) = rows.peek() {
-            let angles = self.rope.row(&self.positions, tokens, [b, i], &mut room);
-            let token = self.rope.token(b, i, angles);
-            while let Some(((_, h), to)) = rows.next_if(|((of, _), _)| *of == i) {
-                let to = to.get_mut(..dim).unwrap_or(&mut []);
-                of_any!(Stored, queries.0, (view, moves) => {
-                    moves.at(level).flat(Rows::one(view.row(b, i, h)), 0, 1.0, to, dim);
-                });
-                f32::ROPES.turn(&token, token.one(to));
+        with_room(self.rope.rot_dim(), &mut |room| {
+            // The heads of a token come one after the other.
+            while let Some(&((i, _), _)) = rows.peek() {
+                let angles = self.rope.row(&self.positions, tokens, [b, i], room);
+                let token = self.rope.token(b, i, angles);
+                while let Some(((_, h), to)) = rows.next_if(|((of, _), _)| *of == i) {
+                    let to = to.get_mut(..dim).unwrap_or(&mut []);
+                    of_any!(Stored, queries.0, (view, moves) => {
+                        moves.at(level).flat(Rows::one(view.row(b, i, h)), 0, 1.0, to, dim);
+                    });
+                    f32::ROPES.turn(&token, token.one(to));
+                }
             }
-        }
+        });
     }
 }

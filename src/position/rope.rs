@@ -8,6 +8,7 @@ use super::theta::Turns;
 use super::turn::Pairing;
 use crate::dispatch::{AngleTable, Available, rope_line};
 use crate::error::{Error, List};
+use crate::room::with_room;
 use crate::shape::Heads;
 use crate::simd::Level;
 
@@ -210,18 +211,19 @@ impl<'f> Rope<'f> {
         if tensors.iter().all(|tensor| tensor.dims().contains(&0)) {
             return Ok(());
         }
-        let mut room = Row::new();
-        if positions.common().is_some() {
-            let row = self.row(&positions, tokens, [0, 0], &mut room);
+        with_room(self.rot_dim(), &mut |room| {
+            if positions.common().is_some() {
+                let row = self.row(&positions, tokens, [0, 0], room);
+                for (b, i) in all(tokens) {
+                    turn_all(tensors, &self.token(b, i, row));
+                }
+                return;
+            }
             for (b, i) in all(tokens) {
+                let row = self.row(&positions, tokens, [b, i], room);
                 turn_all(tensors, &self.token(b, i, row));
             }
-            return Ok(());
-        }
-        for (b, i) in all(tokens) {
-            let row = self.row(&positions, tokens, [b, i], &mut room);
-            turn_all(tensors, &self.token(b, i, row));
-        }
+        });
         Ok(())
     }
 
@@ -284,7 +286,7 @@ impl<'f> Rope<'f> {
         positions: &Positions<'_>,
         tokens: [usize; 2],
         [b, i]: [usize; 2],
-        room: &'r mut Row,
+        room: &'r mut [f32],
     ) -> [&'r [f32]; 2]
     where
         'f: 'r,
@@ -302,9 +304,10 @@ impl<'f> Rope<'f> {
     }
 
     /// As [`Rope::row`], without the table.
-    fn computed<'r>(&self, place: &Place, room: &'r mut Row) -> [&'r [f32]; 2] {
+    fn computed<'r>(&self, place: &Place, room: &'r mut [f32]) -> [&'r [f32]; 2] {
         let pairs = self.phase.pairs();
-        let [cos, sin] = room.0.each_mut().map(|all| all.get_mut(..pairs).unwrap_or(&mut []));
+        let (cos, sin) = room.split_at_mut(pairs.min(room.len()));
+        let sin = sin.get_mut(..pairs).unwrap_or(&mut []);
         self.compute(place, [&mut *cos, &mut *sin]);
         [cos, sin]
     }
@@ -318,16 +321,6 @@ impl<'f> Rope<'f> {
     pub(crate) fn token<'r>(&self, b: usize, i: usize, [cos, sin]: [&'r [f32]; 2]) -> Token<'r> {
         let Rope { pairing, first, level, line, .. } = *self;
         Token { at: [b, i], level, line, pairing, first, cos, sin }
-    }
-}
-
-/// Room for the cosines and sines of a token.
-#[derive(Debug)]
-pub(crate) struct Row([[f32; Heads::MAX_DIM / 2]; 2]);
-
-impl Row {
-    pub(crate) const fn new() -> Row {
-        Row([[0.0; Heads::MAX_DIM / 2]; 2])
     }
 }
 

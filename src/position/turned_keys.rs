@@ -1,9 +1,10 @@
 //! Keys that turn on their way into a cache: no pass over them of their own, and no rounding between.
 
 use super::positions::Positions;
-use super::rope::{Rope, Row};
+use super::rope::Rope;
 use crate::elem::Sealed as _;
 use crate::error::Error;
+use crate::room::with_room;
 use crate::simd::Rows;
 use crate::view::{AnyView, Stored, of_any};
 
@@ -68,16 +69,17 @@ impl KeyTurn for TurnedKeys<'_> {
     #[inline]
     fn turn(&self, i: usize, room: &mut [f32], each: &mut dyn FnMut(usize, &mut [f32])) {
         let ([batch, len, heads, dim], level) = (self.keys.dims(), self.rope.available());
-        let mut angles = Row::new();
-        let angles = self.rope.row(&self.positions, [batch, len], [0, i], &mut angles);
-        let token = self.rope.token(0, i, angles);
         let row = room.get_mut(..dim).unwrap_or(&mut []);
-        for h in 0..heads {
-            of_any!(Stored, self.keys.0, (view, moves) => {
-                moves.at(level).flat(Rows::one(view.row(0, i, h)), 0, 1.0, row, dim);
-            });
-            f32::ROPES.turn(&token, token.one(row));
-            each(h, row);
-        }
+        with_room(self.rope.rot_dim(), &mut |angles| {
+            let angles = self.rope.row(&self.positions, [batch, len], [0, i], angles);
+            let token = self.rope.token(0, i, angles);
+            for h in 0..heads {
+                of_any!(Stored, self.keys.0, (view, moves) => {
+                    moves.at(level).flat(Rows::one(view.row(0, i, h)), 0, 1.0, row, dim);
+                });
+                f32::ROPES.turn(&token, token.one(row));
+                each(h, row);
+            }
+        });
     }
 }
