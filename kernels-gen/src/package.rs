@@ -289,6 +289,9 @@ fn is_x86(level: Level) -> bool {
 fn imports(spec: &Spec) -> String {
     let mut names = vec!["Attention", "Inputs", "Outputs", "Shape", "View", "ViewMut"];
     names.extend(spec.mask.names());
+    // A step is over any pattern.
+    let has_pattern = !spec.mask.pattern.is_empty();
+    names.extend((has_pattern && !names.contains(&"Pattern")).then_some("Pattern"));
     names.extend(spec.rope.as_ref().map(|_| "TurnedQueries"));
     braces(names)
 }

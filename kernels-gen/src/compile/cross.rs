@@ -32,10 +32,14 @@ impl Cross {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let own = Path::new(&rustc);
         let prefix = format!("CARGO_TARGET_{}", triple.to_uppercase().replace(['-', '.'], "_"));
-        let flags = cpu.map(|cpu| (format!("{prefix}_RUSTFLAGS"), format!("-C target-cpu={cpu}")));
+        // What the compiler notices of flashlet is for those who test it.
+        let flags = format!(
+            "-A warnings{}",
+            cpu.map_or(String::new(), |cpu| format!(" -C target-cpu={cpu}"))
+        );
         let mut cross = Cross {
             arguments: vec!["--target".to_owned(), triple.to_owned()],
-            variables: flags.into_iter().collect(),
+            variables: vec![(format!("{prefix}_RUSTFLAGS"), flags)],
             tools: None,
         };
         let library = print(own, &["--print", "target-libdir", "--target", triple])?;

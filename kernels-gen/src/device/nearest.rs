@@ -41,7 +41,9 @@ pub(super) fn nearest(spec: &Spec, budget: Budget) -> Vec<Nearest> {
         };
         let most = longest(size(spec), |size| try_with(size).is_some());
         let near = most.and_then(try_with).map(|(near, plan)| Nearest::new(spec, &near, &plan));
-        found.extend(near.filter(|near| !found.contains(near)));
+        // One query because there is but one key is no choice of many queries.
+        let is_new = |near: &Nearest| (near.queries > 1 || queries == 1) && !found.contains(near);
+        found.extend(near.filter(is_new));
     }
     found
 }
