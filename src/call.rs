@@ -1,9 +1,8 @@
 //! A plan bound to tensors: checked, ready to run, in one piece or in parts.
 
 use crate::cache::{Cached, Side};
-use crate::dispatch::Claim;
 use crate::error::{Error, Tensor};
-use crate::job::{Bound, Job};
+use crate::job::Job;
 use crate::shape::Shape;
 use crate::sinks::Sinks;
 use crate::staged::Source;
@@ -150,17 +149,14 @@ impl<'a> Outputs<'a> {
 
 /// A checked attention. Running it cannot fail, panic or allocate.
 #[derive(Debug)]
-pub struct Call<'a> {
-    pub(crate) bound: Bound<'a>,
-    pub(crate) claim: Claim<'a>,
-    pub(crate) scratch: &'a mut [f32],
-}
+pub struct Call<'a>(pub(crate) Job<'a>);
 
 impl<'a> Call<'a> {
     /// Does all the work.
     pub fn run(self) {
-        let Call { bound, claim, scratch } = self;
-        Part(Job { bound, out: claim, scratch }).run();
+        // Not by way of a part: a job is half a kilobyte, and firmware has little stack for copies.
+        let entry = self.0.entry;
+        entry.call(self.0);
     }
 
     /// The `index`-th of `parts` shares of the work, to be run by itself, say between interrupts.
@@ -173,8 +169,9 @@ impl<'a> Call<'a> {
             Some(count) if index < parts => count,
             _ => return Err(Error::Part { index, parts }),
         };
-        let (bound, out) = (self.bound.clone(), self.claim.share(index, count));
-        Ok(Part(Job { bound, out, scratch: self.scratch }))
+        let Job { bound, out, scratch } = &mut self.0;
+        let (bound, out) = (bound.clone(), out.share(index, count));
+        Ok(Part(Job { bound, out, scratch }))
     }
 
     /// All `parts` shares at once, to be run on as many threads. Each gets a scratch of its own, cut
@@ -209,9 +206,9 @@ impl<'a> Call<'a> {
         self,
         parts: usize,
     ) -> Result<impl ExactSizeIterator<Item = Part<'a>> + Send, Error> {
-        let Call { bound, claim, scratch } = self;
+        let Job { bound, out, scratch } = self.0;
         let (count, scratches) = cut_scratch(scratch, bound.scratch_len(), parts)?;
-        let shares = claim.shares(count).zip(scratches);
+        let shares = out.shares(count).zip(scratches);
         Ok(shares.map(move |(out, scratch)| Part(Job { bound: bound.clone(), out, scratch })))
     }
 }

@@ -48,7 +48,7 @@
 //! shape view mask error    what the caller says; `mask/` holds the patterns that a band cannot say
 //! plan call varlen job     checked once, then run, whole or in parts, of sequences as long or of any lengths
 //! tiling dispatch entry    which function, specialised for which head size and instruction set
-//! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32
+//! elem moves pairs staged  how numbers are stored, and how a tile of them becomes f32; `room` for a row on the stack
 //! cache                    keys and values from call to call: straight, in a ring, in blocks
 //! attend                   for each query tile, for each key tile that its mask names:
 //!   sight                      who of a block sees which keys of the tile
@@ -107,7 +107,7 @@ mod plan;
 mod position;
 mod products;
 mod relative;
-mod row;
+mod room;
 mod score;
 mod shape;
 mod sight;

@@ -7,7 +7,7 @@ use crate::call::{Call, Inputs, Outputs};
 use crate::change::Changes;
 use crate::dispatch::{Claim, Entry, Grid};
 use crate::error::Error;
-use crate::job::Bound;
+use crate::job::{Bound, Job};
 use crate::mask::{Mask, Only, Pattern};
 use crate::modifier::Modifier;
 use crate::position::TurnedQueries;
@@ -34,6 +34,8 @@ pub struct Attention<'m> {
     keys: Range<usize>,
     scale: f64,
     precision: Precision,
+    /// What finds entries for codes, where they may be multiplied as integers: otherwise nothing of it is linked.
+    for_codes: Option<choice::Choose>,
     entry: Entry,
 }
 
@@ -62,7 +64,8 @@ impl<'m> Attention<'m> {
         let scale = 1.0 / libm::sqrt(shape.heads.dim as f64);
         let precision = entry.precision();
         let (only, changes, keys) = (Only(None), Changes::default(), 0..shape.kv_len);
-        Ok(Attention { shape, mask, only, changes, keys, scale, precision, entry })
+        let for_codes = None;
+        Ok(Attention { shape, mask, only, changes, keys, scale, precision, for_codes, entry })
     }
 
     /// The same plan with another factor for the scores. T5 has 1; the default is
@@ -70,8 +73,9 @@ impl<'m> Attention<'m> {
     #[must_use]
     pub const fn scale(&self, scale: f64) -> Self {
         let (shape, mask, only, keys) = (self.shape, self.mask, self.only, self.key_range());
-        let (changes, precision, entry) = (self.changes, self.precision, self.entry);
-        Attention { shape, mask, only, changes, keys, scale, precision, entry }
+        let (changes, precision, for_codes) = (self.changes, self.precision, self.for_codes);
+        let entry = self.entry;
+        Attention { shape, mask, only, changes, keys, scale, precision, for_codes, entry }
     }
 
     /// `keys`, which is not `Copy`, where no trait can be called.
@@ -93,7 +97,11 @@ impl<'m> Attention<'m> {
     #[must_use]
     pub fn precision(&self, precision: Precision) -> Self {
         let entry = self.choose(self.entry.level(), precision);
-        Attention { entry, precision, ..self.clone() }
+        let for_codes: Option<choice::Choose> = match precision {
+            Precision::Int8Products => Some(Entry::choose),
+            Precision::F32 | Precision::Bf16Products => None,
+        };
+        Attention { entry, precision, for_codes, ..self.clone() }
     }
 
     /// The same plan where a query sees, of the keys that the mask lets it see, only those that `pattern` lets it see
@@ -235,8 +243,9 @@ impl<'m> Attention<'m> {
             return Err(Error::KeyRange { start, end, kv_len });
         }
         let (shape, mask, only, scale) = (self.shape, self.mask, self.only, self.scale);
-        let (changes, precision, entry) = (self.changes, self.precision, self.entry);
-        Ok(Attention { shape, mask, only, changes, keys, scale, precision, entry })
+        let (changes, precision, for_codes) = (self.changes, self.precision, self.for_codes);
+        let entry = self.entry;
+        Ok(Attention { shape, mask, only, changes, keys, scale, precision, for_codes, entry })
     }
 
     /// Floats of scratch that [`Attention::bind`] wants, whatever the tensors are stored as. Depends
@@ -339,7 +348,7 @@ impl<'m> Attention<'m> {
     {
         let bound = self.bind_inputs(inputs, sinks, scratch.len())?;
         bound.check_evicted(0..bound.shape.batch)?;
-        Ok(Call { bound, claim, scratch })
+        Ok(Call(Job { bound, out: claim, scratch }))
     }
 
     /// All but what a cache keeps no more: [`Bound::check_evicted`].

@@ -8,7 +8,7 @@ const MOST: usize = 64 << 10;
 
 unsafe extern "C" {
     /// The linker's: the stack must stay above it.
-    #[cfg_attr(target_arch = "riscv32", link_name = "_sheap")]
+    #[cfg_attr(target_arch = "riscv32", link_name = "__eheap")]
     static _stack_end: u32;
 }
 

@@ -1,9 +1,10 @@
 //! A preset, all the way: emit its crate, compile it, try it, draw it.
 
 use crate::compile::{self, CompileError};
+use crate::device::{Budget, Plan, Refusal};
 use crate::map::{self, MapError};
 use crate::package::{self, Origin};
-use crate::render::RenderError;
+use crate::render::{File, RenderError};
 use crate::spec::{Spec, SpecError};
 use crate::text::{Text, TextError};
 use crate::tiles::{Tiles, TilesError};
@@ -42,6 +43,9 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Map(#[from] MapError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Refusal(#[from] Refusal),
     #[error("cannot use {}", path.display())]
     Directory { path: PathBuf, source: io::Error },
     #[error("{} holds something that this program did not write", directory.display())]
@@ -75,17 +79,58 @@ pub struct Emitted {
 /// # Errors
 /// A file that cannot be written.
 pub fn emit(spec: &Spec, out: Option<&Path>) -> Result<Emitted, BuildError> {
+    let (root, directory) = place(spec, out)?;
+    let origin = origin(spec, out, &root, &directory, "");
+    write(&root, directory, &package::files(spec, &origin, &Tiles::own()?, None)?)
+}
+
+/// Writes the crate of a preset for a device, as [`emit`] does.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn emit_for(
+    spec: &Spec,
+    plan: &Plan,
+    budget: Budget,
+    out: Option<&Path>,
+) -> Result<Emitted, BuildError> {
+    let (root, directory) = place(spec, out)?;
+    let origin = origin(spec, out, &root, &directory, &budget.arguments());
+    let files = package::files(&plan.spec(spec), &origin, &plan.entry_tiles(spec), Some(plan))?;
+    write(&root, directory, &files)
+}
+
+/// The workspace, and where the crate goes: both absolute.
+fn place(spec: &Spec, out: Option<&Path>) -> Result<(PathBuf, PathBuf), BuildError> {
     let directory = out.map_or_else(|| workspace().join("out").join(&spec.name), Path::to_owned);
-    let (root, directory) = directories(workspace(), &directory)?;
-    check_ours(&directory)?;
-    let mut command = format!("cargo kernels build {}", relative(Path::new(spec.file()), &root));
+    let places = directories(workspace(), &directory)?;
+    check_ours(&places.1)?;
+    Ok(places)
+}
+
+fn origin(
+    spec: &Spec,
+    out: Option<&Path>,
+    root: &Path,
+    directory: &Path,
+    arguments: &str,
+) -> Origin {
+    let preset = relative(Path::new(spec.file()), root);
+    let mut command = format!("cargo kernels build {preset}{arguments}");
     if out.is_some() {
-        command += &format!(" --out {}", relative(&directory, &root));
+        command += &format!(" --out {}", relative(directory, root));
     }
-    let origin = Origin { command, flashlet: relative(&root, &directory) };
-    tree::mend(&directory, "src", &package::files(spec, &origin, &Tiles::own()?)?)?;
-    for place in ["", "runner"] {
-        seed_lock(&root, &directory.join(place))?;
+    Origin { command, flashlet: relative(root, directory) }
+}
+
+/// Writes the files of a crate. What it had that is no more is removed, where only it can have written that.
+fn write(root: &Path, directory: PathBuf, files: &[File]) -> Result<Emitted, BuildError> {
+    tree::mend(&directory, "src", files)?;
+    for place in ["", "runner", "probe"] {
+        let directory = directory.join(place);
+        if directory.join("Cargo.toml").exists() {
+            seed_lock(root, &directory)?;
+        }
     }
     Ok(Emitted { directory, target: target() })
 }
@@ -135,6 +180,11 @@ fn unusable(path: &Path) -> impl Fn(io::Error) -> BuildError {
 }
 
 impl Emitted {
+    /// Where it is compiled.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Compiles the crate in release mode, and returns its machine code.
     ///
     /// # Errors

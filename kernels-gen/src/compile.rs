@@ -1,5 +1,9 @@
 //! Runs cargo on a crate, with a progress bar.
 
+mod cross;
+
+pub use cross::Cross;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -14,6 +18,9 @@ pub enum CompileError {
     /// cargo cannot be run, or not be listened to.
     #[error("cannot run cargo")]
     Cargo(#[from] io::Error),
+    /// rustc cannot be asked what it can compile for.
+    #[error("cannot run rustc")]
+    Rustc(#[source] io::Error),
     /// cargo refused.
     #[error("cargo {command} failed for {}", manifest.display())]
     Failed {
@@ -76,13 +83,35 @@ impl Compiled {
 /// # Errors
 /// [`CompileError::Cargo`] and [`CompileError::Failed`]; stderr has all that cargo said.
 pub fn release(name: &str, manifest: &Path, target: &Path) -> Result<Compiled, CompileError> {
+    run(name, manifest, target, (cargo(), &[]))
+}
+
+/// As [`release`], for another machine.
+///
+/// # Errors
+/// As [`release`].
+pub fn for_another(
+    name: &str,
+    manifest: &Path,
+    target: &Path,
+    cross: &Cross,
+) -> Result<Compiled, CompileError> {
+    run(name, manifest, target, (cross.cargo(), cross.arguments()))
+}
+
+fn run(
+    name: &str,
+    manifest: &Path,
+    target: &Path,
+    (mut cargo, arguments): (Command, &[String]),
+) -> Result<Compiled, CompileError> {
     let bar = ProgressBar::new(packages(manifest)?);
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} crates {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_prefix(format!("compiling {name}"));
     bar.enable_steady_tick(Duration::from_millis(200));
-    let mut cargo = cargo();
     cargo.args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"]);
+    cargo.args(arguments);
     cargo.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
     let mut done = HashSet::new();
     let mut compiled = Compiled { manifest: manifest.to_owned(), program: None, library: None };

@@ -8,6 +8,7 @@
 //! render     entries -> the text of src/generated.rs and src/generated/
 //! package    a model -> the text of a crate of its own, and of the program that tries it
 //! tree       text against files: write what differs, or say what is stale
+//! device     a model on a device -> what of its memory goes where, or why it does not fit
 //! compile    cargo, with a progress bar
 //! text       the bytes of machine code of each entry in a compiled program or library
 //! list       every entry, and what it takes
@@ -23,6 +24,7 @@
 pub mod angles;
 pub mod build;
 pub mod compile;
+pub mod device;
 pub mod list;
 pub mod manifest;
 pub mod map;

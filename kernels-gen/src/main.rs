@@ -1,12 +1,14 @@
 //! `cargo kernels`: writes, checks and lists flashlet's kernels, and builds a crate for one model.
 
+mod build_command;
+
 use clap::{Args, Parser, Subcommand};
 use flashlet::Level;
 use kernels_gen::plan::{Op, width};
-use kernels_gen::spec::{REFERENCE, Spec};
+use kernels_gen::spec::Spec;
 use kernels_gen::tiles::Tiles;
 use kernels_gen::tree::{self, Fault};
-use kernels_gen::{angles, build, list, package, render, stress, table, tune};
+use kernels_gen::{angles, build, list, render, stress, tune};
 use miette::IntoDiagnostic;
 use oracle::Format;
 use std::io::{ErrorKind, Write};
@@ -32,7 +34,7 @@ enum Command {
     /// Time other tiles on this machine; say which are faster. Entries of bf16 pairs are not timed.
     Tune(Tune),
     /// Write and compile a no_std crate for one model: its types, its scratch, its entries alone.
-    Build(Build),
+    Build(build_command::Build),
     /// Draw how far cosines and sines of rotary positions are off, by position.
     Angles(Angles),
     /// Try what makes attention lose digits on one query head of a model: inputs, condition, error, bound.
@@ -69,25 +71,6 @@ struct Tune {
     /// Put what is faster beyond noise into kernels-gen/tiles.toml, and render it.
     #[arg(long, conflicts_with = "quick")]
     write: bool,
-}
-
-#[derive(Args)]
-#[command(after_long_help = format!("A preset may say:\n\n{REFERENCE}"))]
-struct Build {
-    /// A preset, such as presets/smollm2-135m.toml.
-    spec: PathBuf,
-    /// Where the crate goes [default: out/NAME].
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Try it on heads captured from the model: errors, bounds, times.
-    #[arg(long)]
-    run: bool,
-    /// As --run, with what it finds as one JSON object a line.
-    #[arg(long)]
-    json: bool,
-    /// Draw where one captured head looks: attention.svg beside the crate.
-    #[arg(long)]
-    svg: bool,
 }
 
 #[derive(Args)]
@@ -137,7 +120,7 @@ fn main() -> miette::Result<ExitCode> {
         None => write(&Tiles::own()?),
         Some(Command::List(arguments)) => list(&arguments),
         Some(Command::Tune(arguments)) => tune(&arguments),
-        Some(Command::Build(arguments)) => build(&arguments),
+        Some(Command::Build(arguments)) => build_command::build(&arguments),
         Some(Command::Angles(arguments)) => angles(arguments),
         Some(Command::Stress(arguments)) => stress(arguments),
     }
@@ -233,46 +216,6 @@ fn dims(name: &str) -> Result<[usize; 2], String> {
     let names = || all.iter().map(|dims| width(*dims)).collect::<Vec<_>>().join(", ");
     let dims = all.iter().find(|dims| width(**dims) == name).copied();
     dims.ok_or_else(|| format!("the list has {}", names()))
-}
-
-fn build(arguments: &Build) -> miette::Result<ExitCode> {
-    let spec = Spec::parse(&arguments.spec.to_string_lossy(), &tree::text(&arguments.spec)?)?;
-    let wants_run = arguments.run || arguments.json;
-    let wants_heads = wants_run || arguments.svg;
-    let captured = if wants_heads { build::captured(&spec)? } else { Vec::new() };
-    let emitted = build::emit(&spec, arguments.out.as_deref())?;
-    eprintln!("wrote {}", emitted.directory.display());
-    if let Some(rope) = &spec.rope {
-        eprintln!("rope: {rope}, {} bytes of flash", render::thousands(rope.bytes() as u64));
-    }
-    if let Some(linear) = &spec.linear {
-        let bytes = render::thousands((linear.state_len * size_of::<f32>()) as u64);
-        eprintln!("linear: {linear}, {bytes} bytes of state");
-    }
-    if arguments.svg {
-        eprintln!("drew {}", emitted.draw(&spec, &captured)?.display());
-    }
-    if !wants_run {
-        let text = emitted.compile(&spec)?;
-        for name in package::linear_names(&spec) {
-            let bytes = table::known(text.functions.get(&name).copied());
-            eprintln!("{name}: {bytes} bytes of text");
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let rows = emitted.run(&spec)?;
-    for level in spec.levels.iter().filter(|level| !level.is_available()) {
-        eprintln!("skipped {level}: this processor lacks it");
-    }
-    let report =
-        if arguments.json { table::json(&rows).into_diagnostic()? } else { table::measured(&rows) };
-    print(&report)?;
-    let exceeded = rows.iter().filter(|row| row.err_over_bound > 1.0).count();
-    if exceeded > 0 {
-        eprintln!("{exceeded} of {} rows exceed their certified bound", rows.len());
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn angles(arguments: Angles) -> miette::Result<ExitCode> {

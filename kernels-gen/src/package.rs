@@ -1,11 +1,21 @@
 //! A crate for one model, and the program that tries it: the text of their files.
 
+mod device;
+mod linear;
+mod rope;
+
+pub use linear::linear_names;
+
+use crate::device::Plan;
 use crate::manifest::Line;
-use crate::plan::{Planned, linear_name, pair};
-use crate::render::{File, LevelView, LinearView, RenderError, backend, header, render, thousands};
-use crate::spec::{Frequencies, Kind, Spec, SpecLinear, SpecRope};
+use crate::plan::{Planned, pair};
+use crate::render::{File, LevelView, RenderError, header, render, thousands};
+use crate::spec::{Kind, Spec};
 use crate::tiles::Tiles;
-use flashlet::{Form, Gate, Level, LinearHeads, Rope, Rule};
+use device::DeviceView;
+use flashlet::Level;
+use linear::{LinearAttentionView, LinearFile};
+use rope::RopeView;
 use serde::Serialize;
 
 /// How the manifest of an emitted crate starts.
@@ -20,12 +30,18 @@ pub struct Origin {
     pub flashlet: String,
 }
 
-/// Every file of the crate, by path under its directory; its runner is under `runner/`.
+/// Every file of the crate, by path under its directory; its runner is under `runner/`. A crate for a device, of which the
+/// preset is as the plan has it, also holds its memory, and a program that links what a device links.
 ///
 /// # Errors
 /// [`RenderError::Vectors`].
-pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, RenderError> {
-    let view = PackageView::new(spec, origin, tiles)?;
+pub fn files(
+    spec: &Spec,
+    origin: &Origin,
+    tiles: &Tiles,
+    plan: Option<&Plan>,
+) -> Result<Vec<File>, RenderError> {
+    let view = PackageView::new(spec, origin, tiles, plan)?;
     let file = |path: &str, template| {
         render(template, &view).map(|text| File { path: path.to_owned(), text })
     };
@@ -39,6 +55,11 @@ pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, R
         file("runner/rustfmt.toml", "emitted/rustfmt.toml")?,
         file("runner/src/main.rs", "runner/main.rs")?,
     ];
+    if plan.is_some() {
+        files.push(file("src/memory.rs", "emitted/memory.rs")?);
+        files.push(file("probe/Cargo.toml", "probe/Cargo.toml")?);
+        files.push(file("probe/src/main.rs", "probe/main.rs")?);
+    }
     if let Some(rope) = &spec.rope {
         files.push(file("src/rope.rs", "emitted/rope.rs")?);
         if rope.table.is_some() {
@@ -77,17 +98,6 @@ pub fn files(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Vec<File>, R
 pub fn entries<'a>(spec: &'a Spec, level: Level, tiles: &Tiles) -> [Planned<'a>; 2] {
     let line = Line { dim: spec.heads.dim, v_dim: spec.heads.v_dim, models: &spec.model };
     pair(level, &line, spec.tile_k, tiles)
-}
-
-/// The names of the entries for linear attention, of each level.
-#[must_use]
-pub fn linear_names(spec: &Spec) -> Vec<String> {
-    let of = |linear: &SpecLinear, level| {
-        let line = linear.line(&spec.model);
-        linear.forms.iter().map(|form| linear_name(&line, *form, level)).collect::<Vec<_>>()
-    };
-    let levels = spec.linear.iter().flat_map(|linear| spec.levels.iter().map(move |l| (linear, l)));
-    levels.flat_map(|(linear, level)| of(linear, *level)).collect()
 }
 
 /// The crate's name as Rust writes it.
@@ -136,6 +146,7 @@ struct PackageView {
     imports: String,
     rope: Option<RopeView>,
     linear: Option<LinearAttentionView>,
+    device: Option<DeviceView>,
     /// Whether there is no unsafe code.
     is_safe: bool,
     modules: Vec<ModuleView>,
@@ -186,171 +197,13 @@ struct ModuleFile {
     scratch_bytes: String,
 }
 
-/// Rotary positions as the crate holds them.
-#[derive(Serialize)]
-struct RopeView {
-    words: String,
-    bytes: String,
-    rot_dim: usize,
-    first: usize,
-    /// `Halves`: the variant of `Pairing`.
-    pairing: String,
-    is_exact: bool,
-    /// Literals, some a line.
-    frequencies: Vec<String>,
-    amplitude: String,
-    table: Option<usize>,
-    no_rope_every: Option<usize>,
-    /// Literals of the table, a line a position.
-    rows: Vec<String>,
-}
-
-impl RopeView {
-    fn new(rope: &SpecRope) -> Result<Self, flashlet::Error> {
-        let literals = match &rope.frequencies {
-            Frequencies::Exact(turns) => turns.iter().map(|turn| format!("{turn:#018x}")).collect(),
-            Frequencies::F32Compatible(inv_freq) => floats(inv_freq),
-        };
-        Ok(RopeView {
-            words: rope.to_string(),
-            bytes: thousands(rope.bytes() as u64),
-            rot_dim: rope.rot_dim(),
-            first: rope.first,
-            pairing: format!("{:?}", rope.pairing),
-            is_exact: matches!(rope.frequencies, Frequencies::Exact(_)),
-            frequencies: literals.chunks(4).map(|line| line.join(", ")).collect(),
-            amplitude: format!("{:?}", rope.amplitude),
-            table: rope.table,
-            no_rope_every: rope.no_rope_every,
-            rows: rows(rope)?,
-        })
-    }
-}
-
-/// Linear attention as the crate holds it.
-#[derive(Serialize)]
-struct LinearAttentionView {
-    words: String,
-    /// `GATED_DELTA_NET`: the constant of `Family`.
-    family: &'static str,
-    q: usize,
-    k: usize,
-    v: usize,
-    dim: usize,
-    v_dim: usize,
-    /// `Grouped`: the variant of `HeadMap`.
-    map: String,
-    /// The factor of the queries if it is not the default, and what lengths are taken with.
-    scale: Option<String>,
-    l2_eps: Option<String>,
-    /// What there is.
-    step: bool,
-    chunk: bool,
-    state_bytes: String,
-    step_bytes: String,
-    chunk_bytes: String,
-    /// What the family reads beside queries, keys and values: calls for the example of the documentation, whose outputs are all
-    /// about the same.
-    inputs: Vec<&'static str>,
-    expected: String,
-    tolerance: String,
-}
-
-impl LinearAttentionView {
-    fn new(linear: &SpecLinear) -> Self {
-        let LinearHeads { q, k, v, dim, v_dim, map } = linear.heads;
-        let bytes = |floats: usize| thousands((floats * size_of::<f32>()) as u64);
-        let expected = linear.scale() / (1.0 + f64::from(linear.l2_eps.unwrap_or(0.0)));
-        LinearAttentionView {
-            words: linear.to_string(),
-            family: linear.family.constant(),
-            q,
-            k,
-            v,
-            dim,
-            v_dim,
-            map: format!("{map:?}"),
-            scale: linear.scale.map(|scale| format!("{scale:?}")),
-            l2_eps: linear.l2_eps.map(|eps| format!("{eps:?}")),
-            step: linear.forms.contains(&Form::Recurrent),
-            chunk: linear.forms.contains(&Form::Chunked),
-            state_bytes: bytes(linear.state_len),
-            step_bytes: bytes(linear.scratch_len(Form::Recurrent)),
-            chunk_bytes: bytes(linear.scratch_len(Form::Chunked)),
-            inputs: extra_inputs(linear),
-            expected: format!("{:?}", expected as f32),
-            tolerance: format!("{:?}", (1e-5 * expected.abs()) as f32),
-        }
-    }
-}
-
-/// Gates that keep all, and what makes a token be learnt as it is.
-fn extra_inputs(linear: &SpecLinear) -> Vec<&'static str> {
-    let flashlet::Family { gate, rule } = linear.family.family();
-    let gate = match gate {
-        Gate::Never => None,
-        Gate::Head => Some(".decay(zero)"),
-        Gate::Token => Some(".gates(View::packed(zero, shape.gates(FAMILY))?)"),
-        Gate::Channel => Some(".gates(View::packed(&zeros, shape.gates(FAMILY))?)"),
-    };
-    let rule = match rule {
-        Rule::Add => None,
-        Rule::Bonus => Some(".bonus(&ones)"),
-        Rule::Delta => Some(".beta(View::packed(one, shape.per_state(1))?)"),
-        Rule::LowRank => Some(
-            ".low_rank(View::packed(&zeros, shape.per_state(HEADS.dim))?, View::packed(&zeros, shape.per_state(HEADS.dim))?)",
-        ),
-    };
-    gate.into_iter().chain(rule).collect()
-}
-
-/// A level's own file for linear attention.
-#[derive(Serialize)]
-struct LinearFile {
-    header: String,
-    level: &'static str,
-    backend: &'static str,
-    token: &'static str,
-    features: Option<&'static str>,
-    entry: LinearView,
-    /// `Recurrent`, `Chunked`: variants of `Form`.
-    forms: Vec<String>,
-    step: bool,
-    chunk: bool,
-}
-
-impl LinearFile {
-    fn new(spec: &Spec, linear: &SpecLinear, header: String, level: Level) -> Self {
-        let (backend, token, features) = backend(level);
-        LinearFile {
-            header,
-            level: level.name(),
-            backend,
-            token,
-            features,
-            entry: LinearView::new(&linear.line(&spec.model), level),
-            forms: linear.forms.iter().map(|form| format!("{form:?}")).collect(),
-            step: linear.forms.contains(&Form::Recurrent),
-            chunk: linear.forms.contains(&Form::Chunked),
-        }
-    }
-}
-
-/// The rows of a table, as literals.
-fn rows(rope: &SpecRope) -> Result<Vec<String>, flashlet::Error> {
-    let angles = Rope::new(rope.phase(), rope.amplitude, rope.pairing)?;
-    let mut table = vec![0.0; rope.table.unwrap_or(0) * rope.rot_dim()];
-    angles.fill_table(0, &mut table)?;
-    Ok(table.chunks(rope.rot_dim()).map(|row| floats(row).join(", ")).collect())
-}
-
-/// The shortest literals that are these numbers.
-fn floats(numbers: &[f32]) -> Vec<String> {
-    numbers.iter().map(|x| format!("{x:?}")).collect()
-}
-
 impl PackageView {
-    fn new(spec: &Spec, origin: &Origin, tiles: &Tiles) -> Result<Self, RenderError> {
+    fn new(
+        spec: &Spec,
+        origin: &Origin,
+        tiles: &Tiles,
+        plan: Option<&Plan>,
+    ) -> Result<Self, RenderError> {
         let quoted = |text: String| toml::Value::String(text).to_string();
         let sight = spec.mask.sight();
         let heads = HeadsView::new(spec);
@@ -392,6 +245,7 @@ impl PackageView {
             imports: imports(spec),
             rope: spec.rope.as_ref().map(RopeView::new).transpose()?,
             linear: spec.linear.as_ref().map(LinearAttentionView::new),
+            device: plan.map(|plan| DeviceView::new(spec, plan)),
             is_safe: spec.levels.iter().all(|level| !is_x86(*level)),
             modules: spec.levels.iter().map(|level| ModuleView::new(spec, *level, tiles)).collect(),
             example: example(spec),
@@ -433,10 +287,18 @@ fn is_x86(level: Level) -> bool {
 
 /// What stands between the braces of the import, as rustfmt has it.
 fn imports(spec: &Spec) -> String {
-    const WIDTH: usize = 100;
     let mut names = vec!["Attention", "Inputs", "Outputs", "Shape", "View", "ViewMut"];
     names.extend(spec.mask.names());
+    // A step is over any pattern.
+    let has_pattern = !spec.mask.pattern.is_empty();
+    names.extend((has_pattern && !names.contains(&"Pattern")).then_some("Pattern"));
     names.extend(spec.rope.as_ref().map(|_| "TurnedQueries"));
+    braces(names)
+}
+
+/// Names between the braces of an import from flashlet, as rustfmt has them.
+fn braces(mut names: Vec<&str>) -> String {
+    const WIDTH: usize = 100;
     names.sort_unstable();
     let line = names.join(", ");
     if "use flashlet::{};".len() + line.len() <= WIDTH {

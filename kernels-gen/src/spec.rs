@@ -15,6 +15,7 @@
 //!
 //! All that a preset may say is in [`REFERENCE`].
 
+mod cache;
 mod check;
 mod error;
 mod linear;
@@ -23,6 +24,7 @@ mod pattern;
 mod raw;
 mod rope;
 
+pub use cache::{CacheFormat, SpecCache};
 pub use error::SpecError;
 pub use linear::{SpecFamily, SpecLinear};
 pub use mask::{Kind, SpecMask, SpecWindow};
@@ -52,12 +54,16 @@ pub struct Spec {
     pub rope: Option<SpecRope>,
     /// Linear attention of other layers, if there is any.
     pub linear: Option<SpecLinear>,
+    /// How a device keeps keys and values.
+    pub cache: SpecCache,
     /// Most queries of a call.
     pub max_q: usize,
     /// Most keys of a call.
     pub max_kv: usize,
     /// Keys of a tile.
     pub tile_k: usize,
+    /// Whether the preset says so many: a device takes fewer if it may.
+    pub says_tile_k: bool,
     /// The factor of the scores, if it is not `1 / sqrt(head_dim)`.
     pub scale: Option<f64>,
     /// Levels to emit, lowest first.

@@ -13,6 +13,8 @@ pub struct Text {
     pub functions: HashMap<String, u64>,
     /// Of all of them, with what lies between.
     pub total: u64,
+    /// Constants beside the code.
+    pub constants: u64,
 }
 
 impl Text {
@@ -49,8 +51,12 @@ impl Text {
 
     fn add(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let file = object::File::parse(bytes)?;
-        let sections = file.sections().filter(|section| section.kind() == SectionKind::Text);
-        self.total += sections.map(|section| section.size()).sum::<u64>();
+        let of_kind = |kinds: &[SectionKind]| -> u64 {
+            let sections = file.sections().filter(|section| kinds.contains(&section.kind()));
+            sections.map(|section| section.size()).sum()
+        };
+        self.total += of_kind(&[SectionKind::Text]);
+        self.constants += of_kind(&[SectionKind::ReadOnlyData, SectionKind::ReadOnlyString]);
         let code = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
         for symbol in code.filter(|symbol| symbol.size() > 0) {
             let path = format!("{:#}", rustc_demangle::demangle(symbol.name()?));

@@ -21,7 +21,11 @@ type Place = (Level, Op, [usize; 2]);
 
 /// What was measured to be better than the rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tiles(BTreeMap<Place, Choice>);
+pub struct Tiles {
+    choices: BTreeMap<Place, Choice>,
+    /// What the memory of a device leaves.
+    given: BTreeMap<Place, Tiling>,
+}
 
 /// A tile, and why it is here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -93,7 +97,7 @@ impl Tiles {
                 if !fits(choice.tiling(level, op), level, dims) {
                     return Err(TilesError::Tile { key, level });
                 }
-                tiles.0.insert((level, op, dims), choice);
+                tiles.choices.insert((level, op, dims), choice);
             }
         }
         Ok(tiles)
@@ -102,20 +106,29 @@ impl Tiles {
     /// The tile of an entry.
     #[must_use]
     pub fn of(&self, level: Level, op: Op, dims: [usize; 2]) -> Tiling {
-        match self.0.get(&(level, op, dims)) {
-            Some(choice) => choice.tiling(level, op),
-            None => rule(level, op, dims),
+        let place = (level, op, dims);
+        match (self.given.get(&place), self.choices.get(&place)) {
+            (Some(tiling), _) => *tiling,
+            (None, Some(choice)) => choice.tiling(level, op),
+            (None, None) => rule(level, op, dims),
         }
+    }
+
+    /// The same with a tile that is given, whatever the list says. It is no line of the text.
+    #[must_use]
+    pub fn with(mut self, place: Place, tiling: Tiling) -> Self {
+        self.given.insert(place, tiling);
+        self
     }
 
     /// Gives an entry another tile; that of the rule needs no line.
     pub fn set(&mut self, (level, op, dims): Place, tiling: Tiling, why: String) {
         if tiling == rule(level, op, dims) {
-            self.0.remove(&(level, op, dims));
+            self.choices.remove(&(level, op, dims));
             return;
         }
         let Tiling { vectors, scalars, rows, .. } = tiling;
-        self.0.insert((level, op, dims), Choice { vectors, scalars, rows, why });
+        self.choices.insert((level, op, dims), Choice { vectors, scalars, rows, why });
     }
 
     /// The text of `tiles.toml`: the comment at its head, then a line for each entry.
@@ -124,7 +137,7 @@ impl Tiles {
         let comment = OWN.lines().take_while(|line| line.starts_with('#'));
         let mut text: String = comment.map(|line| line.to_owned() + "\n").collect();
         let mut section = None;
-        for (&(level, op, dims), Choice { vectors, scalars, rows, why }) in &self.0 {
+        for (&(level, op, dims), Choice { vectors, scalars, rows, why }) in &self.choices {
             if section.replace(level) != Some(level) {
                 text += &format!("\n[{level}]\n");
             }

@@ -139,6 +139,23 @@ fn lengths_fit_each_other_and_the_memory() {
 }
 
 #[test]
+fn a_cache_has_a_format_for_its_heads_and_room_for_what_is_seen() {
+    let with = |lines: &str| format!("cache = {{ {lines} }}\nlengths");
+    report("cache_format_unknown", "lengths", &with("format = \"q8\""));
+    report("cache_format_of_blocks", "lengths", &with("format = \"q4_0\""));
+    report("cache_of_no_layers", "lengths", &with("layers = 0"));
+    report("cache_too_small", "lengths", &with("tokens = 32"));
+    let good = GOOD.replace("\"causal\"", "\"causal\", window = { keys = 8 }");
+    let text = good.replace("queries = 64", "queries = 4").replace("lengths", &with("tokens = 10"));
+    let error = Spec::parse("tiny.toml", &text).unwrap_err();
+    expect_file!["spec/cache_smaller_than_the_window.txt"].assert_eq(&render(&error));
+    for tokens in [11, 64] {
+        let spec = Spec::parse("tiny.toml", &text.replace("10", &tokens.to_string())).unwrap();
+        assert_eq!(spec.cache.tokens, Some(tokens));
+    }
+}
+
+#[test]
 fn a_scale_is_finite() {
     report("scale_nan", "name", "scale = nan\nname");
 }

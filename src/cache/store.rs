@@ -8,7 +8,7 @@ use super::tokens::Tokens;
 use crate::dispatch::{check_len, widen};
 use crate::elem::{Affine, Format, Overflow};
 use crate::error::{Error, Tensor};
-use crate::row::with_row;
+use crate::room::with_room;
 use crate::simd::{Level, Rows};
 use crate::staged::{Ahead, Way};
 use crate::view::{AnyView, Strides};
@@ -205,7 +205,8 @@ impl<'a, F: Format> Store<'a, F> {
     fn encode_group(&mut self, groups: &mut Groups<'_>, tokens: &Range<usize>) {
         let sizes @ [_, heads, dim] = self.sizes();
         let units = self.units();
-        with_row(dim, &mut |x| {
+        with_room(dim, &mut |x| {
+            let x = x.get_mut(..dim).unwrap_or(&mut []);
             for h in 0..heads {
                 groups.choose(tokens, h, sizes, F::MOST.unwrap_or(1.0));
                 for token in tokens.clone() {

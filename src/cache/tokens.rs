@@ -2,7 +2,7 @@
 
 use crate::elem::{Elem, Loaded};
 use crate::position::KeyTurn;
-use crate::row::with_row;
+use crate::room::with_room;
 use crate::simd::Scalar;
 use crate::view::{AnyView, Stored, View, of_any};
 
@@ -55,8 +55,9 @@ impl Tokens<'_> {
     #[inline]
     pub(super) fn each_head(&self, i: usize, mut each: impl FnMut(usize, &mut [f32])) {
         let [_, _, heads, dim] = self.dims();
-        with_row(dim, &mut |row| match self {
+        with_room(dim, &mut |room| match self {
             Tokens::Plain(view) => {
+                let row = room.get_mut(..dim).unwrap_or(&mut []);
                 for h in 0..heads {
                     of_any!(Stored, view.0, (view, _) => {
                         let from = view.row(0, i, h);
@@ -65,7 +66,7 @@ impl Tokens<'_> {
                     each(h, row);
                 }
             }
-            Tokens::Turned(keys) => keys.turn(i, row, &mut each),
+            Tokens::Turned(keys) => keys.turn(i, room, &mut each),
         });
     }
 }

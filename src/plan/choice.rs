@@ -5,9 +5,12 @@ use crate::call::Inputs;
 use crate::change::Changes;
 use crate::dispatch::Entry;
 use crate::products::Precision;
-use crate::shape::Shape;
+use crate::shape::{Heads, Shape};
 use crate::simd::Level;
 use crate::tiling::Tiling;
+
+/// [`Entry::choose`].
+pub(super) type Choose = fn(Level, Precision, Heads, usize) -> Entry;
 
 impl Attention<'_> {
     pub(super) fn choose(&self, level: Level, precision: Precision) -> Entry {
@@ -35,13 +38,11 @@ impl Attention<'_> {
     /// The same plan with the entry for keys that are codes, if they may be multiplied as integers.
     pub(crate) fn suited(&self, inputs: &Inputs<'_>) -> Self {
         let (level, heads) = (self.entry.level(), self.shape.heads);
-        let may =
-            Level::HAS_LANES && self.precision == Precision::Int8Products && level.lanes() > 1;
-        if !may || !inputs.k.has_codes() {
-            return self.clone();
-        }
-        let [few, many] =
-            [1, usize::MAX].map(|rows| Entry::choose(level, Precision::F32, heads, rows));
+        let choose = match self.for_codes {
+            Some(choose) if level.lanes() > 1 && inputs.k.has_codes() => choose,
+            _ => return self.clone(),
+        };
+        let [few, many] = [1, usize::MAX].map(|rows| choose(level, Precision::F32, heads, rows));
         let many = if self.rounds_weights() { None } else { inputs.k.integers(many) };
         // Without the instructions the entry for few queries makes the bits of that for many.
         Attention { entry: many.unwrap_or(few), ..self.clone() }

@@ -4,7 +4,7 @@ use super::positions::Positions;
 use super::rope::Rope;
 use crate::elem::Sealed as _;
 use crate::error::Error;
-use crate::row::with_row;
+use crate::room::with_room;
 use crate::shape::Shape;
 use crate::simd::Rows;
 use crate::view::{AnyView, Stored, of_any};
@@ -12,7 +12,8 @@ use crate::view::{AnyView, Stored, of_any};
 /// A rope for the queries of an attention, and their positions: [`Attention::turn_queries`](crate::Attention::turn_queries).
 /// The same bits as queries in f32 that [`Rope::rotate`] turned before; those in f16 and bf16 are not rounded between, and none are
 /// written. Each key/value head asks for the angles of its tokens: with many heads and long prompts a rope with a table is the
-/// faster one here. It takes 0.3 to 2.3 KB of stack, by the channels that turn, and as much again where queries become pairs of bf16.
+/// faster one here. It takes 2.3 KB of stack, a quarter of one up to 64 channels, and 2.3 KB more where queries become
+/// pairs of bf16.
 ///
 /// ```
 /// use flashlet::{Attention, Heads, Mask, Offset, Pairing, Positions, Rope, Shape, Theta, TurnedQueries, Turns};
@@ -72,8 +73,8 @@ impl QueryTurn for TurnedQueries<'_> {
         let [.., dim] = queries.dims();
         let level = self.rope.available();
         let mut rows = places.zip(to.chunks_exact_mut(width.max(1))).peekable();
-        // The heads of a token come one after the other.
-        with_row(self.rope.rot_dim(), &mut |room| {
+        with_room(self.rope.rot_dim(), &mut |room| {
+            // The heads of a token come one after the other.
             while let Some(&((i, _), _)) = rows.peek() {
                 let angles = self.rope.row(&self.positions, tokens, [b, i], room);
                 let token = self.rope.token(b, i, angles);

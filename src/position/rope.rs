@@ -8,7 +8,7 @@ use super::theta::Turns;
 use super::turn::Pairing;
 use crate::dispatch::{AngleTable, Available, rope_line};
 use crate::error::{Error, List};
-use crate::row::with_row;
+use crate::room::with_room;
 use crate::shape::Heads;
 use crate::simd::Level;
 
@@ -211,7 +211,7 @@ impl<'f> Rope<'f> {
         if tensors.iter().all(|tensor| tensor.dims().contains(&0)) {
             return Ok(());
         }
-        with_row(self.rot_dim(), &mut |room| {
+        with_room(self.rot_dim(), &mut |room| {
             if positions.common().is_some() {
                 let row = self.row(&positions, tokens, [0, 0], room);
                 for (b, i) in all(tokens) {
@@ -306,7 +306,8 @@ impl<'f> Rope<'f> {
     /// As [`Rope::row`], without the table.
     fn computed<'r>(&self, place: &Place, room: &'r mut [f32]) -> [&'r [f32]; 2] {
         let pairs = self.phase.pairs();
-        let (cos, sin) = room.split_at_mut_checked(pairs).unwrap_or_default();
+        let (cos, sin) = room.split_at_mut(pairs.min(room.len()));
+        let sin = sin.get_mut(..pairs).unwrap_or(&mut []);
         self.compute(place, [&mut *cos, &mut *sin]);
         [cos, sin]
     }

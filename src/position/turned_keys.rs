@@ -4,7 +4,7 @@ use super::positions::Positions;
 use super::rope::Rope;
 use crate::elem::Sealed as _;
 use crate::error::Error;
-use crate::row::with_row;
+use crate::room::with_room;
 use crate::simd::Rows;
 use crate::view::{AnyView, Stored, of_any};
 
@@ -69,10 +69,10 @@ impl KeyTurn for TurnedKeys<'_> {
     #[inline]
     fn turn(&self, i: usize, room: &mut [f32], each: &mut dyn FnMut(usize, &mut [f32])) {
         let ([batch, len, heads, dim], level) = (self.keys.dims(), self.rope.available());
-        with_row(self.rope.rot_dim(), &mut |angles| {
+        let row = room.get_mut(..dim).unwrap_or(&mut []);
+        with_room(self.rope.rot_dim(), &mut |angles| {
             let angles = self.rope.row(&self.positions, [batch, len], [0, i], angles);
             let token = self.rope.token(0, i, angles);
-            let row = room.get_mut(..dim).unwrap_or(&mut []);
             for h in 0..heads {
                 of_any!(Stored, self.keys.0, (view, moves) => {
                     moves.at(level).flat(Rows::one(view.row(0, i, h)), 0, 1.0, row, dim);

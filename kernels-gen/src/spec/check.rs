@@ -1,7 +1,9 @@
 //! From the preset's form to facts: every number in its range.
 
 use super::raw::{LevelName, Raw, RawHeads, RawMask, RawWindow};
-use super::{Captured, Kind, Spec, SpecError, SpecMask, SpecPattern, SpecWindow, linear, rope};
+use super::{
+    Captured, Kind, Spec, SpecError, SpecMask, SpecPattern, SpecWindow, cache, linear, rope,
+};
 use flashlet::entry::TILE_K;
 use flashlet::{Attention, Heads, Level, Mask, Shape};
 use std::ops::Range;
@@ -33,6 +35,7 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
     let rope =
         raw.rope.as_ref().map(|rope| rope::check(&at, rope, heads.dim, max_kv)).transpose()?;
     let linear = raw.linear.as_ref().map(|raw| linear::check(&at, raw)).transpose()?;
+    let cache = cache::check(&at, &raw.cache, heads, &mask, [max_q, max_kv])?;
     let captured = raw.run.heads.into_iter().map(|path| {
         let span = path.span();
         Captured { path: path.into_inner(), span }
@@ -44,9 +47,11 @@ pub(super) fn check(file: &str, text: &str, raw: Raw) -> Result<Spec, SpecError>
         mask,
         rope,
         linear,
+        cache,
         max_q,
         max_kv,
         tile_k: tile_k(&at, raw.tile_k.as_ref())?,
+        says_tile_k: raw.tile_k.is_some(),
         scale: scale(&at, raw.scale.as_ref())?,
         levels: levels(&at, &raw.levels)?,
         captured: captured.collect(),

@@ -70,6 +70,7 @@ fn suggestion(message: &str) -> Option<String> {
     let mut names = message.split('`').skip(1).step_by(2);
     let wrong = names.next()?;
     let distance = |name: &str| strsim::damerau_levenshtein(wrong, name);
-    let near = names.min_by_key(|name| distance(name))?;
+    // Of a name that is cut short, the whole one.
+    let near = names.min_by_key(|name| (!name.starts_with(wrong), distance(name)))?;
     (distance(near) <= 2.max(wrong.len() / 3)).then(|| format!("did you mean `{near}`?"))
 }

@@ -49,6 +49,18 @@ impl SpecMask {
         self.kind == Kind::Causal || self.window.is_some() || !self.pattern.is_empty()
     }
 
+    /// Tokens of which a query sees none but the sinks and the newest, if `queries` come at once: room enough for a ring. `None`:
+    /// all may be seen.
+    #[must_use]
+    pub fn reach(&self, queries: usize) -> Option<usize> {
+        let before = match self.window? {
+            SpecWindow::Keys(keys) => keys.saturating_sub(1),
+            SpecWindow::Span { left, .. } => left,
+        };
+        let newest = before.saturating_add(queries);
+        (!self.pattern.adds()).then(|| newest.saturating_add(self.sinks))
+    }
+
     /// The body of a function that gives the mask of queries at `position`, line by line.
     #[must_use]
     pub fn statements(&self) -> Vec<String> {

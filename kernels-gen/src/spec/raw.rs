@@ -18,6 +18,8 @@ pub(super) struct Raw {
     pub(super) mask: RawMask,
     pub(super) rope: Option<RawRope>,
     pub(super) linear: Option<RawLinear>,
+    #[serde(default)]
+    pub(super) cache: RawCache,
     pub(super) lengths: RawLengths,
     #[serde(default)]
     pub(super) run: RawRun,
@@ -197,6 +199,28 @@ impl RawForm {
             RawForm::Chunk => Form::Chunked,
         }
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table such as { format = \"i8\" }")]
+pub(super) struct RawCache {
+    pub(super) format: Option<Spanned<RawFormat>>,
+    pub(super) tokens: Option<Spanned<usize>>,
+    pub(super) layers: Option<Spanned<usize>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawFormat {
+    Auto,
+    F32,
+    F16,
+    Bf16,
+    E4m3,
+    E5m2,
+    I8,
+    Q8_0,
+    Q4_0,
 }
 
 #[derive(Deserialize)]
