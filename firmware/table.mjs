@@ -1,14 +1,53 @@
 // Joins what programs printed with what their ELF files say: one table, or JSON lines. Fails where an error is above its
 // bound, and where machines that round alike differ by a bit.
 //
-//   node table.mjs [--json] DIR MACHINE...     DIR holds MACHINE.PROGRAM.json and MACHINE.PROGRAM.elf (readelf)
-import { readFileSync, readdirSync } from 'node:fs';
+//   node table.mjs [--json] [--check | --write] DIR MACHINE...     DIR holds MACHINE.PROGRAM.json and MACHINE.PROGRAM.elf (readelf)
+//
+// --check holds instructions, stack and sizes against measured.tsv; --write changes that.
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 
 const words = process.argv.slice(2);
-const asJson = words[0] === '--json';
-const [dir, ...machines] = asJson ? words.slice(1) : words;
+const options = words.filter((word) => word.startsWith('--'));
+const [dir, ...machines] = words.filter((word) => !word.startsWith('--'));
+const asJson = options.includes('--json');
+const MEASURED = new URL('measured.tsv', import.meta.url);
+const COUNTS = ['instructions', 'stack_bytes', 'ram_bytes', 'flash_bytes'];
+/** Counts change with the compiler, a little. */
+const MARGIN = 0.03;
+
+/** What measured.tsv says, by machine and case. */
+function measured() {
+  const lines = readFileSync(MEASURED, 'utf8').trim().split('\n').slice(1);
+  return new Map(
+    lines.map((line) => {
+      const [machine, name, ...counts] = line.split('\t');
+      return [`${machine}\t${name}`, counts.map(Number)];
+    }),
+  );
+}
+
+/** What differs from measured.tsv by more than the margin. */
+function changed(rows) {
+  const before = measured();
+  return rows.flatMap((row) => {
+    const counts = before.get(`${row.machine}\t${row.case}`);
+    if (counts === undefined) return [`${row.case} on ${row.machine} is not in measured.tsv`];
+    return COUNTS.flatMap((count, at) => {
+      const [old, now] = [counts[at], row[count]];
+      return Math.abs(now - old) <= MARGIN * old ? [] : [`${row.case} on ${row.machine}: ${now} ${count}, were ${old}`];
+    });
+  });
+}
+
+/** Changes the lines of these rows in measured.tsv, or adds them. */
+function write(rows) {
+  const all = measured();
+  for (const row of rows) all.set(`${row.machine}\t${row.case}`, COUNTS.map((count) => row[count]));
+  const lines = [...all].map(([key, counts]) => [key, ...counts].join('\t')).sort();
+  writeFileSync(MEASURED, [['machine', 'case', ...COUNTS].join('\t'), ...lines, ''].join('\n'));
+}
 
 /** Bytes of an ELF file's sections that are loaded: those in flash, and those in memory. */
 function sizes(elf) {
@@ -73,4 +112,7 @@ if (asJson) {
 if (rows.length === 0) console.error('table.mjs: no case ran');
 if (above.length) console.error(`table.mjs: above the bound: ${above.map((row) => `${row.case} on ${row.machine}`).join(', ')}`);
 if (differing.length) console.error(`table.mjs: bits differ: ${differing.map((row) => `${row.case} on ${row.machine}`).join(', ')}`);
-process.exit(rows.length === 0 || above.length || differing.length ? 1 : 0);
+if (options.includes('--write')) write(rows);
+const changes = options.includes('--check') ? changed(rows) : [];
+for (const change of changes) console.error(`table.mjs: ${change}`);
+process.exit(rows.length === 0 || above.length || differing.length || changes.length ? 1 : 0);

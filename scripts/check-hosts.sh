@@ -37,7 +37,7 @@ on wasm node scripts/check-wasm.mjs "${CARGO_TARGET_DIR:-target}/cross/$wasm/rel
 
 # From its own directory, where cargo finds the runner.
 on firmware timeout 600 env --chdir firmware \
-    ../scripts/cross.sh thumbv7em-none-eabihf run --quiet --release </dev/null
+    ../scripts/cross.sh thumbv7em-none-eabihf run --quiet --release --bin check </dev/null
 
 for arch in aarch64 s390x; do
     on $arch scripts/cross.sh $arch-unknown-linux-gnu run --quiet --release --package check -- --json

@@ -9,7 +9,7 @@ set -euo pipefail
 has_targets() {
     local target
     for target in {aarch64,s390x}-unknown-linux-gnu wasm32-unknown-unknown \
-        thumbv7em-none-eabihf riscv32imafc-unknown-none-elf; do
+        thumb{v6m-none-eabi,v7em-none-eabihf,v8m.main-none-eabihf} riscv32imafc-unknown-none-elf; do
         [[ -d $(rustc --print target-libdir --target "$target" 2>/dev/null) ]] || return 1
     done
 }

@@ -74,6 +74,14 @@
 //!   path: smaller, somewhat slower, the same bits.
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "codes of many queries: only x86-64 has instructions for them here"
+    )
+)]
 
 #[cfg(feature = "std")]
 extern crate std;

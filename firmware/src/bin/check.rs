@@ -1,7 +1,7 @@
 //! The real heads and rotary positions of `check` on a Cortex-M4F: prints a line a run, and its exit code is the verdict.
 //!
 //! ```text
-//! cd firmware && ../scripts/cross.sh thumbv7em-none-eabihf run --release
+//! cd firmware && ../scripts/cross.sh thumbv7em-none-eabihf run --release --bin check
 //! ```
 #![no_std]
 #![no_main]
