@@ -89,6 +89,7 @@ mod dispatch;
 mod elem;
 pub mod entry;
 mod error;
+pub mod fixed;
 #[cfg(feature = "specialised")]
 mod generated;
 mod inspect;

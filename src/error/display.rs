@@ -139,6 +139,14 @@ impl fmt::Display for Error {
             Error::Gates { knob, bits } => {
                 write!(f, "{knob} = {} is out of range", f32::from_bits(bits))
             }
+            Error::Factor { scale_bits } => {
+                let scale = f32::from_bits(scale_bits);
+                write!(f, "a scale of {scale:e}, times log2(e), is not within 2^-40 .. 2^8")
+            }
+            Error::Logits { head_dim, scale_bits } => {
+                let scale = f32::from_bits(scale_bits);
+                write!(f, "codes of {head_dim} channels, scaled by {scale:e}, may have logits beyond 2^30")
+            }
             Error::Layer { layer, layers } => write!(f, "there is no layer {layer} of {layers}"),
             Error::Row { row, limits } => {
                 write!(f, "there is no row {row:?} of {limits:?} (sequence, query, head)")

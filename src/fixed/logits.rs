@@ -1,0 +1,77 @@
+//! From sums of products of codes to weights: what a plan knows about its factor.
+
+use super::exp2::{FRACTION_BITS, weight};
+use super::factor::Factor;
+use super::sums::by_16_bits;
+use crate::error::Error;
+
+/// A logit `t = s mantissa / 2^shift`, in units of log2, of a score `s` of at most `2^30`, and the weights `2^(t - m)`.
+///
+/// Only differences of scores within a tile are multiplied for each key: `m - t_j = (m - t_top) + (s_top - s_j) mantissa / 2^shift`.
+/// Those that count are small, whatever the factor is, and the whole of 32 bits is used for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Logits {
+    mantissa: u32,
+    /// Bits of `s mantissa` below 1.
+    shift: u32,
+    /// Bits that a sum of products has dropped.
+    pub(super) dropped: u32,
+    /// Beyond this difference of scores a weight is less than half a unit.
+    reach: u32,
+    /// Differences are shifted up by so much before they are multiplied, as far as `reach` allows,
+    up: u32,
+    /// and products down by so much, to `FRACTION_BITS`.
+    down: u32,
+    weight_bits: u32,
+}
+
+impl Logits {
+    /// For codes of so many magnitude bits, and heads of `head_dim` channels.
+    pub(super) const fn new(
+        factor: Factor,
+        head_dim: usize,
+        magnitude_bits: u32,
+        weight_bits: u32,
+    ) -> Result<Self, Error> {
+        let Factor { mantissa, shift, .. } = factor;
+        // |dot| <= head_dim 2^(2 V); what is beyond 30 bits is dropped.
+        let dim_bits = usize::BITS - (head_dim.saturating_sub(1)).leading_zeros();
+        let dropped = (2 * magnitude_bits + dim_bits).saturating_sub(30);
+        let most = ((head_dim as u64) << (2 * magnitude_bits)).div_ceil(1 << dropped);
+        // A logit must stay below 2^30.
+        let fits = shift > dropped && (most * mantissa as u64) >> (shift - dropped) < 1 << 30;
+        if !fits {
+            let scale_bits = factor.scale_bits();
+            return Err(Error::Logits { head_dim, scale_bits });
+        }
+        let shift = shift - dropped;
+        // (weight_bits + 1) 2^shift / mantissa, below 2^45: differences reach 2^31 at most.
+        let reach = ((weight_bits as u64 + 1) << shift) / mantissa as u64;
+        let reach = if reach > u32::MAX as u64 { u32::MAX } else { reach as u32 };
+        // Then reach * 2^up < 2^32, and a product of it is (weight_bits + 1) 2^(shift + up - 16).
+        let up = (reach | 1).leading_zeros();
+        let down = (shift + up).saturating_sub(16 + FRACTION_BITS);
+        Ok(Logits { mantissa, shift, dropped, reach, up, down, weight_bits })
+    }
+
+    /// The smallest whole number that is not less than the logit of a score, and how much less that is, in units of
+    /// `2^-FRACTION_BITS`.
+    #[inline]
+    pub(super) fn ceil(&self, s: i32) -> (i32, u32) {
+        let t = i64::from(s) * i64::from(self.mantissa);
+        let m = -((-t) >> self.shift);
+        let rest = (m << self.shift) - t;
+        let rest = (rest << FRACTION_BITS.saturating_sub(self.shift))
+            >> self.shift.saturating_sub(FRACTION_BITS);
+        (m as i32, rest as u32)
+    }
+
+    /// The weight of a score `less` than that of [`Logits::ceil`], which gave `rest`.
+    #[inline(always)]
+    pub(super) fn weight(&self, less: u32, rest: u32) -> i32 {
+        if less > self.reach {
+            return 0;
+        }
+        weight(rest + (by_16_bits(less << self.up, self.mantissa) >> self.down), self.weight_bits)
+    }
+}
