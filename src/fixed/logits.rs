@@ -66,12 +66,20 @@ impl Logits {
         (m as i32, rest as u32)
     }
 
-    /// The weight of a score `less` than that of [`Logits::ceil`], which gave `rest`.
-    #[inline(always)]
-    pub(super) fn weight(&self, less: u32, rest: u32) -> i32 {
-        if less > self.reach {
-            return 0;
+    /// Turns scores into weights. `rest` is what [`Logits::ceil`] gave for the largest one, `top`. Returns their sum.
+    #[inline(never)]
+    pub(super) fn weigh(&self, scores: &mut [i32], top: i32, rest: u32) -> i32 {
+        let mut sum = 0;
+        for s in scores {
+            let less = top.abs_diff(*s);
+            *s = if less > self.reach {
+                0
+            } else {
+                let less = by_16_bits(less << self.up, self.mantissa) >> self.down;
+                weight(rest + less, self.weight_bits)
+            };
+            sum += *s;
         }
-        weight(rest + (by_16_bits(less << self.up, self.mantissa) >> self.down), self.weight_bits)
+        sum
     }
 }

@@ -4,11 +4,15 @@ use super::code::Code;
 use super::factor::Factor;
 use super::logits::Logits;
 use super::state::State;
-use super::tile::{TILE, absorb};
+use super::sums::Sums;
+use super::tile::{Rows, TILE, absorb};
 use crate::error::{Error, Tensor};
 use crate::shape::Heads;
 use crate::view::View;
 use core::marker::PhantomData;
+
+/// Heads of a group that read a key together: four sums, a key, a query and where both lie fill eight registers.
+const SHARED: usize = 4;
 
 /// Attention of one token over codes of type `C`, checked once. See the [module](super).
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +38,10 @@ impl<C: Code> Plan<C> {
         }
     }
 
-    /// Words of scratch for [`Plan::absorb`]: `dim + v_dim`, of one head.
+    /// Words of scratch for [`Plan::absorb`]: queries of two heads, and a value.
     #[must_use]
     pub const fn scratch_len(heads: Heads) -> usize {
-        heads.dim.saturating_add(heads.v_dim)
+        heads.dim.saturating_mul(SHARED).saturating_add(heads.v_dim)
     }
 
     /// Words of a [`State`].
@@ -66,21 +70,46 @@ impl<C: Code> Plan<C> {
         check_dims(Tensor::V, [1, len, kv, v_dim], v.dims())?;
         check_dims(Tensor::State, [1, 1, q_heads, v_dim], state.dims)?;
         let (needed, given) = (Self::scratch_len(self.heads), scratch.len());
-        let parts = scratch.get_mut(..needed).and_then(|scratch| scratch.split_at_mut_checked(dim));
-        let (wide, o) = parts.ok_or(Error::Scratch { needed, given })?;
-        let group = self.heads.group();
-        for (h, mut row) in state.rows().enumerate() {
-            for (to, code) in wide.iter_mut().zip(q.row(0, 0, h)) {
-                *to = (*code).into();
+        let scratch = scratch.get_mut(..needed).ok_or(Error::Scratch { needed, given })?;
+        let mut rows = state.rows().enumerate();
+        for g in 0..kv {
+            let tokens = (len, [Rows::new(&k, g), Rows::new(&v, g)]);
+            let mut left = self.heads.group();
+            while left >= SHARED {
+                self.heads::<SHARED>(&mut rows, &q, tokens, scratch);
+                left -= SHARED;
             }
-            let g = h / group;
-            for first in (0..len).step_by(TILE) {
-                let tokens = first..len.min(first + TILE);
-                let tokens = tokens.map(|j| (k.row(0, j, g), v.row(0, j, g)));
-                absorb(&self.logits, wide, tokens, o, &mut row);
+            for _ in 0..left {
+                self.heads::<1>(&mut rows, &q, tokens, scratch);
             }
         }
         Ok(())
+    }
+
+    /// The next `R` heads.
+    fn heads<'s, const R: usize>(
+        &self,
+        rows: &mut impl Iterator<Item = (usize, Sums<'s>)>,
+        q: &View<'_, C>,
+        (len, [k, v]): (usize, [Rows<'_, C>; 2]),
+        scratch: &mut [i32],
+    ) {
+        let mut heads: [_; R] = core::array::from_fn(|_| rows.next());
+        let Some((wide, o)) = scratch.split_at_mut_checked(R * self.heads.dim) else { return };
+        let Some(o) = o.get_mut(..self.heads.v_dim) else { return };
+        let wide = wide.as_chunks_mut::<R>().0;
+        for (r, (h, _)) in heads.iter().flatten().enumerate() {
+            for (to, code) in wide.iter_mut().zip(q.row(0, 0, *h)) {
+                if let Some(to) = to.get_mut(r) {
+                    *to = (*code).into();
+                }
+            }
+        }
+        for first in (0..len).step_by(TILE) {
+            let tokens = [k.skip(first), v.skip(first)];
+            let rows = heads.iter_mut().flatten().map(|(_, row)| row);
+            absorb(&self.logits, wide, tokens, TILE.min(len - first), o, rows);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::logits::Logits;
 use super::sums::Sums;
+use crate::view::{Strides, View};
 
 /// Keys whose sums are made at once, in 32 bits: `2^TILE_BITS weights of 2^WEIGHT_BITS, times codes of 2^MAGNITUDE_BITS` are `2^30`.
 pub const TILE: usize = 16;
@@ -22,7 +23,40 @@ impl<C: Code> Fits<C> {
 /// Channels that are worked through without looking for the end.
 const UNROLLED: usize = 8;
 
-/// Adds some tokens, at most [`TILE`], to a row. `tokens` gives the key and the value of each; `o` is scratch of a value's width.
+/// Rows of one head, token after token.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a, C> {
+    /// From the next row on.
+    codes: &'a [C],
+    /// Codes from one row to the next.
+    stride: usize,
+    /// Codes of a row.
+    dim: usize,
+}
+
+impl<'a, C: Code> Rows<'a, C> {
+    /// All tokens of key/value head `g`.
+    pub(super) fn new(view: &View<'a, C>, g: usize) -> Self {
+        let Strides { token, head, .. } = view.strides();
+        let codes = view.from(0, 0).get(g * head..).unwrap_or(&[]);
+        Rows { codes, stride: token, dim: view.dims()[3] }
+    }
+
+    /// From another token on.
+    pub(super) fn skip(self, tokens: usize) -> Self {
+        Rows { codes: self.codes.get(tokens * self.stride..).unwrap_or(&[]), ..self }
+    }
+
+    /// The next row; empty where there is none.
+    #[inline(always)]
+    fn next(&mut self) -> &'a [C] {
+        let row = self.codes.get(..self.dim).unwrap_or(&[]);
+        self.codes = self.codes.get(self.stride..).unwrap_or(&[]);
+        row
+    }
+}
+
+/// Adds the next `count` tokens, at most [`TILE`], to the rows of `R` heads; `o` is scratch of a value's width.
 ///
 /// ```text
 /// s_j = <q, k_j>
@@ -31,54 +65,77 @@ const UNROLLED: usize = 8;
 /// l2  = sum p_j 2^V,  o2_c = sum p_j v_jc
 /// (m, l, o) join (m2, l2, o2)             as if the tile had been a row of its own
 /// ```
-pub(super) fn absorb<'a, C: Code + 'a>(
+/// Each step is a function of its own: with eight registers none of them has one to spare for the others.
+pub(super) fn absorb<'r, 's: 'r, C: Code, const R: usize>(
     logits: &Logits,
-    q: &[i32],
-    tokens: impl Iterator<Item = (&'a [C], &'a [C])> + Clone,
+    q: &[[i32; R]],
+    [k, v]: [Rows<'_, C>; 2],
+    count: usize,
     o: &mut [i32],
-    row: &mut Sums<'_>,
+    rows: impl Iterator<Item = &'r mut Sums<'s>>,
 ) {
     const { Fits::<C>::TILE }
-    let mut p = [[0; 2]; TILE / 2];
-    let scores = tokens.clone().map(|(k, _)| C::narrow(dot(q, k), logits.dropped));
-    let mut top = i32::MIN;
-    for (to, s) in p.as_flattened_mut().iter_mut().zip(scores) {
-        *to = s;
-        top = top.max(s);
+    let mut p = [[0; TILE]; R];
+    score(&mut p, count, q, k, logits.dropped);
+    for (p, row) in p.iter_mut().zip(rows) {
+        let Some(tile) = p.get_mut(..count) else { return };
+        let top = tile.iter().fold(i32::MIN, |top, s| top.max(*s));
+        let (m, rest) = logits.ceil(top);
+        let l = logits.weigh(tile, top, rest);
+        add_values(o, p, v);
+        row.join(m, l << (C::MAGNITUDE_BITS - C::DROPPED_BITS), o);
     }
-    let (m, rest) = logits.ceil(top);
-    let mut l = 0;
-    for (p, _) in p.as_flattened_mut().iter_mut().zip(tokens.clone()) {
-        *p = logits.weight(top.abs_diff(*p), rest);
-        l += *p;
-    }
-    o.fill(0);
-    let mut tokens = tokens.map(|(_, v)| v);
-    for p in p {
-        let Some(v) = tokens.next() else { break };
-        // Of an odd last token the second weight is 0.
-        let v = [v, tokens.next().unwrap_or(v)];
-        if p != [0; 2] {
-            add_weighted(o, p, v);
-        }
-    }
-    row.join(m, l << (C::MAGNITUDE_BITS - C::DROPPED_BITS), o);
 }
 
-/// `<q, k>`.
+/// Scores of the next keys: a key is read once for all rows.
+#[inline(never)]
+fn score<C: Code, const R: usize>(
+    s: &mut [[i32; TILE]; R],
+    count: usize,
+    q: &[[i32; R]],
+    mut k: Rows<'_, C>,
+    dropped: u32,
+) {
+    for j in 0..count {
+        for (s, dot) in s.iter_mut().zip(dots(q, k.next())) {
+            if let Some(s) = s.get_mut(j) {
+                *s = C::narrow(dot, dropped);
+            }
+        }
+    }
+}
+
+/// `o = sum p v` of the next values, two at a time: a sum is loaded and stored half as often. Behind the last one weights are 0.
+#[inline(never)]
+fn add_values<C: Code>(o: &mut [i32], p: &[i32; TILE], mut v: Rows<'_, C>) {
+    o.fill(0);
+    for &p in p.as_chunks().0 {
+        let (first, second) = (v.next(), v.next());
+        if p != [0; 2] {
+            add_weighted(o, p, [first, if second.is_empty() { first } else { second }]);
+        }
+    }
+}
+
+/// `<q, k>` of each row.
 #[inline(always)]
-fn dot<C: Code>(q: &[i32], k: &[C]) -> C::Dot {
+fn dots<C: Code, const R: usize>(q: &[[i32; R]], k: &[C]) -> [C::Dot; R] {
     let ((q, q_rest), (k, k_rest)) = (q.as_chunks::<UNROLLED>(), k.as_chunks::<UNROLLED>());
-    let mut sum = C::Dot::default();
+    let mut sums = [C::Dot::default(); R];
+    let mut add = |q: &[i32; R], k: C| {
+        for (sum, q) in sums.iter_mut().zip(q) {
+            *sum = C::add_product(*sum, *q, k);
+        }
+    };
     for (q, k) in q.iter().zip(k) {
         for (q, k) in q.iter().zip(k) {
-            sum = C::add_product(sum, *q, *k);
+            add(q, *k);
         }
     }
     for (q, k) in q_rest.iter().zip(k_rest) {
-        sum = C::add_product(sum, *q, *k);
+        add(q, *k);
     }
-    sum
+    sums
 }
 
 /// `o += p v`, of two tokens in one pass.
