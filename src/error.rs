@@ -116,9 +116,9 @@ pub enum Error {
     },
     /// The scratch is too small.
     Scratch {
-        /// Floats needed.
+        /// Floats needed; of attention in integers, words.
         needed: usize,
-        /// Floats given.
+        /// Those given.
         given: usize,
     },
     /// This processor lacks the level asked for.

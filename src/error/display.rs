@@ -62,7 +62,7 @@ impl fmt::Display for Error {
                 write!(f, "keys {start}..{end} are no range within 0..{kv_len}")
             }
             Error::Scratch { needed, given } => {
-                write!(f, "scratch has {given} floats, {needed} are needed")
+                write!(f, "scratch has {given} elements, {needed} are needed")
             }
             Error::Level { level } => write!(f, "this processor lacks the level {level}"),
             Error::Order { list, index, before, value } => {

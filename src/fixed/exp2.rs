@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_rounded_to_the_nearest_and_never_grow() {
+    fn weights_are_rounded_to_the_nearest_and_at_most_1() {
         for bits in [16, 19] {
             let mut before = 1 << bits;
             for u in (0..=(bits + 2) << FRACTION_BITS).step_by(101) {
@@ -60,7 +60,8 @@ mod tests {
                 let allowed = 0.5 + exact * f64::from(1 << bits) * (7.68e-6 + 5.3e-6);
                 let error = f64::from(got) - exact * f64::from(1 << bits);
                 assert!(error.abs() <= allowed, "{bits} {u}: {error} {allowed}");
-                assert!(got <= before + 1, "{bits} {u}");
+                // Near a power of 2 the polynomial may be off upwards, by less than a unit.
+                assert!(got <= before + 1 && got <= 1 << bits, "{bits} {u}");
                 before = got;
             }
             assert_eq!(weight(0, bits), 1 << bits);

@@ -62,3 +62,39 @@ impl Factor {
         self.scale_bits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(scale: f32) -> f64 {
+        let Factor { mantissa, shift, .. } = Factor::new(scale).unwrap();
+        assert!((1 << 15..1 << 16).contains(&mantissa) && (8..=55).contains(&shift), "{scale:e}");
+        f64::from(mantissa) * (-f64::from(shift)).exp2()
+    }
+
+    #[test]
+    fn a_factor_is_the_scale_times_log2_e_within_16_bits() {
+        let mut scale = 6.4e-13_f32;
+        while scale < 177.0 {
+            let exact = f64::from(scale) * core::f64::consts::LOG2_E;
+            let ulp = exact.log2().floor().exp2() / 32768.0;
+            assert!((value(scale) - exact).abs() <= 0.500_001 * ulp, "{scale:e}");
+            scale *= 1.000_37;
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused() {
+        let least = (-40_f64).exp2() / core::f64::consts::LOG2_E;
+        let most = 256.0 / core::f64::consts::LOG2_E;
+        assert!(value(least as f32 * 1.0001) > 0.0 && value(most as f32 * 0.9999) < 256.0);
+        for scale in [0.0, -0.0, -1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-45]
+            .into_iter()
+            .chain([least as f32 * 0.9999, most as f32 * 1.0001, f32::MAX, f32::MIN_POSITIVE])
+        {
+            let scale_bits = scale.to_bits();
+            assert_eq!(Factor::new(scale), Err(Error::Factor { scale_bits }), "{scale:e}");
+        }
+    }
+}

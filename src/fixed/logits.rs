@@ -83,3 +83,46 @@ impl Logits {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights of scores over the whole range, near the top and far below it, beside 2^(t - m).
+    fn assert_weights(factor: Factor, head_dim: usize, [magnitude, weight]: [u32; 2]) {
+        let Ok(logits) = Logits::new(factor, head_dim, magnitude, weight) else { return };
+        let worth = f64::from(logits.mantissa) * (-f64::from(logits.shift)).exp2();
+        let most = ((head_dim as u64) << (2 * magnitude)) >> logits.dropped;
+        let most = i32::try_from(most).unwrap();
+        let mut random = fastrand::Rng::with_seed(u64::from(logits.mantissa));
+        for top in [most, -most, 0, 1, -1, random.i32(-most..=most), random.i32(-most..=most)] {
+            let (m, rest) = logits.ceil(top);
+            let below = f64::from(m) - f64::from(top) * worth;
+            assert!((0.0..1.0).contains(&below), "{logits:?} {top}: {m}");
+            assert!((f64::from(rest) * (-24_f64).exp2() - below).abs() < 2e-7, "{logits:?} {top}");
+            let near = |part: f64| top.saturating_sub((part * f64::from(logits.reach)) as i32);
+            let mut scores = [top, near(0.01), near(0.1), near(0.5), near(1.0), -most];
+            let exact =
+                scores.map(|s| (f64::from(s) * worth - f64::from(m) + f64::from(weight)).exp2());
+            let sum = logits.weigh(&mut scores, top, rest);
+            assert_eq!(sum, scores.iter().sum::<i32>());
+            for (got, exact) in scores.into_iter().zip(exact) {
+                let error = (f64::from(got) - exact).abs();
+                assert!(error <= 0.5 + 1.32e-5 * exact, "{logits:?} {top}: {got} {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_powers_of_2_whatever_the_factor_is() {
+        let mut scale = 6.4e-13_f32;
+        while scale < 177.0 {
+            let factor = Factor::new(scale).unwrap();
+            for head_dim in [1, 2, 3, 32, 33, 64, 80, 576] {
+                assert_weights(factor, head_dim, [7, 19]);
+                assert_weights(factor, head_dim, [15, 16]);
+            }
+            scale *= 1.371;
+        }
+    }
+}

@@ -38,16 +38,10 @@ impl<C: Code> Plan<C> {
         }
     }
 
-    /// Words of scratch for [`Plan::absorb`]: queries of two heads, and a value.
+    /// Words of scratch for [`Plan::absorb`]: the queries of four heads, and a value.
     #[must_use]
-    pub const fn scratch_len(heads: Heads) -> usize {
-        heads.dim.saturating_mul(SHARED).saturating_add(heads.v_dim)
-    }
-
-    /// Words of a [`State`].
-    #[must_use]
-    pub const fn state_len(heads: Heads) -> usize {
-        State::storage_len(heads)
+    pub const fn scratch_len(&self) -> usize {
+        SHARED * self.heads.dim + self.heads.v_dim
     }
 
     /// Lets the query heads of a token see a run of tokens: queries `[1, 1, q_heads, dim]`, keys `[1, len, kv_heads, dim]`, values
@@ -69,8 +63,11 @@ impl<C: Code> Plan<C> {
         check_dims(Tensor::K, [1, len, kv, dim], k.dims())?;
         check_dims(Tensor::V, [1, len, kv, v_dim], v.dims())?;
         check_dims(Tensor::State, [1, 1, q_heads, v_dim], state.dims)?;
-        let (needed, given) = (Self::scratch_len(self.heads), scratch.len());
+        let (needed, given) = (self.scratch_len(), scratch.len());
         let scratch = scratch.get_mut(..needed).ok_or(Error::Scratch { needed, given })?;
+        if len == 0 {
+            return Ok(());
+        }
         let mut rows = state.rows().enumerate();
         for g in 0..kv {
             let tokens = (len, [Rows::new(&k, g), Rows::new(&v, g)]);

@@ -1,22 +1,23 @@
-//! A tile of keys for one row: the inner loops.
+//! A tile of keys for some heads: the inner loops.
 
 use super::code::Code;
 use super::logits::Logits;
-use super::sums::Sums;
+use super::sums::{FULL, Sums};
 use crate::view::{Strides, View};
 
-/// Keys whose sums are made at once, in 32 bits: `2^TILE_BITS weights of 2^WEIGHT_BITS, times codes of 2^MAGNITUDE_BITS` are `2^30`.
+/// Keys that are summed at once, in 32 bits.
 pub const TILE: usize = 16;
 
-/// `|o| <= l <= TILE 2^WEIGHT_BITS 2^MAGNITUDE_BITS / 2^DROPPED_BITS = 2^30`.
+/// Why a tile's sums fit.
 struct Fits<C>(core::marker::PhantomData<C>);
 
 impl<C: Code> Fits<C> {
-    const TILE: () = {
-        let bits = C::WEIGHT_BITS + C::MAGNITUDE_BITS - C::DROPPED_BITS;
-        assert!((TILE as u64) << bits == super::sums::FULL as u64);
-        // A single product, before bits are dropped, is at most 2^31, and that only below 0.
-        assert!(C::WEIGHT_BITS + C::MAGNITUDE_BITS <= 31);
+    /// A weight is at most `2^WEIGHT_BITS`, a value `2^MAGNITUDE_BITS`, and their product loses `DROPPED_BITS`: `|o| <= l <= 2^30`. The product is
+    /// `2^31` at most before that, and only below 0, where i32 has it.
+    const IN_32_BITS: () = {
+        let product_bits = C::WEIGHT_BITS + C::MAGNITUDE_BITS;
+        assert!(product_bits <= 31);
+        assert!((TILE as i64) << (product_bits - C::DROPPED_BITS) <= FULL as i64);
     };
 }
 
@@ -74,7 +75,7 @@ pub(super) fn absorb<'r, 's: 'r, C: Code, const R: usize>(
     o: &mut [i32],
     rows: impl Iterator<Item = &'r mut Sums<'s>>,
 ) {
-    const { Fits::<C>::TILE }
+    const { Fits::<C>::IN_32_BITS }
     let mut p = [[0; TILE]; R];
     score(&mut p, count, q, k, logits.dropped);
     for (p, row) in p.iter_mut().zip(rows) {
