@@ -68,8 +68,9 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    /// Words of a row; said so that it is seen not to be 0.
     fn row_len(&self) -> usize {
-        self.dims[3] + 2
+        (self.dims[3] + 2).max(1)
     }
 
     /// The rows of all query heads.

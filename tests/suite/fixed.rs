@@ -87,7 +87,7 @@ impl Case {
         let one = self.seed as usize % self.kv_len.max(1);
         match self.kind {
             Kind::EqualKeys => {
-                let first = keys[..kv * dim.min(keys.len())].to_vec();
+                let first = keys[..(kv * dim).min(keys.len())].to_vec();
                 keys.chunks_mut(kv * dim).for_each(|key| key.copy_from_slice(&first));
             }
             Kind::Dominant => {
@@ -107,7 +107,7 @@ impl Case {
 
     /// Attention of keys that come in runs.
     fn attend<C: Stored>(&self, tensors: &Tensors<C>, runs: &[usize]) -> Vec<i16> {
-        let mut storage = vec![1; Plan::<C>::state_len(self.heads)];
+        let mut storage = vec![1; State::storage_len(self.heads)];
         let mut state = State::empty(&mut storage, self.heads).unwrap();
         self.absorb(&mut state, tensors, 0, runs);
         self.finish(&state)
@@ -122,7 +122,7 @@ impl Case {
     ) {
         let Heads { q, kv, dim, v_dim } = self.heads;
         let plan = Plan::<C>::new(self.heads, self.factor::<C>()).unwrap();
-        let mut scratch = vec![7; Plan::<C>::scratch_len(self.heads)];
+        let mut scratch = vec![7; plan.scratch_len()];
         let queries = View::packed(&tensors.q, [1, 1, q, dim]).unwrap();
         let keys = View::packed(&tensors.k, [1, self.kv_len, kv, dim]).unwrap();
         let values = View::packed(&tensors.v, [1, self.kv_len, kv, v_dim]).unwrap();
@@ -205,17 +205,259 @@ fn case() -> impl Strategy<Value = Case> {
 
 /// Cuts `0..len` at some places.
 fn runs(len: usize, cuts: &[usize]) -> Vec<usize> {
-    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (len + 1)).chain([0, len]).collect();
-    ends.sort_unstable();
-    ends.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    runs_at(len, &cuts.iter().map(|cut| cut % (len + 1)).collect::<Vec<usize>>())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn outputs_are_within_their_bound(case in case(), cuts in prop::collection::vec(0_usize..300, 0..4)) {
         let runs = runs(case.kv_len, &cuts);
         case.assert_certified::<i8>(&runs);
         case.assert_certified::<i16>(&runs);
     }
+
+    #[test]
+    fn merged_states_are_within_the_bound(
+        case in case(),
+        cuts in prop::collection::vec(0_usize..300, 0..5),
+        reverse: bool,
+    ) {
+        let runs = runs(case.kv_len, &cuts);
+        case.assert_merged::<i8>(&runs, reverse);
+        case.assert_merged::<i16>(&runs, reverse);
+    }
+
+    #[test]
+    fn bits_depend_on_where_tiles_begin_alone(
+        case in case(),
+        cuts in prop::collection::vec(0_usize..20, 0..4),
+        by_head: bool,
+    ) {
+        let cuts: Vec<usize> = cuts.iter().map(|cut| (cut * TILE).min(case.kv_len)).collect();
+        case.assert_same_bits::<i8>(&cuts, by_head);
+        case.assert_same_bits::<i16>(&cuts, by_head);
+    }
+}
+
+impl Case {
+    /// Each run has a state of its own; they are joined from the first to the last, or the other way round.
+    fn assert_merged<C: Stored>(&self, runs: &[usize], reverse: bool) {
+        let tensors = self.tensors::<C>();
+        let len = State::storage_len(self.heads);
+        let mut storage = vec![0; len * (runs.len() + 1)];
+        let mut states =
+            storage.chunks_mut(len).map(|words| State::empty(words, self.heads).unwrap());
+        let mut total = states.next().unwrap();
+        let (mut first, mut parts) = (0, Vec::new());
+        for (mut state, run) in states.zip(runs) {
+            self.absorb(&mut state, &tensors, first, &[*run]);
+            first += run;
+            parts.push(state);
+        }
+        if reverse {
+            parts.reverse();
+        }
+        parts.iter().for_each(|part| total.merge(part).unwrap());
+        let o = self.finish(&total);
+        let worst = self.worst(&tensors, runs, &o);
+        assert!(worst <= 1.0, "{self:?} {runs:?} {reverse}: {worst} of the bound");
+        // What has seen nothing changes nothing.
+        let mut words = vec![0; len];
+        total.merge(&State::empty(&mut words, self.heads).unwrap()).unwrap();
+        assert_eq!(self.finish(&total), o);
+    }
+
+    /// Runs that end at multiples of a tile, other strides, and heads by themselves.
+    fn assert_same_bits<C: Stored>(&self, cuts: &[usize], by_head: bool) {
+        let (tensors, Heads { q, kv, dim, v_dim }) = (self.tensors::<C>(), self.heads);
+        let whole = self.attend(&tensors, &[self.kv_len]);
+        let cut = self.attend(&tensors, &runs_at(self.kv_len, cuts));
+        assert_eq!(cut, whole, "{self:?} {cuts:?}");
+        // Rows of one head side by side, with a gap behind each; queries last head first.
+        let turned = |rows: &[C], dim: usize| {
+            let mut to = vec![C::default(); self.kv_len * kv * (dim + 3)];
+            for (at, row) in rows.chunks(dim).enumerate() {
+                to[(at % kv * self.kv_len + at / kv) * (dim + 3)..][..dim].copy_from_slice(row);
+            }
+            to
+        };
+        let strides = |dim| match by_head {
+            true => Strides { batch: 0, token: dim + 3, head: self.kv_len * (dim + 3) },
+            false => Strides { batch: 0, token: kv * dim, head: dim },
+        };
+        let rows = |rows: &[C], dim| if by_head { turned(rows, dim) } else { rows.to_vec() };
+        let (k, v) = (rows(&tensors.k, dim), rows(&tensors.v, v_dim));
+        let keys = View::strided(&k, [1, self.kv_len, kv, dim], strides(dim)).unwrap();
+        let values = View::strided(&v, [1, self.kv_len, kv, v_dim], strides(v_dim)).unwrap();
+        let queries = View::packed(&tensors.q, [1, 1, q, dim]).unwrap();
+        let plan = Plan::<C>::new(self.heads, self.factor::<C>()).unwrap();
+        let mut words = vec![3; State::storage_len(self.heads)];
+        let mut state = State::empty(&mut words, self.heads).unwrap();
+        let mut scratch = vec![-1; plan.scratch_len() + 1];
+        plan.absorb(&mut state, queries, [keys, values], &mut scratch).unwrap();
+        assert_eq!(self.finish(&state), whole, "{self:?} by head {by_head}");
+        // The last head alone.
+        let alone = Case { heads: Heads { q: 1, kv: 1, ..self.heads }, ..self.clone() };
+        let of_head = |rows: &[C], dim: usize| {
+            let rows = rows.chunks(dim).skip(kv - 1).step_by(kv).flatten();
+            rows.copied().collect::<Vec<C>>()
+        };
+        let last = Tensors {
+            q: tensors.q[(q - 1) * dim..].to_vec(),
+            k: of_head(&tensors.k, dim),
+            v: of_head(&tensors.v, v_dim),
+        };
+        assert_eq!(alone.attend(&last, &[self.kv_len]), whole[(q - 1) * v_dim..], "{self:?} alone");
+    }
+}
+
+/// Runs of `0..len` that end at these places, in whatever order they are.
+fn runs_at(len: usize, cuts: &[usize]) -> Vec<usize> {
+    let mut ends: Vec<usize> = cuts.iter().copied().chain([0, len]).collect();
+    ends.sort_unstable();
+    ends.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+fn plain(heads: Heads, kv_len: usize, most: f32, kind: Kind) -> Case {
+    Case { heads, kv_len, most, kind, seed: 5 }
+}
+
+#[test]
+fn the_bound_is_no_more_than_what_it_takes() {
+    let heads = Heads { q: 4, kv: 1, dim: 32, v_dim: 32 };
+    let reached = |codes: fn(&Case) -> f64| {
+        let cases = (0..40).map(|seed| Case { seed, ..plain(heads, 128, 200.0, Kind::Uniform) });
+        cases.map(|case| codes(&case)).fold(0.0, f64::max)
+    };
+    let of_i8 = reached(|case| case.assert_certified::<i8>(&[128]));
+    let of_q15 = reached(|case| case.assert_certified::<i16>(&[128]));
+    println!("i8 reaches {of_i8:.3} of its bound, q15 {of_q15:.3}");
+    assert!(of_i8 > 0.5 && of_q15 > 0.2, "{of_i8} {of_q15}");
+}
+
+#[test]
+fn equal_keys_give_the_mean_and_a_dominant_one_its_value() {
+    let heads = Heads { q: 3, kv: 1, dim: 8, v_dim: 5 };
+    let equal = plain(heads, 48, 300.0, Kind::EqualKeys);
+    let tensors = equal.tensors::<i8>();
+    let o = equal.attend(&tensors, &[48]);
+    for (c, o) in o.iter().enumerate() {
+        let column = tensors.v.iter().skip(c % 5).step_by(5);
+        let mean = column.map(|v| f64::from(*v) * 256.0).sum::<f64>() / 48.0;
+        assert!((f64::from(*o) - mean).abs() < 0.51, "{c}: {o} {mean}");
+    }
+    let dominant = plain(heads, 77, 3000.0, Kind::Dominant);
+    let tensors = dominant.tensors::<i16>();
+    let o = dominant.attend(&tensors, &[40, 37]);
+    // Queries of the group's first head are that key.
+    assert_eq!(o[..5], tensors.v[5 * 5..][..5]);
+}
+
+#[test]
+fn scores_that_climb_or_fall_are_within_the_bound() {
+    let heads = Heads { q: 1, kv: 1, dim: 1, v_dim: 3 };
+    for (climbs, most) in [true, false]
+        .into_iter()
+        .flat_map(|climbs| [0.1, 5.0, 90.0, 2e4].map(|most| (climbs, most)))
+    {
+        let case = plain(heads, 250, most, Kind::Uniform);
+        let mut tensors = case.tensors::<i8>();
+        tensors.q[0] = 127;
+        let key = |j: usize| if climbs { j as i32 - 125 } else { 125 - j as i32 };
+        tensors.k = (0..250).map(|j| i8::of(key(j))).collect();
+        for runs in [vec![250], vec![1; 250], vec![3, 100, 0, 147]] {
+            let o = case.attend(&tensors, &runs);
+            let worst = case.worst(&tensors, &runs, &o);
+            assert!(worst <= 1.0, "{climbs} {most} {runs:?}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn a_million_keys_overflow_nothing() {
+    let heads = Heads { q: 1, kv: 1, dim: 1, v_dim: 1 };
+    let len = 1 << 20;
+    fn hold<C: Stored>(case: &Case) {
+        let mut tensors = case.tensors::<C>();
+        for (kind, value) in
+            [(Kind::Lowest, i32::from(i16::MIN)), (Kind::Uniform, i32::from(i16::MAX))]
+        {
+            // All values the smallest, then all the largest that there are.
+            let code = value >> (15 - C::CODES.magnitude_bits);
+            tensors.v.fill(C::of(code));
+            let o = case.attend(&tensors, &[case.kv_len]);
+            assert_eq!(i32::from(o[0]), code << (15 - C::CODES.magnitude_bits), "{kind:?}");
+        }
+    }
+    hold::<i8>(&plain(heads, len, 1.0, Kind::Lowest));
+    hold::<i16>(&plain(heads, len, 1.0, Kind::Lowest));
+    let case = plain(heads, len, 30.0, Kind::Uniform);
+    case.assert_certified::<i8>(&[len]);
+    case.assert_certified::<i16>(&[len / 2 + 1, len / 2 - 1]);
+}
+
+#[test]
+fn a_token_that_has_seen_no_key_gets_zeros() {
+    let case = plain(Heads::new(4, 2, 8), 0, 1.0, Kind::Uniform);
+    assert_eq!(case.attend(&case.tensors::<i8>(), &[0, 0]), [0; 32]);
+    assert_eq!(case.attend(&case.tensors::<i16>(), &[]), [0; 32]);
+}
+
+#[test]
+fn what_disagrees_is_refused_and_named() {
+    let heads = Heads { q: 4, kv: 2, dim: 3, v_dim: 5 };
+    let factor = Factor::new(0.01).unwrap();
+    let plan = Plan::<i8>::new(heads, factor).unwrap();
+    let refused = |heads| Plan::<i8>::new(heads, factor).map(|_| ()).unwrap_err();
+    assert_eq!(refused(Heads { kv: 0, ..heads }), Error::ZeroHeads { q_heads: 4, kv_heads: 0 });
+    assert_eq!(refused(Heads { kv: 3, ..heads }), Error::HeadGroups { q_heads: 4, kv_heads: 3 });
+    assert_eq!(refused(Heads { dim: 577, ..heads }), Error::HeadDim { head_dim: 577, max: 576 });
+    assert_eq!(refused(Heads { v_dim: 0, ..heads }), Error::ValueDim { v_dim: 0, max: 576 });
+    // 576 products of 2^30 are 2^39.2: a logit of 2^30 is reached with 2^-9.2.
+    let wide = Heads::new(1, 1, 576);
+    let [fits, not] = [0.9, 1.1].map(|x: f32| x * (-9.17_f32).exp2() / std::f32::consts::LOG2_E);
+    assert!(Plan::<i16>::new(wide, Factor::new(fits).unwrap()).is_ok());
+    let error = Plan::<i16>::new(wide, Factor::new(not).unwrap()).map(|_| ()).unwrap_err();
+    assert_eq!(error, Error::Logits { head_dim: 576, scale_bits: not.to_bits() });
+
+    let mut words = [0; 4 * 7];
+    let short = State::empty(&mut words[..27], heads).map(|_| ()).unwrap_err();
+    assert_eq!(short, Error::Length { tensor: Tensor::State, needed: 28, given: 27 });
+    let none = State::empty(&mut [], Heads { q: 0, ..heads }).map(|_| ()).unwrap_err();
+    assert_eq!(none, Error::ZeroHeads { q_heads: 0, kv_heads: 2 });
+
+    let codes = [1_i8; 90];
+    let view = |dims| View::packed(&codes, dims).unwrap();
+    let (q, k, v) = ([1, 1, 4, 3], [1, 6, 2, 3], [1, 6, 2, 5]);
+    let mut state = State::empty(&mut words, heads).unwrap();
+    let mut absorb = |[q, k, v]: [[usize; 4]; 3], scratch: usize| {
+        let mut scratch = vec![0; scratch];
+        let refused = plan.absorb(&mut state, view(q), [view(k), view(v)], &mut scratch);
+        // Nothing has been seen, and so nothing is there.
+        let mut o = [1; 20];
+        state.finish(ViewMut::packed(&mut o, [1, 1, 4, 5]).unwrap()).unwrap();
+        assert!(refused.is_ok() || o == [0; 20]);
+        refused
+    };
+    let shape = |tensor, expected, given| Err(Error::Shape { tensor, expected, given });
+    let needed = plan.scratch_len();
+    assert_eq!(needed, 4 * 3 + 5);
+    assert_eq!(absorb([[1, 2, 4, 3], k, v], needed), shape(Tensor::Q, q, [1, 2, 4, 3]));
+    assert_eq!(absorb([q, [2, 6, 2, 3], v], needed), shape(Tensor::K, k, [2, 6, 2, 3]));
+    assert_eq!(absorb([q, k, [1, 5, 2, 5]], needed), shape(Tensor::V, v, [1, 5, 2, 5]));
+    assert_eq!(absorb([q, k, v], 16), Err(Error::Scratch { needed, given: 16 }));
+    assert_eq!(absorb([q, k, v], needed), Ok(()));
+
+    let other = Heads { v_dim: 4, ..heads };
+    let mut words = [0; 4 * 6];
+    let mut narrow = State::empty(&mut words, other).unwrap();
+    let (expected, given) = ([1, 1, 4, 5], [1, 1, 4, 4]);
+    let refused = plan.absorb(&mut narrow, view(q), [view(k), view(v)], &mut [0; 17]);
+    assert_eq!(refused, shape(Tensor::State, expected, given));
+    assert_eq!(state.merge(&narrow), shape(Tensor::State, expected, given));
+    let o = &mut [0; 16];
+    let refused = state.finish(ViewMut::packed(o, given).unwrap());
+    assert_eq!(refused, shape(Tensor::O, expected, given));
 }
