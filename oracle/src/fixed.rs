@@ -255,8 +255,6 @@ impl FixedRow<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn the_rounding_of_a_scale_is_never_a_matter_of_taste() {
         // log2(e) with 60 bits behind the point.
