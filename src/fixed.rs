@@ -45,7 +45,7 @@
 //!         let mut state = State::empty(&mut words, HEADS)?;
 //!         let (q, seen) = (View::packed(q, [1, 1, 4, 32])?, 0..i + 1);
 //!         PLAN.absorb(&mut state, q, [keys.tokens(seen.clone())?, values.tokens(seen)?], &mut scratch)?;
-//!         state.finish(ViewMut::packed(o, [1, 1, 4, 32])?)?;
+//!         state.finish(ViewMut::packed(o, [1, 1, 4, 32])?, None)?;
 //!     }
 //!     Ok(())
 //! }

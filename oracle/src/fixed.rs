@@ -46,6 +46,10 @@
 //! The output counts in `2^(V - 15)` steps, and its own rounding is 1/2 + 2^-12 of that: the reciprocal and its product are less than 3 units of
 //! 2^-29 off. An output that would be beyond 2^15 - 1 is that number, which is not farther from the exact one.
 //!
+//! # 4. The log-sum-exp
+//! Of base 2, in units of 2^-16. It is `t^_M` and not `t_M` that the sums are relative to, and their sum is `1 - S - F_l` to `1 + S + F_l`:
+//! `|lse^ - lse| <= |d t_M| - log2(1 - S - F_l) + 2^-17 + 2^-24`, with the rounding of the result, and of squares on the way to it.
+//!
 //! Differences of scores are integers, so f64 holds here all that is subtracted; what the oracle rounds is paid for by a factor `1 + 2^-20`.
 
 /// How a kernel computes with a type of codes.
@@ -97,6 +101,10 @@ pub struct FixedBound {
     pub o: Vec<f64>,
     /// `[v_dim]`: how far from it a correct kernel may be; infinite where nothing is certified.
     pub bound: Vec<f64>,
+    /// The log-sum-exp of base 2, times 2^16; -inf of no key.
+    pub lse: f64,
+    /// And how far from that it may be.
+    pub lse_bound: f64,
 }
 
 /// x, rounded to 16 bits: `mantissa 2^-shift`.
@@ -187,7 +195,13 @@ impl FixedRow<'_> {
         let Self { codes, dims: [_, v_dim], v, .. } = *self;
         let (scores, x) = (self.scores(), Rounded::new(self.scale));
         let Some(&most) = scores.iter().max() else {
-            return FixedBound { o: vec![0.0; v_dim], bound: vec![0.0; v_dim] };
+            let zeros = vec![0.0; v_dim];
+            return FixedBound {
+                o: zeros.clone(),
+                bound: zeros,
+                lse: f64::NEG_INFINITY,
+                lse_bound: 0.0,
+            };
         };
         let tiles = self.tiles(&x, &scores);
         let below: Vec<f64> = scores.iter().map(|s| (most - s) as f64 * x.x).collect();
@@ -237,19 +251,38 @@ impl FixedRow<'_> {
                 false => f64::INFINITY,
             };
         }
-        FixedBound { o, bound }
+        // Section 4.
+        let t = most as f64 * x.x;
+        let of_sums = if s + f_l < 1.0 { -(1.0 - s - f_l).log2() } else { f64::INFINITY };
+        let rounding = (-17_f64).exp2() + (-24_f64).exp2();
+        // The oracle's own rounding of t, and of what it was computed from.
+        let own = 8.0 * f64::EPSILON * (t.abs() + 32.0);
+        let lse_bound = (temperature * t.abs() + of_sums + rounding + own) * 65536.0;
+        FixedBound { o, bound, lse: (t + total.log2()) * 65536.0, lse_bound }
     }
 
-    /// The largest share of its bound that an output's error takes: a correct kernel stays at 1 or below. Infinite where a row that has seen no
-    /// key is not 0.
-    pub fn worst(&self, o: &[i16]) -> f64 {
+    /// The largest share of its bound that an error takes, of outputs and of the log-sum-exp: a correct kernel stays at 1 or below. Infinite
+    /// where a row that has seen no key is not 0 and `i64::MIN`.
+    pub fn worst(&self, o: &[i16], lse: i64) -> f64 {
         let due = self.due();
         assert_eq!(o.len(), due.o.len(), "one output a channel");
-        let share = |((got, exact), bound): ((&i16, &f64), &f64)| {
-            let error = (f64::from(*got) - exact).abs();
-            if error == 0.0 { 0.0 } else { error / bound }
+        let share = |got: f64, exact: f64, bound: f64| match (got - exact).abs() {
+            0.0 => 0.0,
+            error => error / bound,
         };
-        o.iter().zip(&due.o).zip(&due.bound).map(share).fold(0.0, f64::max)
+        let of_lse = match (lse, due.lse.is_finite()) {
+            (i64::MIN, is_finite) => {
+                if is_finite {
+                    f64::INFINITY
+                } else {
+                    0.0
+                }
+            }
+            (lse, true) => share(lse as f64, due.lse, due.lse_bound),
+            (_, false) => f64::INFINITY,
+        };
+        let of_o = o.iter().zip(&due.o).zip(&due.bound);
+        of_o.map(|((got, o), bound)| share(f64::from(*got), *o, *bound)).fold(of_lse, f64::max)
     }
 }
 

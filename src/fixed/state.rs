@@ -1,7 +1,7 @@
 //! The sums of all rows of a token, in memory of the caller's.
 
 use super::plan::check_len;
-use super::sums::{Sums, quotients};
+use super::sums::{Sums, log_sum_exp, quotients};
 use crate::error::{Error, Tensor};
 use crate::shape::Heads;
 use crate::view::ViewMut;
@@ -52,17 +52,25 @@ impl<'a> State<'a> {
     }
 
     /// Divides by the sums of weights: `o [1, 1, q_heads, v_dim]`, in units of 2^-15 of the full scale of the values. For `i16` that is
-    /// their code, for `i8` 1/256 of a step. Rows that have seen no key give 0.
+    /// their code, for `i8` 1/256 of a step. And the log-sum-exp `[q_heads]` if it is wanted: of base 2, in units of 2^-16. Rows that have seen
+    /// no key give 0 and `i64::MIN`.
     ///
     /// # Errors
-    /// [`Error::Shape`]; nothing is written then.
-    pub fn finish(&self, mut o: ViewMut<'_, i16>) -> Result<(), Error> {
+    /// [`Error::Shape`] and [`Error::Length`]; nothing is written then.
+    pub fn finish(&self, mut o: ViewMut<'_, i16>, lse: Option<&mut [i64]>) -> Result<(), Error> {
         if o.dims() != self.dims {
             return Err(Error::Shape { tensor: Tensor::O, expected: self.dims, given: o.dims() });
         }
+        if let Some(lse) = &lse {
+            check_len(Tensor::Lse, self.dims[2], lse.len())?;
+        }
+        let mut lse = lse.into_iter().flatten();
         for (h, row) in self.words.chunks_exact(self.row_len()).enumerate() {
-            if let [_, l, sums @ ..] = row {
+            if let [m, l, sums @ ..] = row {
                 quotients(o.row_mut(0, 0, h), *l, sums);
+                if let Some(to) = lse.next() {
+                    *to = log_sum_exp(*m, *l);
+                }
             }
         }
         Ok(())

@@ -15,6 +15,9 @@ pub(super) struct Sums<'a> {
 /// The largest sum.
 pub(super) const FULL: i32 = 1 << 30;
 
+/// A weight of 1 adds 2 to this to `l`.
+pub(super) const UNIT_BITS: u32 = 26;
+
 /// `x / 2^by`, halves upwards. Of two shifts, so that no sum overflows and `by = 32` is 0.
 #[derive(Clone, Copy)]
 struct Shift {
@@ -84,6 +87,28 @@ pub(super) fn quotients(out: &mut [i16], l: i32, o: &[i32]) {
     }
 }
 
+/// `log2(sum 2^t)` in units of 2^-16; the smallest number for a row that has seen no key.
+pub(super) fn log_sum_exp(m: i32, l: i32) -> i64 {
+    if l <= 0 {
+        return i64::MIN;
+    }
+    ((i64::from(m) - i64::from(UNIT_BITS)) << 16) + i64::from(log2(l as u32))
+}
+
+/// `log2(x)` of `x > 0` in units of 2^-16, rounded to the nearest. A number of `1 .. 2` is squared: the square is 2 or more where the next bit of
+/// the logarithm is 1. What squares are rounded by grows as fast as it loses weight, and is less than 2^-24 in all.
+fn log2(x: u32) -> u32 {
+    let up = x.leading_zeros();
+    let (mut log, mut x) = (31 - up, x << up);
+    for _ in 0..17 {
+        x = high_product(x, x);
+        let bit = x >> 31;
+        log = 2 * log + bit;
+        x <<= 1 - bit;
+    }
+    (log + 1) >> 1
+}
+
 /// `2^61 / x` for `2^30 <= x < 2^31`, rounded down. By hand: a division of 64 bits is a large function where there is none.
 fn reciprocal(x: u32) -> u32 {
     let (mut quotient, mut rest) = (0, 1 << 30);
@@ -108,4 +133,56 @@ fn high_product(x: u32, y: u32) -> u32 {
 #[inline(always)]
 pub(super) fn by_16_bits(x: u32, y: u32) -> u32 {
     (x >> 16) * y + (((x & 0xffff) * y) >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers() -> impl Iterator<Item = i32> {
+        let mut random = fastrand::Rng::with_seed(1);
+        let powers = (0..31).flat_map(|bits| [-1, 0, 1].map(|off| (1 << bits) + off));
+        let random = (0..20_000).map(move |_| random.i32(..) >> random.i32(1..31));
+        powers.chain(random).filter(|x| (1..=FULL).contains(x))
+    }
+
+    #[test]
+    fn logarithms_are_rounded_to_the_nearest() {
+        for l in numbers() {
+            let error = f64::from(log2(l as u32)) - f64::from(l).log2() * 65536.0;
+            assert!(error.abs() < 0.51, "{l}: {error}");
+        }
+        assert_eq!(log_sum_exp(7, 1 << UNIT_BITS), 7 << 16);
+        assert_eq!(log_sum_exp(7, 0), i64::MIN);
+    }
+
+    #[test]
+    fn quotients_are_rounded_to_the_nearest() {
+        let parts = [0.0, 1.0, -1.0, 0.5, -0.5, 0.3, -0.7, 1e-5, -3e-5];
+        for l in numbers() {
+            let o = parts.map(|part| (f64::from(l) * part) as i32);
+            let mut out = [77; 9];
+            quotients(&mut out, l, &o);
+            for (got, o) in out.into_iter().zip(o) {
+                let exact = (f64::from(o) / f64::from(l) * 32768.0).min(32767.0);
+                assert!((f64::from(got) - exact).abs() < 0.5 + 1.0 / 4096.0, "{o} / {l}: {got}");
+            }
+        }
+        let mut out = [77; 2];
+        quotients(&mut out, 0, &[0, 0]);
+        assert_eq!(out, [0, 0]);
+    }
+
+    #[test]
+    fn shifts_are_rounded_and_order_is_kept() {
+        for by in 0..40 {
+            let mut before = i32::MIN;
+            for x in [-FULL, -FULL + 1, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, FULL - 1, FULL] {
+                let exact = f64::from(x) / f64::from(by).exp2();
+                let got = Shift::new(by as u32).of(x);
+                assert!((f64::from(got) - exact).abs() <= 0.5 && got >= before, "{x} {by}: {got}");
+                before = got;
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::logits::Logits;
-use super::sums::{FULL, Sums};
+use super::sums::{FULL, Sums, UNIT_BITS};
 use crate::view::{Strides, View};
 
 /// Keys that are summed at once, in 32 bits.
@@ -16,8 +16,8 @@ impl<C: Code> Fits<C> {
     /// `2^31` at most before that, and only below 0, where i32 has it.
     const IN_32_BITS: () = {
         let product_bits = C::WEIGHT_BITS + C::MAGNITUDE_BITS;
-        assert!(product_bits <= 31);
-        assert!((TILE as i64) << (product_bits - C::DROPPED_BITS) <= FULL as i64);
+        assert!(product_bits <= 31 && product_bits - C::DROPPED_BITS == UNIT_BITS);
+        assert!((TILE as i64) << UNIT_BITS <= FULL as i64);
     };
 }
 

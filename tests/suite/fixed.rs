@@ -62,6 +62,12 @@ struct Tensors<C> {
     v: Vec<C>,
 }
 
+#[derive(Debug, PartialEq)]
+struct Output {
+    o: Vec<i16>,
+    lse: Vec<i64>,
+}
+
 impl Case {
     fn scale<C: Stored>(&self) -> f32 {
         let bits = 2 * C::CODES.magnitude_bits as i32;
@@ -106,7 +112,7 @@ impl Case {
     }
 
     /// Attention of keys that come in runs.
-    fn attend<C: Stored>(&self, tensors: &Tensors<C>, runs: &[usize]) -> Vec<i16> {
+    fn attend<C: Stored>(&self, tensors: &Tensors<C>, runs: &[usize]) -> Output {
         let mut storage = vec![1; State::storage_len(self.heads)];
         let mut state = State::empty(&mut storage, self.heads).unwrap();
         self.absorb(&mut state, tensors, 0, runs);
@@ -138,22 +144,27 @@ impl Case {
         Factor::new(self.scale::<C>()).unwrap()
     }
 
-    fn finish(&self, state: &State<'_>) -> Vec<i16> {
+    /// With log-sum-exps and without.
+    fn finish(&self, state: &State<'_>) -> Output {
         let Heads { q, v_dim, .. } = self.heads;
-        let mut o = vec![77; q * v_dim];
-        state.finish(ViewMut::packed(&mut o, [1, 1, q, v_dim]).unwrap()).unwrap();
-        o
+        let (mut o, mut lse) = (vec![77; q * v_dim], vec![77; q]);
+        let mut alone = o.clone();
+        let dims = [1, 1, q, v_dim];
+        state.finish(ViewMut::packed(&mut o, dims).unwrap(), Some(&mut lse)).unwrap();
+        state.finish(ViewMut::packed(&mut alone, dims).unwrap(), None).unwrap();
+        assert_eq!(alone, o, "without log-sum-exps");
+        Output { o, lse }
     }
 
     /// The largest share of its bound that an error takes.
-    fn worst<C: Stored>(&self, tensors: &Tensors<C>, runs: &[usize], o: &[i16]) -> f64 {
+    fn worst<C: Stored>(&self, tensors: &Tensors<C>, runs: &[usize], output: &Output) -> f64 {
         let Heads { kv, dim, v_dim, .. } = self.heads;
         let wide = |codes: &[C]| codes.iter().map(|code| (*code).into()).collect::<Vec<i32>>();
         let of_head = |codes: &[C], dim: usize, g: usize| {
             let rows = codes.chunks(dim).skip(g).step_by(kv);
             wide(&rows.flatten().copied().collect::<Vec<C>>())
         };
-        let rows = tensors.q.chunks(dim).zip(o.chunks(v_dim)).enumerate();
+        let rows = tensors.q.chunks(dim).zip(output.o.chunks(v_dim)).enumerate();
         let share = |(h, (q, o)): (usize, (&[C], &[i16]))| {
             let g = h / self.heads.group();
             let row = FixedRow {
@@ -165,7 +176,7 @@ impl Case {
                 dims: [dim, v_dim],
                 runs,
             };
-            row.worst(o)
+            row.worst(o, output.lse[h])
         };
         rows.map(share).fold(0.0, f64::max)
     }
@@ -309,7 +320,9 @@ impl Case {
             k: of_head(&tensors.k, dim),
             v: of_head(&tensors.v, v_dim),
         };
-        assert_eq!(alone.attend(&last, &[self.kv_len]), whole[(q - 1) * v_dim..], "{self:?} alone");
+        let alone = alone.attend(&last, &[self.kv_len]);
+        assert_eq!(alone.o, whole.o[(q - 1) * v_dim..], "{self:?} alone");
+        assert_eq!(alone.lse, whole.lse[q - 1..], "{self:?} alone");
     }
 }
 
@@ -342,15 +355,16 @@ fn equal_keys_give_the_mean_and_a_dominant_one_its_value() {
     let heads = Heads { q: 3, kv: 1, dim: 8, v_dim: 5 };
     let equal = plain(heads, 48, 300.0, Kind::EqualKeys);
     let tensors = equal.tensors::<i8>();
-    let o = equal.attend(&tensors, &[48]);
+    let Output { o, lse } = equal.attend(&tensors, &[48]);
     for (c, o) in o.iter().enumerate() {
         let column = tensors.v.iter().skip(c % 5).step_by(5);
         let mean = column.map(|v| f64::from(*v) * 256.0).sum::<f64>() / 48.0;
         assert!((f64::from(*o) - mean).abs() < 0.51, "{c}: {o} {mean}");
     }
+    assert!(lse.iter().all(|lse| *lse > i64::MIN));
     let dominant = plain(heads, 77, 3000.0, Kind::Dominant);
     let tensors = dominant.tensors::<i16>();
-    let o = dominant.attend(&tensors, &[40, 37]);
+    let Output { o, .. } = dominant.attend(&tensors, &[40, 37]);
     // Queries of the group's first head are that key.
     assert_eq!(o[..5], tensors.v[5 * 5..][..5]);
 }
@@ -387,7 +401,7 @@ fn a_million_keys_overflow_nothing() {
             // All values the smallest, then all the largest that there are.
             let code = value >> (15 - C::CODES.magnitude_bits);
             tensors.v.fill(C::of(code));
-            let o = case.attend(&tensors, &[case.kv_len]);
+            let Output { o, .. } = case.attend(&tensors, &[case.kv_len]);
             assert_eq!(i32::from(o[0]), code << (15 - C::CODES.magnitude_bits), "{kind:?}");
         }
     }
@@ -401,8 +415,9 @@ fn a_million_keys_overflow_nothing() {
 #[test]
 fn a_token_that_has_seen_no_key_gets_zeros() {
     let case = plain(Heads::new(4, 2, 8), 0, 1.0, Kind::Uniform);
-    assert_eq!(case.attend(&case.tensors::<i8>(), &[0, 0]), [0; 32]);
-    assert_eq!(case.attend(&case.tensors::<i16>(), &[]), [0; 32]);
+    let zeros = Output { o: vec![0; 32], lse: vec![i64::MIN; 4] };
+    assert_eq!(case.attend(&case.tensors::<i8>(), &[0, 0]), zeros);
+    assert_eq!(case.attend(&case.tensors::<i16>(), &[]), zeros);
 }
 
 #[test]
@@ -437,7 +452,7 @@ fn what_disagrees_is_refused_and_named() {
         let refused = plan.absorb(&mut state, view(q), [view(k), view(v)], &mut scratch);
         // Nothing has been seen, and so nothing is there.
         let mut o = [1; 20];
-        state.finish(ViewMut::packed(&mut o, [1, 1, 4, 5]).unwrap()).unwrap();
+        state.finish(ViewMut::packed(&mut o, [1, 1, 4, 5]).unwrap(), None).unwrap();
         assert!(refused.is_ok() || o == [0; 20]);
         refused
     };
@@ -458,6 +473,10 @@ fn what_disagrees_is_refused_and_named() {
     assert_eq!(refused, shape(Tensor::State, expected, given));
     assert_eq!(state.merge(&narrow), shape(Tensor::State, expected, given));
     let o = &mut [0; 16];
-    let refused = state.finish(ViewMut::packed(o, given).unwrap());
+    let refused = state.finish(ViewMut::packed(o, given).unwrap(), None);
     assert_eq!(refused, shape(Tensor::O, expected, given));
+    let o = &mut [0; 20];
+    let refused = state.finish(ViewMut::packed(o, expected).unwrap(), Some(&mut [0; 3]));
+    assert_eq!(refused, Err(Error::Length { tensor: Tensor::Lse, needed: 4, given: 3 }));
+    assert_eq!(*o, [0; 20]);
 }
