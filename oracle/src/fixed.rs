@@ -261,28 +261,24 @@ impl FixedRow<'_> {
         FixedBound { o, bound, lse: (t + total.log2()) * 65536.0, lse_bound }
     }
 
-    /// The largest share of its bound that an error takes, of outputs and of the log-sum-exp: a correct kernel stays at 1 or below. Infinite
-    /// where a row that has seen no key is not 0 and `i64::MIN`.
-    pub fn worst(&self, o: &[i16], lse: i64) -> f64 {
+    /// The largest share of its bound that an error of the output takes, and the share of the log-sum-exp: a correct kernel stays at 1 or below.
+    /// Infinite where a row that has seen no key is not 0 and `i64::MIN`.
+    pub fn shares(&self, o: &[i16], lse: i64) -> [f64; 2] {
         let due = self.due();
         assert_eq!(o.len(), due.o.len(), "one output a channel");
         let share = |got: f64, exact: f64, bound: f64| match (got - exact).abs() {
             0.0 => 0.0,
             error => error / bound,
         };
-        let of_lse = match (lse, due.lse.is_finite()) {
-            (i64::MIN, is_finite) => {
-                if is_finite {
-                    f64::INFINITY
-                } else {
-                    0.0
-                }
-            }
-            (lse, true) => share(lse as f64, due.lse, due.lse_bound),
-            (_, false) => f64::INFINITY,
-        };
         let of_o = o.iter().zip(&due.o).zip(&due.bound);
-        of_o.map(|((got, o), bound)| share(f64::from(*got), *o, *bound)).fold(of_lse, f64::max)
+        let of_o =
+            of_o.map(|((got, o), bound)| share(f64::from(*got), *o, *bound)).fold(0.0, f64::max);
+        let of_lse = match (lse > i64::MIN, due.lse.is_finite()) {
+            (false, false) => 0.0,
+            (true, true) => share(lse as f64, due.lse, due.lse_bound),
+            _ => f64::INFINITY,
+        };
+        [of_o, of_lse]
     }
 }
 
