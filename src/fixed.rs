@@ -5,7 +5,8 @@
 //! ```text
 //! o_c = sum_j p_j v_jc / sum_j p_j,     p_j = 2^(t_j - m)
 //! ```
-//! Everything is an integer of 32 bits, no product is wider, and no float is touched or linked:
+//! Everything is an integer, products of inner loops have 32 bits, and no float is touched or linked. (64 bits have the scores of `i16` while they
+//! are summed, and one product a tile.)
 //! - `m` is the largest `t_j` rounded up to a **whole** number, so sums over different keys become sums over all of them by shifts;
 //! - `p` is a polynomial of 16-bit factors, within 7.7e-6, rounded to 19 bits (`i8`) or 16 (`i16`);
 //! - a tile of [`TILE`] keys is summed exactly (for `i16` products drop 5 bits), and then joins the running sums like any other
