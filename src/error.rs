@@ -116,9 +116,9 @@ pub enum Error {
     },
     /// The scratch is too small.
     Scratch {
-        /// Floats needed.
+        /// Floats needed; of attention in integers, words.
         needed: usize,
-        /// Floats given.
+        /// Those given.
         given: usize,
     },
     /// This processor lacks the level asked for.
@@ -313,6 +313,18 @@ pub enum Error {
         knob: Knob,
         /// `f32::to_bits` of it.
         bits: u32,
+    },
+    /// A scale of products of codes, times log2(e), is not within 2^-40 .. 2^8.
+    Factor {
+        /// `f32::to_bits` of the scale.
+        scale_bits: u32,
+    },
+    /// Codes as large as they can be would have a logit beyond 2^30.
+    Logits {
+        /// Channels of a key.
+        head_dim: usize,
+        /// `f32::to_bits` of the scale.
+        scale_bits: u32,
     },
     /// There is no such layer.
     Layer {

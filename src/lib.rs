@@ -63,6 +63,7 @@
 //!                          and what is added to embeddings: absolute
 //! state lse sinks          partial results that merge, and logits that join them
 //! linear                   a state of fixed size instead of keys: gates, rules, steps and chunks
+//! fixed                    attention over codes in integers alone: a house of its own, for processors without floats
 //! inspect                  what a row looks at
 //! math simd                2^x, sines, and the lanes it is computed in: the only home of intrinsics
 //! generated                entries written by `cargo kernels`
@@ -97,6 +98,7 @@ mod dispatch;
 mod elem;
 pub mod entry;
 mod error;
+pub mod fixed;
 #[cfg(feature = "specialised")]
 mod generated;
 mod inspect;

@@ -59,7 +59,8 @@ impl Heads {
         })
     }
 
-    const fn check(self) -> Result<(), Error> {
+    /// Checks counts and widths.
+    pub(crate) const fn check(self) -> Result<(), Error> {
         let Heads { q, kv, dim, v_dim } = self;
         if q == 0 || kv == 0 {
             return Err(Error::ZeroHeads { q_heads: q, kv_heads: kv });

@@ -73,6 +73,7 @@ fn a_callers_binary_holds_no_panic_and_no_allocation() {
         "paged",
         "grouped",
         "packed",
+        "counted",
     ] {
         assert!(symbols.iter().any(|name| name == function), "{function} is there");
     }

@@ -22,7 +22,7 @@
 //! `arithmetic.rs` (what a kernel may choose), `rounding.rs` (what one operation may do to a number and a chain of
 //! them to a sum), `bound.rs` (the theorem; its sections 1 to 3 in `bound/`), `certify.rs` (the verdict).
 //! `tests/certified` tries to break the theorem.
-//! Apart from these, `integers.rs` (queries and weights in 8 bits), `double.rs` (numbers of 106 bits) and `rope.rs`.
+//! Apart from these, `fixed.rs` (codes, in integers throughout), `integers.rs` (queries and weights in 8 bits), `double.rs` (numbers of 106 bits) and `rope.rs`.
 //!
 //! # Example
 //! Two keys with equal scores share the weight. The kernel returned 1.5 and ln 2, rounded to f32:
@@ -45,6 +45,7 @@ mod attend;
 mod bound;
 mod certify;
 mod double;
+pub mod fixed;
 mod integers;
 pub mod linear;
 mod problem;

@@ -62,7 +62,7 @@ impl fmt::Display for Error {
                 write!(f, "keys {start}..{end} are no range within 0..{kv_len}")
             }
             Error::Scratch { needed, given } => {
-                write!(f, "scratch has {given} floats, {needed} are needed")
+                write!(f, "scratch has {given} elements, {needed} are needed")
             }
             Error::Level { level } => write!(f, "this processor lacks the level {level}"),
             Error::Order { list, index, before, value } => {
@@ -138,6 +138,14 @@ impl fmt::Display for Error {
             Error::BlockTwice { block } => write!(f, "block {block} is there twice"),
             Error::Gates { knob, bits } => {
                 write!(f, "{knob} = {} is out of range", f32::from_bits(bits))
+            }
+            Error::Factor { scale_bits } => {
+                let scale = f32::from_bits(scale_bits);
+                write!(f, "a scale of {scale:e}, times log2(e), is not within 2^-40 .. 2^8")
+            }
+            Error::Logits { head_dim, scale_bits } => {
+                let scale = f32::from_bits(scale_bits);
+                write!(f, "codes of {head_dim} channels, scaled by {scale:e}, may have logits beyond 2^30")
             }
             Error::Layer { layer, layers } => write!(f, "there is no layer {layer} of {layers}"),
             Error::Row { row, limits } => {

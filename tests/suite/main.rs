@@ -11,6 +11,7 @@ mod certified;
 mod compositions;
 mod embeddings;
 mod errors;
+mod fixed;
 mod formats;
 mod frequencies;
 mod gates;

@@ -58,6 +58,8 @@ fn every_error_is_a_sentence_with_its_numbers() {
         (Error::Evicted { start: 1, end: 3 }, vec!["1..3"]),
         (Error::BlockTwice { block: 17 }, vec!["17"]),
         (Error::Gates { knob: Knob::LeastGate, bits: 0.5_f32.to_bits() }, vec!["gate", "0.5"]),
+        (Error::Factor { scale_bits: 0.5_f32.to_bits() }, vec!["5e-1"]),
+        (Error::Logits { head_dim: 80, scale_bits: 0.5_f32.to_bits() }, vec!["80", "5e-1"]),
         (Error::Layer { layer: 28, layers: 27 }, vec!["28", "27"]),
         (Error::Row { row: [1, 2, 3], limits: [4, 5, 6] }, vec!["[1, 2, 3]", "[4, 5, 6]"]),
         (Error::Part { index: 2, parts: 2 }, vec!["2"]),
