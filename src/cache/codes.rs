@@ -294,6 +294,19 @@ mod tests {
         see(&cache);
     }
 
+    #[test]
+    fn words_of_a_row_are_followed_by_the_scale_of_each_block() {
+        let shape = CacheShape::new(Heads::new(1, 1, DIM), 1);
+        let (mut keys, mut values) = ([Q8_0::default(); 2], [Q8_0::default(); 2]);
+        let mut cache = KvCache::new(shape, &mut keys, &mut values).unwrap();
+        let row: Vec<f32> = (0..DIM).map(|c| number(0, c) * (1 + c / BLOCK) as f32).collect();
+        let row = View::packed(&row, [1, 1, 1, DIM]).unwrap();
+        cache.append(row, row).unwrap();
+        let mut to = [0.0; DIM / 4 + 2];
+        cache.words(Level::Portable, &read(1), &mut to, DIM / 4 + 2);
+        assert_eq!(&to[DIM / 4..], &[1.0, 2.0]);
+    }
+
     fn read(keys: usize) -> Read {
         Read { b: 0, g: 0, keys: 0..keys, ahead: Ahead::default() }
     }
