@@ -41,8 +41,8 @@ declare -A targets=(
 declare -A processors=([m55]=cortex-m55)
 declare -A boards=([m0]=microbit [m4f]=mps2-an386 [m7]=mps2-an500 [m33]=mps2-an505 [m55]=mps3-an547 [rv32]='virt -bios none')
 # What fits 16 KB of memory.
-declare -A cases=([m0]='prompt encoder gated')
-every='prompt encoder dense32 dense64 window gated'
+declare -A cases=([m0]='prompt encoder gated integer')
+every='prompt encoder dense32 dense64 window gated integer'
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -8,12 +8,13 @@ use flashlet::{
     TurnedKeys, Turns, View, ViewMut,
 };
 use oracle::Format;
+use oracle::fixed::{Codes, FixedRow};
 use oracle::linear::{Arithmetic, Features, Gate, Problem, Rule, certify};
 
 use crate::Sight;
 use crate::expect::Expected;
 use crate::head::{Head, Part, Projections, first};
-use crate::numbers::{numbers, round_up, write};
+use crate::numbers::{Number, numbers, round_up, write};
 
 const FILE: &str = "smollm2-l0";
 /// Query heads, of one key/value head, and its channels.
@@ -30,34 +31,34 @@ const TOKENS: usize = 12;
 
 /// Writes `device.rs`, and the numbers that it refers to.
 pub(crate) fn embed(dir: &Path) {
-    let text = window(dir) + &gated(dir);
+    let text = window(dir) + &gated(dir) + &integer(dir);
     write(&dir.join("device.rs"), text.as_bytes());
 }
 
 /// Numbers under a name.
-fn constant(dir: &Path, name: &str, all: &[f32]) -> String {
-    let read = numbers(dir, &format!("device.{name}"), all);
-    format!("pub(crate) static {name}: &[f32] = {read};\n")
+fn constant<T: Number>(dir: &Path, name: &str, all: &[T]) -> String {
+    let (read, number) = (numbers(dir, &format!("device.{name}"), all), T::TYPE);
+    format!("pub(crate) static {name}: &[{number}] = {read};\n")
+}
+
+/// Heads of [`DIM`] channels: three of 64 channels are four of 32 and more.
+fn narrow(all: &[f32], width: usize, kept: usize) -> Vec<f32> {
+    let tokens = all.chunks_exact(width);
+    tokens.flat_map(|token| token.chunks_exact(DIM).take(kept)).flatten().copied().collect()
+}
+
+/// As many tokens as the stream has, over and over.
+fn stream(all: Vec<f32>, width: usize) -> Vec<f32> {
+    all.into_iter().cycle().take(STREAM * width).collect()
 }
 
 /// A stream, and what a cache holds of it. That is asked of flashlet: an error of attention is what is made of the codes,
 /// not theirs.
 fn window(dir: &Path) -> String {
-    let part = |q_heads, dim| Part { tokens: usize::MAX, q_heads, dim };
-    let file = Projections::read(FILE);
-    let head = Head::read(FILE);
-    // Three heads of 64 channels are four of 32 and more.
-    let narrow = |all: &[f32], heads: usize, kept: usize| -> Vec<f32> {
-        let tokens = all.chunks_exact(heads * file.head_dim);
-        tokens.flat_map(|token| token.chunks_exact(DIM).take(kept)).flatten().copied().collect()
-    };
-    let stream = |all: Vec<f32>| -> Vec<f32> {
-        let width = all.len() / head.shape.kv_len;
-        all.into_iter().cycle().take(STREAM * width).collect()
-    };
-    let q = stream(narrow(&file.q, file.q_heads, HEADS));
-    let k = stream(first(&file.k, file.kv_heads, file.head_dim, part(1, DIM)));
-    let v = stream(first(&head.v, head.shape.kv_heads, head.shape.v_dim, part(1, DIM)));
+    let (file, head) = (Projections::read(FILE), Head::read(FILE));
+    let q = stream(narrow(&file.q, file.q_heads * file.head_dim, HEADS), HEADS * DIM);
+    let k = stream(narrow(&file.k, file.kv_heads * file.head_dim, 1), DIM);
+    let v = stream(narrow(&head.v, head.shape.kv_heads * head.shape.v_dim, 1), DIM);
 
     let turns: Turns<{ DIM / 2 }> = Theta::new(THETA).turns().expect("a usual base");
     let rope = Rope::exact(&turns, Pairing::Halves).expect("as many pairs as a head has");
@@ -177,4 +178,44 @@ fn gated(dir: &Path) -> String {
         text += &constant(dir, name, all);
     }
     text
+}
+
+/// The same stream in codes of 8 bits with one step for all queries, one for keys and one for values; heads that have turned. The ring is
+/// read from its oldest token on, in two runs.
+fn integer(dir: &Path) -> String {
+    let head = Head::read(FILE);
+    let oracle::Shape { q_heads, kv_heads, head_dim, v_dim, .. } = head.shape;
+    let codes = |all: Vec<f32>| -> (Vec<i8>, f32) {
+        let step = all.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0;
+        (all.iter().map(|x| (x / step).round() as i8).collect(), step)
+    };
+    let (q, q_step) = codes(stream(narrow(&head.q, q_heads * head_dim, HEADS), HEADS * DIM));
+    let (k, k_step) = codes(stream(narrow(&head.k, kv_heads * head_dim, 1), DIM));
+    let (v, _) = codes(stream(narrow(&head.v, kv_heads * v_dim, 1), DIM));
+    let scale = q_step * k_step / (DIM as f32).sqrt();
+    let wide = |all: &[i8]| -> Vec<i32> { all.iter().map(|x| i32::from(*x)).collect() };
+
+    let (mut exact, mut limits) = (vec![], vec![]);
+    for token in STREAM - DECODED..STREAM {
+        let seen = (token + 1 - WINDOW) * DIM..(token + 1) * DIM;
+        let (k, v) = (wide(&k[seen.clone()]), wide(&v[seen]));
+        let oldest = (token + 1) % WINDOW;
+        let runs = [WINDOW - oldest, oldest];
+        let runs = if oldest == 0 { &runs[..1] } else { &runs[..] };
+        for q in q[token * HEADS * DIM..][..HEADS * DIM].chunks_exact(DIM) {
+            let (q, dims) = (wide(q), [DIM, DIM]);
+            let row = FixedRow { codes: Codes::I8, scale, q: &q, k: &k, v: &v, dims, runs };
+            let due = row.due();
+            exact.extend(due.o);
+            limits.extend(due.bound.iter().map(|bound| round_up(*bound)));
+        }
+    }
+    let exact = numbers(dir, "device.CODES_EXACT", &exact);
+    let mut text = format!(
+        "pub(crate) static CODES_EXACT: &[f64] = {exact};\npub(crate) const CODES_SCALE: f32 = {scale:?};\n"
+    );
+    for (name, all) in [("CODES_Q", &q), ("CODES_K", &k), ("CODES_V", &v)] {
+        text += &constant(dir, name, all);
+    }
+    text + &constant(dir, "CODES_LIMITS", &limits)
 }

@@ -21,7 +21,7 @@ macro_rules! number {
     )*};
 }
 
-number!(f32 f64 u64);
+number!(f32 f64 u64 i8);
 
 /// Writes `all` to the file `name` and returns the expression that reads them.
 pub(crate) fn numbers<T: Number>(dir: &Path, name: &str, all: &[T]) -> String {

@@ -1,4 +1,5 @@
-//! What a device does with attention: a prompt in chunks, an encoder, a token against a ring of int8, a gated delta rule.
+//! What a device does with attention: a prompt in chunks, an encoder, a token against a ring of int8, in floats or in
+//! integers, a gated delta rule.
 //!
 //! Each is a struct that holds all the memory it needs, and whose entries are made for its heads alone: of the
 //! crate a program links what one of them calls. What is worth counting happens within [`Meter::measure`].
@@ -6,10 +7,12 @@
 mod chunks;
 mod entries;
 mod gated;
+mod integer;
 mod window;
 
 pub use chunks::{Dense32, Dense64, Encoder, Prompt};
 pub use gated::Gated;
+pub use integer::Integer;
 pub use window::Window;
 
 use crate::Outcome;

@@ -4,7 +4,7 @@ use core::fmt;
 
 use flashlet::{Error, Level};
 
-use crate::device::{Dense32, Dense64, Device, Encoder, Gated, Prompt, Uncounted, Window};
+use crate::device::{Dense32, Dense64, Device, Encoder, Gated, Integer, Prompt, Uncounted, Window};
 use crate::{CASES, MODELS, Outcome, RECURRENCES, ROTATIONS, Workspace, run};
 
 /// One run, displayed as a line of JSON.
@@ -135,6 +135,7 @@ pub fn check_all<'a>(
     tally.device::<Dense64>()?;
     tally.device::<Window>()?;
     tally.device::<Gated>()?;
+    tally.device::<Integer>()?;
     Ok(tally.verdict)
 }
 

@@ -1,0 +1,5 @@
+//! The case of that name alone.
+#![no_std]
+#![no_main]
+
+firmware::program!(check::device::Integer);
