@@ -38,9 +38,9 @@ if [[ $target == *-unknown-linux-gnu && $target != "$host" ]]; then
     export "${variable}_LINKER=$gnu-gcc" "${variable}_RUNNER=qemu-${gnu%%-*} -L /usr/$gnu"
 fi
 
-# Another processor wants all of it built again, so it has a directory of its own.
+# Cargo does not see what the wrapper adds, so another processor has a directory of its own.
 if [[ -n ${CPU:-} ]]; then
-    export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/$CPU "${variable}_RUSTFLAGS=-C target-cpu=$CPU"
+    export CPU CARGO_TARGET_DIR=$CARGO_TARGET_DIR/$CPU RUSTC_WRAPPER=$root/scripts/rustc-for-cpu.sh
 fi
 
 if [[ -d $(rustc --print target-libdir --target "$target" 2>/dev/null) ]]; then
