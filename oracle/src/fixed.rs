@@ -72,6 +72,18 @@ impl Codes {
     pub const Q15: Self = Self { magnitude_bits: 15, weight_bits: 16, dropped_bits: 5, tile: 16 };
 }
 
+impl Codes {
+    /// `2^V`
+    fn full(self) -> f64 {
+        f64::from(self.magnitude_bits).exp2()
+    }
+
+    /// `2^D`
+    fn step(self) -> f64 {
+        f64::from(self.dropped_bits).exp2()
+    }
+}
+
 /// Relative error of the kernel's `2^g`, `0 <= g < 1`.
 pub const EXP2_ERROR: f64 = 7.68e-6;
 
@@ -128,6 +140,11 @@ impl Rounded {
         Self { x, mantissa: (x * f64::from(shift).exp2()).round() as i128, shift }
     }
 
+    /// `|d|`
+    fn error(&self) -> f64 {
+        (self.value() / self.x - 1.0).abs()
+    }
+
     /// As a number.
     fn value(&self) -> f64 {
         self.mantissa as f64 * f64::from(-self.shift).exp2()
@@ -146,6 +163,17 @@ struct Tile {
     keys: std::ops::Range<usize>,
     /// `pi`: what a unit of its weights is worth.
     unit: f64,
+}
+
+/// Sections 1 and 2, of a row.
+struct Sums {
+    w: Vec<f64>,
+    /// `w Theta + pi / 2`
+    slack: Vec<f64>,
+    tiles: Vec<Tile>,
+    f_l: f64,
+    /// `1 - S - F_l`
+    denominator: f64,
 }
 
 impl FixedRow<'_> {
@@ -192,7 +220,7 @@ impl FixedRow<'_> {
     /// assert!(due.bound[0] > 0.5 && due.bound[0] < 0.6);
     /// ```
     pub fn due(&self) -> FixedBound {
-        let Self { codes, dims: [_, v_dim], v, .. } = *self;
+        let Self { codes, dims: [_, v_dim], .. } = *self;
         let (scores, x) = (self.scores(), Rounded::new(self.scale));
         let Some(&most) = scores.iter().max() else {
             let zeros = vec![0.0; v_dim];
@@ -203,62 +231,68 @@ impl FixedRow<'_> {
                 lse_bound: 0.0,
             };
         };
-        let tiles = self.tiles(&x, &scores);
+        let mut tiles = self.tiles(&x, &scores);
         let below: Vec<f64> = scores.iter().map(|s| (most - s) as f64 * x.x).collect();
         let total: f64 = below.iter().map(|t| (-t).exp2()).sum();
+        tiles.iter_mut().for_each(|tile| tile.unit /= total);
         let w: Vec<f64> = below.iter().map(|t| (-t).exp2() / total).collect();
-        // Section 1.
-        let a = self.dropped();
-        let of_score = if a > 0 { x.value() * f64::from(a).exp2() / 2.0 } else { 0.0 };
-        let temperature = (x.value() / x.x - 1.0).abs();
-        let exponent = |j: usize| {
-            temperature * below[j] + of_score + (-17_f64).exp2() + 3.0 * (-24_f64).exp2()
-        };
-        let mut slack: Vec<f64> =
-            (0..w.len()).map(|j| w[j] * (exponent(j).exp2() * (1.0 + EXP2_ERROR) - 1.0)).collect();
-        let mut largest: f64 = 0.0;
-        for tile in &tiles {
-            let unit = tile.unit / total;
-            largest = largest.max(unit);
-            tile.keys.clone().for_each(|j| slack[j] += unit / 2.0);
-        }
+        let slack = self.slack(&x, &w, &below, &tiles);
         let s: f64 = slack.iter().sum();
         // Section 2. The largest unit of a tile is that of the largest key, or not less.
-        let n = tiles.len() as f64;
-        let joins = if tiles.len() > 1 { n / 2.0 } else { 0.0 };
-        let (full, step) =
-            (f64::from(codes.magnitude_bits).exp2(), f64::from(codes.dropped_bits).exp2());
+        let joins = if tiles.len() > 1 { tiles.len() as f64 / 2.0 } else { 0.0 };
+        let largest = tiles.iter().fold(0.0_f64, |largest, tile| largest.max(tile.unit));
         let raised = (1.0 + s) / ((1 << 29) as f64 - 1.0 - joins);
-        let unit = (largest * step / full).max(raised);
-        let f_l = unit * joins;
-        // Section 3.
-        let (mut o, mut bound) = (vec![0.0; v_dim], vec![0.0; v_dim]);
-        let of_output = (15.0 - f64::from(codes.magnitude_bits)).exp2();
-        for c in 0..v_dim {
-            let value = |j: usize| f64::from(v[j * v_dim + c]);
-            let exact: f64 = w.iter().enumerate().map(|(j, w)| w * value(j)).sum();
-            let drift: f64 =
-                slack.iter().enumerate().map(|(j, slack)| slack * (value(j) - exact).abs()).sum();
-            let floors = |tile: &Tile| {
-                let lossy = |j: &usize| step > 1.0 && value(*j) != 0.0;
-                tile.keys.clone().filter(lossy).count() as f64 * step * tile.unit / total
-            };
-            let f_o = full * unit * joins + tiles.iter().map(floors).sum::<f64>();
-            let quotient = (drift + f_o + exact.abs() * f_l) / (1.0 - s - f_l);
-            o[c] = exact * of_output;
-            bound[c] = match s + f_l < 1.0 {
-                true => (quotient * of_output + 0.5 + (-12_f64).exp2()) * (1.0 + (-20_f64).exp2()),
-                false => f64::INFINITY,
-            };
-        }
+        let f_l = joins * (largest * codes.step() / codes.full()).max(raised);
+        let sums = Sums { w, slack, tiles, f_l, denominator: 1.0 - s - f_l };
+        let (o, bound) = (0..v_dim).map(|c| self.channel(&sums, c)).unzip();
         // Section 4.
         let t = most as f64 * x.x;
-        let of_sums = if s + f_l < 1.0 { -(1.0 - s - f_l).log2() } else { f64::INFINITY };
+        let of_sums = match sums.denominator > 0.0 {
+            true => -sums.denominator.log2(),
+            false => f64::INFINITY,
+        };
         let rounding = (-17_f64).exp2() + (-24_f64).exp2();
         // The oracle's own rounding of t, and of what it was computed from.
         let own = 8.0 * f64::EPSILON * (t.abs() + 32.0);
-        let lse_bound = (temperature * t.abs() + of_sums + rounding + own) * 65536.0;
+        let lse_bound = (x.error() * t.abs() + of_sums + rounding + own) * 65536.0;
         FixedBound { o, bound, lse: (t + total.log2()) * 65536.0, lse_bound }
+    }
+
+    /// Section 1: `w Theta + pi / 2` of each key, from weights and how far their logits are below the largest.
+    fn slack(&self, x: &Rounded, w: &[f64], below: &[f64], tiles: &[Tile]) -> Vec<f64> {
+        let a = self.dropped();
+        let of_score = if a > 0 { x.value() * f64::from(a).exp2() / 2.0 } else { 0.0 };
+        let rounding = (-17_f64).exp2() + 3.0 * (-24_f64).exp2();
+        let theta = |(w, below): (&f64, &f64)| {
+            let exponent = x.error() * below + of_score + rounding;
+            w * (exponent.exp2() * (1.0 + EXP2_ERROR) - 1.0)
+        };
+        let mut slack: Vec<f64> = w.iter().zip(below).map(theta).collect();
+        for tile in tiles {
+            tile.keys.clone().for_each(|j| slack[j] += tile.unit / 2.0);
+        }
+        slack
+    }
+
+    /// Section 3: an output and its bound.
+    fn channel(&self, sums: &Sums, c: usize) -> (f64, f64) {
+        let Self { codes, dims: [_, v_dim], v, .. } = *self;
+        let value = |j: usize| f64::from(v[j * v_dim + c]);
+        let exact: f64 = sums.w.iter().enumerate().map(|(j, w)| w * value(j)).sum();
+        let drift = |(j, slack): (usize, &f64)| slack * (value(j) - exact).abs();
+        let drift: f64 = sums.slack.iter().enumerate().map(drift).sum();
+        let floors = |tile: &Tile| {
+            let lossy = |j: &usize| codes.dropped_bits > 0 && value(*j) != 0.0;
+            tile.keys.clone().filter(lossy).count() as f64 * codes.step() * tile.unit
+        };
+        let f_o = codes.full() * sums.f_l + sums.tiles.iter().map(floors).sum::<f64>();
+        let of_output = (15.0 - f64::from(codes.magnitude_bits)).exp2();
+        let bound = match sums.denominator > 0.0 {
+            true => (drift + f_o + exact.abs() * sums.f_l) / sums.denominator,
+            false => f64::INFINITY,
+        };
+        let rounded = bound * of_output + 0.5 + (-12_f64).exp2();
+        (exact * of_output, rounded * (1.0 + (-20_f64).exp2()))
     }
 
     /// The largest share of its bound that an error of the output takes, and the share of the log-sum-exp: a correct kernel stays at 1 or below.

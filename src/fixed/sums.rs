@@ -65,8 +65,14 @@ impl Sums<'_> {
         }
         *self.m = m;
         *self.l = mine.of(*self.l) + theirs.of(l2);
+        // Two loops, for both sides' shifts would fill the registers; mostly there is nothing to do in the first.
+        if mine.first + mine.last > 0 {
+            for o in self.o.iter_mut() {
+                *o = mine.of(*o);
+            }
+        }
         for (o, &o2) in self.o.iter_mut().zip(o2) {
-            *o = mine.of(*o) + theirs.of(o2);
+            *o += theirs.of(o2);
         }
     }
 }

@@ -12,6 +12,7 @@ mod compositions;
 mod embeddings;
 mod errors;
 mod fixed;
+mod fixed_errors;
 mod formats;
 mod frequencies;
 mod gates;
