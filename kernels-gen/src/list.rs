@@ -246,7 +246,8 @@ mod tests {
             ("attend_bf16_hd64_q128_k96_avx512", 3),
         ];
         let functions = sizes.map(|(name, size)| (name.to_owned(), size)).into();
-        let list = List::new(&Tiles::default(), Some(&Text { functions, total: 250_000 }));
+        let list =
+            List::new(&Tiles::default(), Some(&Text { functions, total: 250_000, constants: 0 }));
         let found = list.entries.iter().filter_map(|row| row.text_bytes).sum::<u64>();
         let totals: Vec<_> =
             list.totals.iter().map(|t| (t.total, t.entries, t.text_bytes)).collect();

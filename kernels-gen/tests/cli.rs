@@ -91,3 +91,46 @@ fn stress_draws_prints_and_names_what_it_does_not_know() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there are f32, f16 and bf16"));
 }
+
+#[test]
+fn a_device_gets_a_plan_and_a_crate_or_what_would_fit() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let preset = format!("{}/../presets/tiny-window.toml", env!("CARGO_MANIFEST_DIR"));
+    let build = |sram: &str, flash: &str| {
+        let device = ["--target", "cortex-m4", "--sram", sram, "--flash", flash];
+        let out = ["--out", out.to_str().unwrap()];
+        let output = kernels(&[&["build", &preset], &device[..], &out].concat());
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, plan, said) = build("16K", "1M");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        plan.contains("i8, a ring of 128 tokens") && plan.contains("weights excluded"),
+        "{plan}"
+    );
+    assert!(plan.contains("decode_f32") && out.join("src/memory.rs").exists(), "{plan}");
+    assert!(plan.contains("left of 1,048,576") || said.contains("no std"), "{plan}{said}");
+    let (code, plan, said) = build("8K", "1M");
+    assert_eq!((code, plan.as_str()), (Some(1), ""));
+    assert!(said.contains("of 8,192") && said.contains("window = { keys = "), "{said}");
+}
+
+#[test]
+fn devices_and_sizes_that_are_none_are_refused() {
+    let preset = format!("{}/../presets/tiny-window.toml", env!("CARGO_MANIFEST_DIR"));
+    for (arguments, help) in [
+        (&["--target", "cortex-m4"][..], "--sram <SIZE>"),
+        (&["--sram", "16K"], "--target <TARGET>"),
+        (&["--target", "cortex-m8", "--sram", "16K"], "cortex-m33"),
+        (&["--target", "cortex-m4", "--sram", "16G"], "`G` is no unit"),
+        (&["--target", "cortex-m4", "--sram", "16K", "--flash", "lots"], "`s` is no unit"),
+        (&["--target", "cortex-m4", "--sram", "16K", "--json"], "cannot be used with"),
+    ] {
+        let output = kernels(&[&["build", &preset], arguments].concat());
+        let report = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{report}");
+        assert!(report.contains(help), "{report}");
+    }
+}
