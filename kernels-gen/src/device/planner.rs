@@ -67,7 +67,7 @@ fn of_format(spec: &Spec, format: CacheFormat, budget: Budget) -> impl Iterator<
         tiles,
         reads_in_place: reads_in_place(spec, format, tokens),
         is_ring: !is_straight(spec, tokens),
-        memory: Memory::new(spec, format, tokens, &tiles),
+        memory: Memory::new(spec, (format, tokens), &tiles, budget.core),
     })
 }
 
