@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 targets=("$@")
 ((${#targets[@]})) || targets=(thumbv6m-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabihf riscv32imafc-unknown-none-elf)
 # Integer division, floats where no unit computes them, copies: of the compiler's runtime, which allocates and panics nowhere.
-known='^(__aeabi_[a-z0-9]+|__[a-z]+[sdt]i[34]|__[a-z]+[sd]f[23si]*|__(fix|float)[a-z]+|mem(cpy|move|set|cmp|clr)|bcmp|fminf?|fmaxf?|f(floor|ceil|trunc)f?|__unordsf2)$'
+known='^(__aeabi_[a-z0-9]+|__[a-z]+[sdt]i[234]|__[a-z]+[sd]f[23si]*|__(fix|float)[a-z]+|mem(cpy|move|set|cmp|clr)|bcmp|fminf?|fmaxf?|f(floor|ceil|trunc)f?|__unordsf2)$'
 failed=false
 
 for target in "${targets[@]}"; do
