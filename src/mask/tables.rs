@@ -249,3 +249,23 @@ fn bits_where(queries: &Range<usize>, is_true: impl Fn(usize) -> bool) -> u64 {
     let of = |query: usize| bits_of(queries, query as i64, query as i64 + 1);
     queries.clone().filter(|query| is_true(*query)).fold(0, |bits, query| bits | of(query))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_head_of_each_sequence_has_its_matrix() {
+        const Q: usize = 3;
+        const KV: usize = 2;
+        const HEADS: usize = 2;
+        let cells: [bool; 2 * HEADS * Q * KV] = core::array::from_fn(|at| at % 5 < 2);
+        let table = Table::bools(&cells, Q, KV).of_heads(1).of_sequences(HEADS);
+        for (at, cell) in cells.iter().enumerate() {
+            let (matrix, query, key) = (at / (Q * KV), at / KV % Q, at % KV);
+            let (sequence, head) = (matrix / HEADS, matrix % HEADS);
+            let place = Place { sequence, head, offset: 0, q_len: Q, kv_len: KV };
+            assert_eq!(table.sees(&place, query, key), *cell, "{place:?} {query} {key}");
+        }
+    }
+}
