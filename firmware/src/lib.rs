@@ -10,6 +10,7 @@ mod stack;
 use check::Outcome;
 use check::device::{Device, Meter};
 use core::fmt;
+use flashlet::Level;
 use semihosting::println;
 use semihosting::process::ExitCode;
 
@@ -63,7 +64,11 @@ impl fmt::Display for Line {
         write!(f, r#"{{"machine":"{machine}","case":"{case}","instructions":{instructions},"#)?;
         write!(f, r#""stack_bytes":{stack_bytes},"memory_bytes":{memory_bytes},"#)?;
         let ratio = outcome.err_over_bound.unwrap_or(f32::MAX);
-        write!(f, r#""err_over_bound":{ratio:.3e},"digest":"{digest:016x}","fused":false}}"#)
+        write!(
+            f,
+            r#""err_over_bound":{ratio:.3e},"digest":"{digest:016x}","fused":{}}}"#,
+            Level::Scalar.is_fused()
+        )
     }
 }
 

@@ -1,10 +1,9 @@
 //! Attention of a whole text, some queries at a time: any number of them gives the same bits.
 
 use super::entries::{ATTEND_32, ATTEND_64};
-use super::{Device, Meter};
+use super::{Device, Judge, Meter};
 use crate::case::{DENSE_D32_N64, DENSE_D64_N128, ENCODER, PROMPT};
-use crate::outcome::worst;
-use crate::{Case, Fnv1a, Outcome};
+use crate::{Case, Outcome};
 use flashlet::entry::Entry;
 use flashlet::{Attention, Error, Heads, Inputs, Mask, Offset, Outputs, Shape, View, ViewMut};
 
@@ -24,17 +23,13 @@ impl<const O: usize, const SCRATCH: usize> Chunks<O, SCRATCH> {
         let Heads { q, v_dim, .. } = case.shape.heads;
         let chunk = O / (q * v_dim);
         let limits = case.limits(entry.level().is_fused());
-        let (mut ratio, mut digest) = (0.0_f32, Fnv1a::new());
+        let mut judge = Judge::default();
         for first in (0..case.shape.q_len).step_by(chunk) {
             self.o.fill(f32::NAN);
             meter.measure(|| self.chunk(case, entry, first))?;
-            let rows = first * q * v_dim..first * q * v_dim + O;
-            let exact = case.exact.o.get(rows.clone()).unwrap_or(&[]);
-            let limits = limits.o.get(rows).unwrap_or(&[]);
-            ratio = ratio.max(worst(&self.o, exact, limits));
-            digest = digest.floats(&self.o);
+            judge.see(&self.o, first * q * v_dim, case.exact.o, limits.o);
         }
-        Ok(Outcome { err_over_bound: Some(ratio), digest: digest.value() })
+        Ok(judge.outcome())
     }
 
     /// Queries from `first` on, as many as there is room for, and what they see.

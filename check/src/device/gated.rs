@@ -3,10 +3,9 @@
 use super::entries::{FAMILY, STEP};
 use super::{
     Device, GATED, GATED_BETA, GATED_EXACT, GATED_FUSED, GATED_GATES, GATED_K, GATED_Q,
-    GATED_UNFUSED, GATED_V, Meter,
+    GATED_UNFUSED, GATED_V, Judge, Meter,
 };
-use crate::outcome::worst;
-use crate::{Fnv1a, Outcome};
+use crate::Outcome;
 use flashlet::{
     Error, Form, LinearAttention, LinearHeads, LinearInputs, LinearOutputs, LinearShape, Memory,
     View, ViewMut,
@@ -35,16 +34,14 @@ impl Device for Gated {
 
     fn run(&mut self, meter: &mut impl Meter) -> Result<Outcome, Error> {
         let limits = if STEP.level().is_fused() { GATED_FUSED } else { GATED_UNFUSED };
-        let (mut ratio, mut digest) = (0.0_f32, Fnv1a::new());
+        let mut judge = Judge::default();
         for token in 0..TOKENS {
             self.o.fill(f32::NAN);
             meter.measure(|| self.step(token))?;
-            let at = token * DIM..(token + 1) * DIM;
-            let exact = GATED_EXACT.get(at.clone()).unwrap_or(&[]);
-            ratio = ratio.max(worst(&self.o, exact, limits.get(at).unwrap_or(&[])));
-            digest = digest.floats(&self.o);
+            judge.see(&self.o, token * DIM, GATED_EXACT, limits);
         }
-        Ok(Outcome { err_over_bound: Some(ratio), digest: digest.floats(&self.state).value() })
+        judge.digest = judge.digest.floats(&self.state);
+        Ok(judge.outcome())
     }
 }
 

@@ -1,10 +1,9 @@
 //! Decoding in a window with integers alone: what a processor does that has no floats.
 
 use super::{
-    CODES_EXACT, CODES_K, CODES_LIMITS, CODES_Q, CODES_SCALE, CODES_V, Device, Meter, STREAM,
+    CODES_EXACT, CODES_K, CODES_LIMITS, CODES_Q, CODES_SCALE, CODES_V, Device, Judge, Meter, STREAM,
 };
-use crate::outcome::worst;
-use crate::{Fnv1a, Outcome};
+use crate::Outcome;
 use flashlet::fixed::{Factor, Plan, State};
 use flashlet::{Error, Heads, View, ViewMut};
 
@@ -43,7 +42,7 @@ impl Device for Integer {
     };
 
     fn run(&mut self, meter: &mut impl Meter) -> Result<Outcome, Error> {
-        let (mut ratio, mut digest) = (0.0_f32, Fnv1a::new());
+        let mut judge = Judge::default();
         for token in 0..TOKENS {
             if token < TOKENS - DECODED {
                 self.learn(token);
@@ -53,11 +52,9 @@ impl Device for Integer {
             meter.measure(|| self.decode(token))?;
             let o = self.o.map(f32::from);
             let first = (token + DECODED - TOKENS) * o.len();
-            let exact = CODES_EXACT.get(first..first + o.len()).unwrap_or(&[]);
-            ratio = ratio.max(worst(&o, exact, CODES_LIMITS.get(first..).unwrap_or(&[])));
-            digest = digest.floats(&o);
+            judge.see(&o, first, CODES_EXACT, CODES_LIMITS);
         }
-        Ok(Outcome { err_over_bound: Some(ratio), digest: digest.value() })
+        Ok(judge.outcome())
     }
 }
 

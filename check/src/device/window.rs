@@ -2,11 +2,10 @@
 
 use super::entries::DECODE;
 use super::{
-    Device, Meter, STREAM, STREAM_EXACT, STREAM_FUSED, STREAM_K, STREAM_Q, STREAM_THETA,
+    Device, Judge, Meter, STREAM, STREAM_EXACT, STREAM_FUSED, STREAM_K, STREAM_Q, STREAM_THETA,
     STREAM_UNFUSED, STREAM_V,
 };
-use crate::outcome::worst;
-use crate::{Fnv1a, Outcome};
+use crate::Outcome;
 use flashlet::{
     Attention, CacheShape, Error, Heads, Inputs, KvCache, Level, Mask, Offset, Outputs, Pairing,
     Positions, Rope, Scales, Shape, Theta, TurnedKeys, Turns, View, ViewMut, Window as Keys,
@@ -51,7 +50,7 @@ impl Device for Window {
         let cache = KvCache::new(SHAPE, keys, values)?;
         let cache = cache.scales(Scales::ByToken(ks), Scales::ByToken(vs))?;
         let mut cache = cache.ring(0)?;
-        let (mut ratio, mut digest) = (0.0_f32, Fnv1a::new());
+        let mut judge = Judge::default();
         for token in 0..TOKENS {
             if token < TOKENS - DECODED {
                 learn(token, &mut cache)?;
@@ -61,12 +60,9 @@ impl Device for Window {
             let room = (&mut self.q, &mut self.o, &mut self.scratch[..]);
             meter.measure(|| decode(token, &mut cache, room))?;
             let first = (token + DECODED - TOKENS) * self.o.len();
-            let at = first..first + self.o.len();
-            let exact = STREAM_EXACT.get(at.clone()).unwrap_or(&[]);
-            ratio = ratio.max(worst(&self.o, exact, limits.get(at).unwrap_or(&[])));
-            digest = digest.floats(&self.o);
+            judge.see(&self.o, first, STREAM_EXACT, limits);
         }
-        Ok(Outcome { err_over_bound: Some(ratio), digest: digest.value() })
+        Ok(judge.outcome())
     }
 }
 
